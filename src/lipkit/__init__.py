@@ -1,0 +1,34 @@
+"""lipkit: neural networks with a Lipschitz constant under control, on Keras 3."""
+
+from lipkit._backend import INSTALL, select_backend
+from lipkit._version import __version__
+from lipkit.errors import BackendError
+
+select_backend()
+try:
+    import keras as _keras
+except ImportError as error:
+    raise BackendError(f"Keras could not be imported ({error}). {INSTALL}") from error
+
+if not hasattr(_keras, "layers"):  # a first `import keras` failed half-way and was swallowed
+    raise BackendError(
+        "Keras was imported before lipkit with a backend that is not usable. Restart Python and "
+        f"set KERAS_BACKEND to an installed backend before importing Keras. {INSTALL}"
+    )
+
+from lipkit import data, layers, losses, metrics, models, parametrizations  # noqa: E402
+from lipkit.models import Model, Sequential, vanillaModel  # noqa: E402
+
+
+__all__ = [
+    "Model",
+    "Sequential",
+    "__version__",
+    "data",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "parametrizations",
+    "vanillaModel",
+]

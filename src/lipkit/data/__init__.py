@@ -1,0 +1,5 @@
+"""Toy data and batch sources."""
+
+from lipkit.data.toy import BalancedBatches, circles, moons
+
+__all__ = ["BalancedBatches", "circles", "moons"]

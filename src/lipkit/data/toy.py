@@ -1,0 +1,112 @@
+"""The two toy problems of the published notebook, and batches with both classes in each."""
+
+import keras
+import numpy as np
+
+
+def _two_curves(first, second, noise, rng):
+    """Stack the curves, add noise and label them +1 and -1, in random order."""
+    x = np.concatenate([first, second])
+    y = np.repeat([1.0, -1.0], [len(first), len(second)])
+    x = x + rng.normal(scale=noise, size=x.shape)
+    order = rng.permutation(len(x))
+    return x[order].astype("float32"), y[order].astype("float32")
+
+
+def _check(n_samples, noise):
+    if isinstance(n_samples, bool) or not isinstance(n_samples, int) or n_samples < 2:
+        raise ValueError(f"`n_samples` must be an integer >= 2. Received: n_samples={n_samples!r}")
+    if not 0 <= noise < np.inf:
+        raise ValueError(f"`noise` must be a finite number >= 0. Received: noise={noise!r}")
+
+
+def moons(n_samples=5000, noise=0.05, seed=None):
+    """Two interleaved half circles.
+
+    Args:
+        n_samples: points in all; the first class gets half, rounded down.
+        noise: standard deviation of the Gaussian noise.
+        seed: anything that `numpy.random.default_rng` takes.
+
+    Returns:
+        x of shape (n_samples, 2) and labels y of shape (n_samples,), +1 and -1, both float32.
+    """
+    _check(n_samples, noise)
+    upper, lower = (np.linspace(0, np.pi, n) for n in (n_samples // 2, -(-n_samples // 2)))
+    return _two_curves(
+        np.stack([np.cos(upper), np.sin(upper)], 1),
+        np.stack([1 - np.cos(lower), 0.5 - np.sin(lower)], 1),
+        noise,
+        np.random.default_rng(seed),
+    )
+
+
+def circles(n_samples=5000, noise=0.05, factor=0.4, seed=None):
+    """A circle of radius `factor` (label -1) inside one of radius 1 (label +1); as `moons`."""
+    _check(n_samples, noise)
+    if not 0 < factor < 1:
+        raise ValueError(f"`factor` must be in ]0, 1[. Received: factor={factor!r}")
+    outer, inner = (
+        np.linspace(0, 2 * np.pi, n, endpoint=False) for n in (n_samples // 2, -(-n_samples // 2))
+    )
+    return _two_curves(
+        np.stack([np.cos(outer), np.sin(outer)], 1),
+        factor * np.stack([np.cos(inner), np.sin(inner)], 1),
+        noise,
+        np.random.default_rng(seed),
+    )
+
+
+class BalancedBatches(keras.utils.PyDataset):
+    """Batches drawn with replacement, half from each class, so that the KR term sees both.
+
+    Args:
+        x, y: arrays of n samples; labels {0, 1} or {-1, 1}, positive iff above 0.
+        batch_size: even number of samples a batch.
+        steps: batches in an epoch; None for about n / batch_size.
+        seed: seed of the draws; every epoch draws anew.
+
+    Raises:
+        ValueError: if a class is missing or an argument is out of range.
+    """
+
+    def __init__(self, x, y, batch_size=256, steps=None, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self._x, self._y = np.asarray(x), np.asarray(y)
+        if len(self._x) != len(self._y) or self._y.ndim not in (1, 2) or self._y[:1].size > 1:
+            raise ValueError(
+                "`x` and `y` must have one row and one label per sample. Received: "
+                f"x.shape={self._x.shape}, y.shape={self._y.shape}"
+            )
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 2:
+            raise ValueError(f"`batch_size` must be >= 2. Received: batch_size={batch_size!r}")
+        if batch_size % 2:
+            raise ValueError(f"`batch_size` must be even. Received: batch_size={batch_size}")
+        if steps is not None and (not isinstance(steps, int) or steps < 1):
+            raise ValueError(f"`steps` must be None or an integer >= 1. Received: steps={steps!r}")
+        positive = self._y.reshape(len(self._y)) > 0
+        self._classes = np.flatnonzero(positive), np.flatnonzero(~positive)
+        if not all(map(len, self._classes)):
+            raise ValueError(
+                "Both classes are needed. Received: labels "
+                f"{np.unique(self._y)[:5].tolist()} (positive iff above 0)"
+            )
+        self._half = batch_size // 2
+        self._steps = steps or -(-len(self._y) // batch_size)
+        self._seed = np.random.SeedSequence(seed).entropy
+        self._epoch = 0
+
+    def __len__(self):
+        return self._steps
+
+    def __getitem__(self, index):
+        # a generator of its own for each batch: the same draws for any number of workers
+        rng = np.random.default_rng((self._seed, self._epoch, index))
+        rows = np.concatenate(
+            [members[rng.integers(len(members), size=self._half)] for members in self._classes]
+        )
+        return self._x[rows], self._y[rows]
+
+    def on_epoch_end(self):
+        """Draw other batches in the next epoch."""
+        self._epoch += 1

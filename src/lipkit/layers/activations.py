@@ -1,0 +1,140 @@
+"""Activations that keep the gradient's norm: sorting within groups of channels."""
+
+import keras
+from keras import ops
+
+from lipkit.layers._sorting import sort_groups
+from lipkit.layers.base import LipschitzLayer
+
+
+def _register(cls):
+    return keras.saving.register_keras_serializable("lipkit")(cls)
+
+
+class _Activation(LipschitzLayer, keras.layers.Layer):
+    """A stateless activation; `to_vanilla` says it in plain Keras operations."""
+
+    def __init__(self, data_format="channels_last", k_coef_lip=1.0, **kwargs):
+        super().__init__(k_coef_lip=k_coef_lip, **kwargs)
+        if data_format not in ("channels_last", "channels_first"):
+            raise ValueError(
+                "`data_format` must be 'channels_last' or 'channels_first'. "
+                f"Received: data_format={data_format!r}"
+            )
+        self.data_format = data_format
+        self.supports_masking = True
+
+    def _scaled(self, x):
+        return x if self.k_coef_lip == 1.0 else self.k_coef_lip * x
+
+    def get_config(self):
+        """Keras configuration."""
+        return {**super().get_config(), "data_format": self.data_format}
+
+
+@_register
+class MaxMin(_Activation):
+    """k * concat(relu(x), relu(-x)) on the channel axis: (..., c) -> (..., 2 c).
+
+    deel-lip's definition (also known as CReLU); pairwise maximum and minimum is `GroupSort2`.
+    """
+
+    def call(self, inputs):
+        axis = -1 if self.data_format == "channels_last" else 1
+        return self._scaled(ops.concatenate([ops.relu(inputs), ops.relu(-inputs)], axis=axis))
+
+    to_vanilla = call
+
+    def compute_output_shape(self, input_shape):
+        """Twice the channels."""
+        axis = -1 if self.data_format == "channels_last" else 1
+        shape = list(input_shape)
+        shape[axis] = None if shape[axis] is None else 2 * shape[axis]
+        return tuple(shape)
+
+
+@_register
+class GroupSort(_Activation):
+    """Sort ascending in contiguous groups of `n` channels of the last axis, times k.
+
+    Args:
+        n: size of the groups; it must divide the number of channels. None, or any n above the
+            number of channels: all channels in one group.
+        data_format: only `"channels_last"`.
+        k_coef_lip: Lipschitz constant.
+
+    Reference: Anil, Lucas and Grosse, ICML 2019, arXiv:1811.05381.
+    """
+
+    def __init__(self, n=None, data_format="channels_last", k_coef_lip=1.0, **kwargs):
+        super().__init__(data_format=data_format, k_coef_lip=k_coef_lip, **kwargs)
+        if data_format != "channels_last":
+            raise ValueError(
+                f"GroupSort supports data_format='channels_last' only. Received: {data_format!r}"
+            )
+        if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 1):
+            raise ValueError(f"`n` must be None or a positive integer. Received: n={n!r}")
+        self.n = n
+
+    def build(self, input_shape):
+        """Check that the groups divide the channels."""
+        self._group_size(input_shape[-1])
+        super().build(input_shape)
+
+    def _group_size(self, channels):
+        n = channels if self.n is None else min(self.n, channels)
+        if channels % n:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: `n` must divide the number of channels. "
+                f"Received: n={n} for {channels} channels"
+            )
+        return n
+
+    def _sorted(self, x, sort):
+        n = self._group_size(x.shape[-1])
+        if n == 1:
+            return self._scaled(x)
+        if n == x.shape[-1] and len(x.shape) == 2:
+            return self._scaled(sort(x))
+        shape = [-1 if size is None else size for size in x.shape]
+        return self._scaled(ops.reshape(sort(ops.reshape(x, (-1, n))), shape))
+
+    def call(self, inputs):
+        return self._sorted(inputs, sort_groups)
+
+    def to_vanilla(self, inputs):
+        """The same function in Keras's own operations."""
+        return self._sorted(inputs, lambda groups: ops.sort(groups, axis=-1))
+
+    def compute_output_shape(self, input_shape):
+        """Unchanged."""
+        return input_shape
+
+    def get_config(self):
+        """Keras configuration."""
+        return {**super().get_config(), "n": self.n}
+
+
+class _FixedGroupSort(GroupSort):
+    _n: int | None = None
+
+    def __init__(self, data_format="channels_last", k_coef_lip=1.0, **kwargs):
+        super().__init__(n=self._n, data_format=data_format, k_coef_lip=k_coef_lip, **kwargs)
+
+    def get_config(self):
+        """Keras configuration; the class fixes `n`."""
+        config = super().get_config()
+        del config["n"]
+        return config
+
+
+@_register
+class GroupSort2(_FixedGroupSort):
+    """(min, max) of each consecutive pair of channels: `GroupSort(2)`."""
+
+    _n = 2
+
+
+@_register
+class FullSort(_FixedGroupSort):
+    """Sort all channels: `GroupSort(None)`."""

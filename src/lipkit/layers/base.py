@@ -1,0 +1,130 @@
+"""The mixins: a target constant, and a kernel that is constrained whenever it is read."""
+
+import math
+
+import keras
+from keras import ops
+
+from lipkit import parametrizations
+
+
+class LipschitzLayer:
+    """Mixin of all layers with a target constant `k_coef_lip`, fixed at construction."""
+
+    def __init__(self, *args, k_coef_lip=1.0, **kwargs):
+        if not isinstance(k_coef_lip, (int, float)) or not 0 < k_coef_lip < math.inf:
+            raise ValueError(
+                "`k_coef_lip` must be a positive finite number. "
+                f"Received: k_coef_lip={k_coef_lip!r}"
+            )
+        super().__init__(*args, **kwargs)
+        self.k_coef_lip = float(k_coef_lip)
+
+    def get_config(self):
+        """Keras configuration, with `k_coef_lip`."""
+        return {**super().get_config(), "k_coef_lip": self.k_coef_lip}
+
+
+class LipschitzKernel(LipschitzLayer):
+    """Mixin put before a Keras layer that reads `self.kernel` once in `call`.
+
+    `kernel` is the constrained kernel, times `k_coef_lip`; `_kernel` is the free variable. So
+    `call`, bounds, plots and the export all see an ordinary layer.
+    """
+
+    vanilla_class: type[keras.layers.Layer]
+
+    def __init__(self, *args, parametrization, **kwargs):
+        super().__init__(*args, **kwargs)
+        if self.lora_rank or self.quantization_mode:
+            raise ValueError(
+                f"{type(self).__name__} supports neither `lora_rank` nor quantization: both change "
+                "the kernel after it was constrained. Export the model first. "
+                f"Received: lora_rank={self.lora_rank!r}, dtype={self.dtype_policy.name!r}"
+            )
+        self.parametrization = parametrizations.get(parametrization)
+
+    def add_weight(self, *args, **kwargs):
+        """Keep the free kernel out of autocast: constrain in its own dtype, cast last."""
+        if kwargs.get("name") == "kernel":
+            kwargs["autocast"] = False
+        return super().add_weight(*args, **kwargs)
+
+    @property
+    def kernel(self):
+        """The constrained kernel, as used by `call`."""
+        if not self.built:
+            raise AttributeError("You must build the layer before accessing `kernel`.")
+        kernel = self.parametrization(ops.convert_to_tensor(self._kernel))
+        return ops.cast(self.k_coef_lip * kernel, self.compute_dtype)
+
+    # Dense stores `self.kernel`; what must be saved is the free kernel.
+    def save_own_variables(self, store):
+        """Store the free kernel and the bias."""
+        keras.layers.Layer.save_own_variables(self, store)
+
+    def load_own_variables(self, store):
+        """Load the free kernel and the bias."""
+        keras.layers.Layer.load_own_variables(self, store)
+
+    def condense(self):
+        """Overwrite the free kernel with the constrained one (the function is unchanged)."""
+        constrained = self.parametrization(ops.convert_to_tensor(self._kernel))
+        self._kernel.assign(ops.convert_to_numpy(constrained))
+
+    def get_config(self):
+        """Keras configuration, with the parametrization."""
+        config = super().get_config()
+        config["parametrization"] = parametrizations.serialize(self.parametrization)
+        return config
+
+    def vanilla_config(self):
+        """Configuration of the plain Keras layer with the same name and shapes."""
+        config = super().get_config()
+        del config["k_coef_lip"]
+        # what only training needs may be lipkit's own, and the export must load without lipkit
+        training_only = ("kernel_constraint", "kernel_regularizer", "bias_constraint")
+        plain = {"kernel_initializer": "glorot_uniform", "bias_regularizer": None}
+        return {**config, **dict.fromkeys(training_only), **plain}
+
+    def vanilla_export(self):
+        """The equivalent plain Keras layer, built and filled."""
+        from lipkit.export import vanilla_layer
+
+        return vanilla_layer(self)
+
+
+def from_deel_lip(parametrization, default, **keywords):
+    """Translate deel-lip's keywords into a parametrization.
+
+    `eps_bjorck=None` or `beta_bjorck=None` asks for spectral normalisation alone; `beta_bjorck`
+    and `maxiter_bjorck` ask for Björck iterations. The tolerances `eps_*` and `maxiter_spectral`
+    are checked and otherwise without effect: iteration counts here are fixed, and norms are
+    bounded from above instead of by power iteration.
+    """
+    given = {name: value for name, value in keywords.items() if value is not ...}
+    if not given:
+        return default if parametrization is None else parametrization
+    if parametrization is not None:
+        raise ValueError(
+            "Give either `parametrization` or deel-lip's keywords. "
+            f"Received: parametrization={parametrization!r}, {given}"
+        )
+    for name, value in given.items():
+        if name.startswith("maxiter"):
+            parametrizations.base.check_positive_integer(name, value)
+        elif value is None and name != "eps_spectral":
+            continue
+        elif not isinstance(value, (int, float)) or not value > 0:
+            raise ValueError(f"`{name}` must be positive. Received: {name}={value!r}")
+    if given.get("eps_bjorck", ...) is None or given.get("beta_bjorck", ...) is None:
+        return parametrizations.Spectral()
+    if "beta_bjorck" in given and given["beta_bjorck"] > 0.5:
+        raise ValueError(
+            f"`beta_bjorck` must be in ]0, 0.5]. Received: beta_bjorck={given['beta_bjorck']!r}"
+        )
+    if "beta_bjorck" in given or "maxiter_bjorck" in given:
+        return parametrizations.Bjorck(
+            iterations=given.get("maxiter_bjorck", 15), beta=given.get("beta_bjorck", 0.5)
+        )
+    return default

@@ -1,0 +1,108 @@
+"""Dense layers with a Lipschitz constant."""
+
+import keras
+
+from lipkit.layers.base import LipschitzKernel, from_deel_lip
+
+
+@keras.saving.register_keras_serializable("lipkit")
+class SpectralDense(LipschitzKernel, keras.layers.Dense):
+    """`keras.layers.Dense` with a kernel of spectral norm at most `k_coef_lip`.
+
+    Shapes are those of `Dense`: (..., input_dim) -> (..., units).
+
+    Args:
+        units: number of outputs.
+        activation, use_bias, kernel_initializer, ...: as in `keras.layers.Dense`.
+        parametrization: kernel rule: `"polar"` (default), `"bjorck"`, `"cholesky"` (orthogonal
+            kernels), `"spectral"`, `"frobenius"`, or a `lipkit.parametrizations.Parametrization`.
+        k_coef_lip: target Lipschitz constant of the linear map.
+        eps_spectral, eps_bjorck, beta_bjorck, maxiter_spectral, maxiter_bjorck: deel-lip's
+            keywords. `eps_bjorck=None` means `"spectral"`; see `lipkit.layers.base.from_deel_lip`.
+
+    Example:
+
+    >>> layer = SpectralDense(64, activation="relu")
+    >>> layer(keras.ops.ones((2, 32))).shape
+    (2, 64)
+
+    Reference: Anil, Lucas and Grosse, "Sorting out Lipschitz function approximation", ICML 2019,
+    arXiv:1811.05381. The norm is enforced to float32 rounding, not proven.
+    """
+
+    vanilla_class = keras.layers.Dense
+
+    def __init__(
+        self,
+        units,
+        activation=None,
+        use_bias=True,
+        kernel_initializer="orthogonal",
+        *,
+        parametrization=None,
+        eps_spectral=...,
+        eps_bjorck=...,
+        beta_bjorck=...,
+        maxiter_spectral=...,
+        maxiter_bjorck=...,
+        **kwargs,
+    ):
+        super().__init__(
+            units=units,
+            activation=activation,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            parametrization=from_deel_lip(
+                parametrization,
+                "polar",
+                eps_spectral=eps_spectral,
+                eps_bjorck=eps_bjorck,
+                beta_bjorck=beta_bjorck,
+                maxiter_spectral=maxiter_spectral,
+                maxiter_bjorck=maxiter_bjorck,
+            ),
+            **kwargs,
+        )
+
+
+@keras.saving.register_keras_serializable("lipkit")
+class FrobeniusDense(LipschitzKernel, keras.layers.Dense):
+    """`keras.layers.Dense` with a kernel normalised by its 2-norm: for the last layer.
+
+    Args:
+        units: number of outputs.
+        activation, use_bias, kernel_initializer, ...: as in `keras.layers.Dense`.
+        disjoint_neurons: if True, each column of the kernel has norm `k_coef_lip`: every output
+            alone is `k_coef_lip`-Lipschitz, all together `k_coef_lip * sqrt(units)`. If False,
+            the whole kernel has Frobenius norm `k_coef_lip`, and so has the whole map. The same
+            for `units=1`.
+        k_coef_lip: target Lipschitz constant.
+    """
+
+    vanilla_class = keras.layers.Dense
+
+    def __init__(
+        self,
+        units,
+        activation=None,
+        use_bias=True,
+        kernel_initializer="orthogonal",
+        *,
+        disjoint_neurons=True,
+        **kwargs,
+    ):
+        super().__init__(
+            units=units,
+            activation=activation,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            parametrization="unit_columns" if disjoint_neurons else "frobenius",
+            **kwargs,
+        )
+        self.disjoint_neurons = bool(disjoint_neurons)
+
+    def get_config(self):
+        """Keras configuration, with `disjoint_neurons` instead of the parametrization."""
+        config = {**super().get_config(), "disjoint_neurons": self.disjoint_neurons}
+        del config["parametrization"]
+        return config

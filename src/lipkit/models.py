@@ -1,0 +1,115 @@
+"""Models that know how to condense and to export themselves."""
+
+import math
+
+import keras
+
+from lipkit.export import vanilla_model
+from lipkit.layers import LipschitzLayer
+
+
+def _condensable(model):
+    """All layers with a constrained kernel, in nested models too."""
+    return [layer for layer in model._flatten_layers() if hasattr(layer, "condense")]
+
+
+def vanillaModel(model):
+    """A plain Keras model of the same function; see `lipkit.export.vanilla_model`."""
+    return vanilla_model(model)
+
+
+class _Export:
+    def condense(self):
+        """Overwrite every free kernel with the constrained one; the function is unchanged."""
+        for layer in _condensable(self):
+            if layer is not self and not isinstance(layer, keras.Model):
+                layer.condense()
+
+    def vanilla_export(self):
+        """A plain Keras model of the same function."""
+        return vanilla_model(self)
+
+
+@keras.saving.register_keras_serializable("lipkit")
+class Model(_Export, keras.Model):
+    """`keras.Model` with `condense()` and `vanilla_export()`."""
+
+
+@keras.saving.register_keras_serializable("lipkit")
+class Sequential(_Export, keras.Sequential):
+    """`keras.Sequential` whose layers share a Lipschitz constant.
+
+    Args:
+        layers: list of layers, or None.
+        trainable, name: as in `keras.Sequential`.
+        k_coef_lip: constant of the whole model. Each layer with a `k_coef_lip` of its own gets
+            the n-th root. None leaves the layers as they are; so does 1.0 when their constants
+            multiply to 1.
+
+    Raises:
+        ValueError: if a constant is asked for and a layer is already built, has a constant of its
+            own, or is added later.
+    """
+
+    def __init__(self, layers=None, trainable=True, name=None, k_coef_lip=1.0):
+        if not isinstance(k_coef_lip, (int, float)) or not 0 < k_coef_lip < math.inf:
+            raise ValueError(
+                f"`k_coef_lip` must be a positive finite number. Received: k_coef_lip={k_coef_lip}"
+            )
+        self._k_coef_lip = float(k_coef_lip)
+        super().__init__(layers=_share(layers or [], self._k_coef_lip), trainable=trainable)
+        if name is not None:
+            self.name = name
+        self._open = False
+
+    @property
+    def k_coef_lip(self):
+        """The constant that was asked for."""
+        return self._k_coef_lip
+
+    def add(self, layer, rebuild=True):
+        """Append a layer; after construction only where the constant is 1."""
+        closed = not getattr(self, "_open", True)
+        if closed and self._k_coef_lip != 1.0 and isinstance(layer, LipschitzLayer):
+            raise ValueError(
+                f"Cannot add layer {layer.name!r}: the constant k_coef_lip={self._k_coef_lip} was "
+                "divided over the layers at construction. Give all layers to the constructor."
+            )
+        super().add(layer, rebuild=rebuild)
+
+    def get_config(self):
+        """Keras configuration; the layers already carry their share of the constant."""
+        return {**super().get_config(), "k_coef_lip": self._k_coef_lip}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Inverse of `get_config`."""
+        config = dict(config)
+        k_coef_lip = config.pop("k_coef_lip", 1.0)
+        model = super().from_config(config, custom_objects=custom_objects)
+        model._k_coef_lip = k_coef_lip
+        return model
+
+
+def _share(layers, k):
+    """Copies of unbuilt Lipschitz layers with k^(1/n) each; the list itself where k is 1."""
+    if k == 1.0:
+        return layers
+    lipschitz = [layer for layer in layers if isinstance(layer, LipschitzLayer)]
+    if not lipschitz:
+        raise ValueError(f"k_coef_lip={k} needs at least one Lipschitz layer to put it on.")
+    for layer in lipschitz:
+        if layer.built or layer.k_coef_lip != 1.0:
+            reason = "is already built" if layer.built else f"has k_coef_lip={layer.k_coef_lip}"
+            raise ValueError(
+                f"Cannot give the model k_coef_lip={k}: layer {layer.name!r} {reason}. Use fresh "
+                "layers with k_coef_lip=1, or leave the model's k_coef_lip at 1."
+            )
+    share = k ** (1 / len(lipschitz))
+
+    def scaled(layer):
+        if not isinstance(layer, LipschitzLayer):
+            return layer
+        return type(layer).from_config({**layer.get_config(), "k_coef_lip": share})
+
+    return [scaled(layer) for layer in layers]

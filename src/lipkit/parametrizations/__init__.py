@@ -1,0 +1,17 @@
+"""Kernel rules: pure maps from a free matrix to one of spectral norm at most 1."""
+
+from lipkit.parametrizations.base import Parametrization, get, serialize
+from lipkit.parametrizations.orthogonal import Bjorck, Cholesky, Polar
+from lipkit.parametrizations.scaling import Frobenius, Spectral, UnitColumns
+
+__all__ = [
+    "Bjorck",
+    "Cholesky",
+    "Frobenius",
+    "Parametrization",
+    "Polar",
+    "Spectral",
+    "UnitColumns",
+    "get",
+    "serialize",
+]

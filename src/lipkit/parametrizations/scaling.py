@@ -1,0 +1,45 @@
+"""Rules that divide the kernel by a norm."""
+
+from lipkit import linalg
+from lipkit.parametrizations.base import Parametrization, check_positive_integer, register
+
+
+@register
+class Spectral(Parametrization):
+    """W divided by an upper bound of its spectral norm: at most 1-Lipschitz, not orthogonal.
+
+    Args:
+        iterations: squarings of the Gram matrix; see `lipkit.linalg.spectral_norm_bound`.
+    """
+
+    name = "spectral"
+
+    def __init__(self, *, iterations=8):
+        self.iterations = check_positive_integer("iterations", iterations)
+
+    def __call__(self, w):
+        return linalg.spectral_normalize(w, self.iterations)
+
+
+@register
+class Frobenius(Parametrization):
+    """W divided by its Frobenius norm: the whole map is 1-Lipschitz."""
+
+    name = "frobenius"
+
+    def __call__(self, w):
+        return linalg.frobenius_normalize(w)
+
+
+@register
+class UnitColumns(Parametrization):
+    """Every column divided by its norm: each output is 1-Lipschitz, the map sqrt(n)-Lipschitz.
+
+    The exception to the contract of `Parametrization`: for the last layer of a classifier whose
+    outputs are read one by one.
+    """
+
+    name = "unit_columns"
+
+    def __call__(self, w):
+        return linalg.frobenius_normalize(w, axis=-2)
