@@ -19,7 +19,6 @@ if not hasattr(_keras, "layers"):  # a first `import keras` failed half-way and 
 from lipkit import data, layers, losses, metrics, models, parametrizations  # noqa: E402
 from lipkit.models import Model, Sequential, vanillaModel  # noqa: E402
 
-
 __all__ = [
     "Model",
     "Sequential",

@@ -21,7 +21,6 @@ class SpectralDense(LipschitzKernel, keras.layers.Dense):
             keywords. `eps_bjorck=None` means `"spectral"`; see `lipkit.layers.base.from_deel_lip`.
 
     Example:
-
     >>> layer = SpectralDense(64, activation="relu")
     >>> layer(keras.ops.ones((2, 32))).shape
     (2, 64)

@@ -1,0 +1,39 @@
+# Two commands for a fresh machine with Python 3.11+: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+BACKENDS = jax tensorflow torch
+RUN = TF_CPP_MIN_LOG_LEVEL=2 OMP_NUM_THREADS=1
+
+.PHONY: demo test lint bench clean
+
+$(VENV)/demo: pyproject.toml requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -c requirements.txt -e '.[jax]'
+	touch $@
+
+$(VENV)/test: pyproject.toml requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	# torch first, so that nothing else picks its version
+	$(BIN)/pip install -q "$$(grep '^torch==' requirements.txt)"
+	$(BIN)/pip install -q -c requirements.txt -e '.[jax,dev]' tensorflow-cpu
+	touch $@ $(VENV)/demo
+
+demo: $(VENV)/demo
+	$(BIN)/lipkit demo moons
+
+test: $(VENV)/test
+	set -e; for backend in $(BACKENDS); do \
+	  echo "== $$backend"; KERAS_BACKEND=$$backend $(RUN) $(BIN)/python -m pytest -q tests; \
+	done
+
+lint: $(VENV)/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+bench: $(VENV)/test
+	KERAS_BACKEND=jax $(BIN)/python benchmarks/moons_step.py
+
+clean:
+	rm -rf $(VENV) lipkit-demo

@@ -1,0 +1,189 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from reference import array, group_sort, singular_values
+
+from lipkit import layers, parametrizations
+
+DENSE = [
+    (layers.SpectralDense, {}),
+    (layers.SpectralDense, {"parametrization": "bjorck"}),
+    (layers.SpectralDense, {"parametrization": "cholesky"}),
+    (layers.SpectralDense, {"parametrization": "spectral"}),
+    (layers.SpectralDense, {"parametrization": "frobenius"}),
+    (layers.FrobeniusDense, {"disjoint_neurons": False}),
+]
+
+
+@pytest.mark.parametrize(("cls", "arguments"), DENSE)
+@pytest.mark.parametrize("k", [0.1, 1, 10])
+@pytest.mark.parametrize("init", ["orthogonal", "he_normal", "ones"])
+def test_norm_right_after_construction(cls, arguments, k, init):
+    layer = cls(9, kernel_initializer=init, k_coef_lip=k, **arguments)
+    layer.build((None, 14))
+    sigma = singular_values(layer.kernel)
+    assert sigma.max() <= k * (1 + 1e-5)
+    frobenius = "frobenius" in (arguments.get("parametrization"), layer.parametrization.name)
+    reached = np.linalg.norm(sigma) if frobenius else sigma.max()
+    assert reached >= 0.9 * k  # it constrains, it does not destroy
+
+
+@pytest.mark.parametrize(("cls", "arguments"), [*DENSE, (layers.FrobeniusDense, {})])
+def test_call_is_the_matrix_product_with_kernel(cls, arguments, rng):
+    layer = cls(5, bias_initializer="normal", activation="tanh", **arguments)
+    x = rng.standard_normal((6, 3, 4)).astype("float32")
+    y = array(layer(x))
+    np.testing.assert_allclose(y, np.tanh(x @ array(layer.kernel) + array(layer.bias)), atol=1e-5)
+
+
+def test_frobenius_dense_norms(rng):
+    columns = layers.FrobeniusDense(4, k_coef_lip=3, kernel_initializer="normal")
+    whole = layers.FrobeniusDense(4, disjoint_neurons=False, kernel_initializer="normal")
+    for layer in (columns, whole):
+        layer.build((None, 6))
+    np.testing.assert_allclose(np.linalg.norm(array(columns.kernel), axis=0), 3, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(array(whole.kernel)), 1, rtol=1e-5)
+
+
+def test_default_layers_start_different():
+    kernels = []
+    for _ in range(2):
+        layer = layers.SpectralDense(8)
+        layer.build((None, 8))
+        kernels.append(array(layer.kernel))
+    assert np.abs(kernels[0] - kernels[1]).max() > 0.1
+
+
+def test_reading_the_kernel_changes_nothing():
+    layer = layers.SpectralDense(8, kernel_initializer="he_normal")
+    layer.build((None, 8))
+    before = array(layer._kernel)
+    layer(np.ones((2, 8)))
+    array(layer.kernel)
+    layer.vanilla_export()
+    np.testing.assert_array_equal(array(layer._kernel), before)
+
+
+def test_assigned_kernel_is_constrained_at_once(rng):
+    layer = layers.SpectralDense(8)
+    layer.build((None, 8))
+    layer._kernel.assign(50 * rng.standard_normal((8, 8)))
+    assert singular_values(layer.kernel).max() <= 1 + 1e-5
+    assert singular_values(layer.vanilla_export().kernel).max() <= 1 + 1e-5
+
+
+def test_condense_keeps_the_function(rng):
+    layer = layers.SpectralDense(8, kernel_initializer="he_normal", k_coef_lip=3)
+    x = rng.standard_normal((4, 20)).astype("float32")
+    before = array(layer(x))
+    layer.condense()
+    assert singular_values(layer._kernel).max() <= 1 + 1e-5
+    np.testing.assert_allclose(array(layer(x)), before, atol=1e-3)
+
+
+def test_parametrizations_are_not_shared():
+    rule = parametrizations.Bjorck(iterations=5)
+    assert layers.SpectralDense(3, parametrization=rule).parametrization is not rule
+
+
+@pytest.mark.parametrize(
+    ("keywords", "expected"),
+    [
+        ({}, parametrizations.Polar()),
+        ({"eps_spectral": 1e-3, "eps_bjorck": 1e-3}, parametrizations.Polar()),
+        ({"eps_bjorck": None}, parametrizations.Spectral()),
+        ({"beta_bjorck": None}, parametrizations.Spectral()),
+        ({"maxiter_bjorck": 7}, parametrizations.Bjorck(iterations=7)),
+        ({"beta_bjorck": 0.25}, parametrizations.Bjorck(beta=0.25)),
+        ({"maxiter_spectral": 3}, parametrizations.Polar()),
+    ],
+)
+def test_deel_lip_keywords(keywords, expected):
+    assert layers.SpectralDense(4, **keywords).parametrization == expected
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"k_coef_lip": 0}, "`k_coef_lip` must be a positive finite number.*=0"),
+        ({"k_coef_lip": float("nan")}, "`k_coef_lip`.*nan"),
+        ({"k_coef_lip": "1"}, "`k_coef_lip`.*'1'"),
+        ({"eps_spectral": 0}, "`eps_spectral` must be positive.*=0"),
+        ({"eps_spectral": None}, "`eps_spectral` must be positive.*None"),
+        ({"eps_bjorck": -1}, "`eps_bjorck` must be positive.*-1"),
+        ({"beta_bjorck": 0.7}, "`beta_bjorck` must be in .*0.7"),
+        ({"maxiter_bjorck": 0}, "`maxiter_bjorck` must be a positive integer.*0"),
+        ({"beta_bjorck": 0.5, "parametrization": "polar"}, "Give either `parametrization`"),
+        ({"parametrization": 3}, "`parametrization` must be one of.*3"),
+        ({"units": -1}, "units=-1"),
+        ({"lora_rank": 2}, "`lora_rank`"),
+    ],
+)
+def test_bad_arguments(keywords, message):
+    with pytest.raises(ValueError, match=message):
+        layers.SpectralDense(**{"units": 4, **keywords})
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5, 8, 15, 30, 120, None])
+@pytest.mark.parametrize("shape", [(7, 120), (1, 120), (2, 3, 120)])
+def test_group_sort(n, shape, rng):
+    x = rng.standard_normal(shape).astype("float32")
+    layer = layers.GroupSort(n, k_coef_lip=2.0)
+    expected = 2 * group_sort(x, n or 120)
+    np.testing.assert_allclose(array(layer(x)), expected, rtol=1e-6)
+    np.testing.assert_allclose(array(layer.to_vanilla(ops.convert_to_tensor(x))), expected)
+    assert layer.compute_output_shape(shape) == shape
+
+
+def test_named_sorts_and_maxmin(rng):
+    x = rng.standard_normal((5, 6)).astype("float32")
+    np.testing.assert_allclose(array(layers.GroupSort2()(x)), group_sort(x, 2))
+    np.testing.assert_allclose(array(layers.FullSort()(x)), np.sort(x))
+    np.testing.assert_allclose(array(layers.GroupSort(99)(x)), np.sort(x))
+    expected = 3 * np.concatenate([np.maximum(x, 0), np.maximum(-x, 0)], axis=-1)
+    np.testing.assert_allclose(array(layers.MaxMin(k_coef_lip=3)(x)), expected)
+    image = rng.standard_normal((2, 3, 4, 4)).astype("float32")
+    assert layers.MaxMin("channels_first")(image).shape == (2, 6, 4, 4)
+    assert layers.MaxMin().compute_output_shape((None, 4)) == (None, 8)
+
+
+def test_sort_gradient_is_a_permutation(rng):
+    x = rng.standard_normal((4, 12)).astype("float32")
+    weights = rng.standard_normal((4, 12)).astype("float32")
+
+    class Probe(keras.layers.Layer):
+        def build(self, _):
+            self.x = self.add_weight(shape=x.shape, initializer="zeros")
+
+        def call(self, _):
+            return ops.reshape(ops.sum(weights * layers.GroupSort(6)(self.x)), (1, 1))
+
+    model = keras.Sequential([keras.Input((1,)), Probe()])
+    model.set_weights([x])
+    model.compile(keras.optimizers.SGD(1.0), loss=lambda y, f: f)
+    model.fit(np.zeros((1, 1)), np.zeros((1, 1)), verbose=0)
+    order = np.argsort(x.reshape(4, 2, 6), axis=-1)
+    expected = np.empty((4, 2, 6))
+    np.put_along_axis(expected, order, weights.reshape(4, 2, 6), axis=-1)
+    np.testing.assert_allclose(x - model.get_weights()[0], expected.reshape(4, 12), atol=1e-6)
+
+
+def test_activation_errors():
+    with pytest.raises(ValueError, match="`n` must divide the number of channels.*n=4 for 6"):
+        layers.GroupSort(4)(np.ones((2, 6)))
+    with pytest.raises(ValueError, match="`n` must be None or a positive integer.*n=0"):
+        layers.GroupSort(0)
+    with pytest.raises(ValueError, match="channels_last"):
+        layers.GroupSort(2, data_format="channels_first")
+    with pytest.raises(ValueError, match="`data_format`.*'nchw'"):
+        layers.MaxMin(data_format="nchw")
+
+
+@pytest.mark.parametrize("name", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_constrains_in_float32(name, rng):
+    layer = layers.SpectralDense(16, dtype=name, kernel_initializer="he_normal")
+    y = layer(rng.standard_normal((4, 16)).astype("float32"))
+    assert keras.backend.standardize_dtype(y.dtype) == name.removeprefix("mixed_")
+    assert keras.backend.standardize_dtype(layer._kernel.dtype) == "float32"
+    assert singular_values(ops.cast(layer.kernel, "float32")).max() <= 1 + 4e-3

@@ -1,0 +1,149 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from reference import array, polar, singular_values
+
+from lipkit import linalg, parametrizations
+
+RULES = ["polar", "bjorck", "cholesky", "spectral", "frobenius"]
+ORTHOGONAL = RULES[:3]
+SHAPES = [(2, 256), (256, 128), (64, 64), (1, 7), (7, 1), (1, 1), (5, 3), (31, 37), (3, 20, 10)]
+
+
+def awkward_matrices():
+    rng = np.random.default_rng(1)
+    normal = rng.standard_normal((30, 20))
+    rotation = np.linalg.qr(rng.standard_normal((20, 20)))[0]
+    return {
+        "zero": np.zeros((30, 20)),
+        "ones": np.ones((30, 20)),
+        "rank one": np.outer(normal[:, 0], normal[0]),
+        "rank three": normal[:, :3] @ normal[:3],
+        "graded columns": normal * np.logspace(-30, 30, 20),
+        "graded spectrum": rotation * np.logspace(-8, 0, 20) @ rotation.T,
+        "one dominant": np.diag([1.0] + 19 * [1e-3]),
+        "huge": normal * 1e37,
+        "tiny": normal * 1e-36,
+        "subnormal": normal * 1e-42,
+        "permutation": np.eye(20)[::-1],
+        "nilpotent": np.eye(20, k=1),
+    }
+
+
+def constrained(rule, w):
+    return array(parametrizations.get(rule)(ops.convert_to_tensor(np.asarray(w, "float32"))))
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_norm_is_at_most_one(rule, shape, scale, rng):
+    assert singular_values(constrained(rule, scale * rng.standard_normal(shape))).max() <= 1 + 1e-5
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("name", awkward_matrices())
+def test_awkward_matrices_give_finite_kernels_of_norm_at_most_one(rule, name):
+    k = constrained(rule, awkward_matrices()[name])
+    assert np.isfinite(k).all()
+    assert singular_values(k).max() <= 1 + 1e-5
+    if name not in ("zero", "subnormal"):
+        reached = np.linalg.norm(k) if rule == "frobenius" else singular_values(k).max()
+        assert reached >= 0.9  # it constrains, it does not destroy
+
+
+@pytest.mark.parametrize("rule", ORTHOGONAL)
+@pytest.mark.parametrize("shape", [(2, 256), (256, 128), (1, 7), (7, 1), (1, 1), (3, 20, 10)])
+def test_well_conditioned_kernels_become_orthogonal(rule, shape, rng):
+    assert singular_values(constrained(rule, rng.standard_normal(shape))).min() >= 1 - 1e-3
+
+
+@pytest.mark.parametrize("condition", [1, 4, 20, 40])
+def test_polar_is_the_polar_factor(condition, rng):
+    u = np.linalg.qr(rng.standard_normal((30, 20)))[0]
+    v = np.linalg.qr(rng.standard_normal((20, 20)))[0]
+    w = (u * np.geomspace(1, condition, 20)) @ v.T
+    np.testing.assert_allclose(constrained("polar", w), polar(w), atol=2e-4)
+    np.testing.assert_allclose(constrained("polar", w.T), polar(w.T), atol=2e-4)
+
+
+@pytest.mark.parametrize("rule", ORTHOGONAL)
+def test_an_orthogonal_kernel_is_a_fixed_point(rule, rng):
+    q = np.linalg.qr(rng.standard_normal((64, 32)))[0]
+    np.testing.assert_allclose(constrained(rule, q), q, atol=1e-5)
+
+
+def test_spectral_norm_bound_is_above_and_close(rng):
+    for shape in SHAPES:
+        w = rng.standard_normal(shape).astype("float32")
+        bound = array(linalg.spectral_norm_bound(ops.convert_to_tensor(w), 10)).ravel()
+        true = singular_values(w).max(axis=-1).ravel()
+        assert (bound >= true * (1 - 1e-6)).all() and (bound <= true * 1.003).all()
+
+
+def gradient(function, w):
+    """Gradient of sum(weights * function(w)) through a real training step of plain SGD."""
+
+    class Probe(keras.layers.Layer):
+        def build(self, _):
+            self.w = self.add_weight(shape=w.shape, initializer="zeros")
+
+        def call(self, x):
+            return ops.sum(x * function(self.w), axis=(1, 2))
+
+    model = keras.Sequential([keras.Input(w.shape), Probe()])
+    model.set_weights([w])
+    model.compile(keras.optimizers.SGD(1.0), loss=lambda y, f: f)
+    weights = np.random.default_rng(5).standard_normal((1, *w.shape)).astype("float32")
+    model.fit(weights, np.zeros(1), verbose=0)
+    return w - model.get_weights()[0], weights[0].astype("float64")
+
+
+def finite_difference(function, w, weights, h=1e-5):
+    g = np.zeros_like(w, "float64")
+    for i in np.ndindex(w.shape):
+        e = np.zeros_like(w, "float64")
+        e[i] = h
+        g[i] = np.sum(weights * (function(w + e) - function(w - e))) / (2 * h)
+    return g
+
+
+@pytest.mark.parametrize("shape", [(7, 4), (4, 7), (5, 5)])
+@pytest.mark.parametrize("rule", ["polar", "bjorck"])
+def test_gradient_is_that_of_the_polar_factor(rule, shape, rng):
+    # at an orthogonal kernel both gradients are exact
+    w = polar(rng.standard_normal(shape)).astype("float32")
+    got, weights = gradient(parametrizations.get(rule), w)
+    np.testing.assert_allclose(got, finite_difference(polar, w, weights), atol=2e-4)
+
+
+def test_polar_gradient_holds_the_inverse_root(rng):
+    # away from the manifold it is the gradient of w -> polar(w z) with z = (wᵀw)^(-1/2) held
+    w = rng.standard_normal((9, 4)).astype("float32")
+    values, vectors = np.linalg.eigh(w.T.astype("float64") @ w)
+    z = (vectors / np.sqrt(values)) @ vectors.T
+    got, weights = gradient(parametrizations.get("polar"), w)
+    expected = finite_difference(lambda a: polar(a @ z), w, weights)
+    np.testing.assert_allclose(got, expected, atol=1e-3)
+
+
+def test_cholesky_gradient_against_finite_differences(rng):
+    def reference(a):
+        return a @ np.linalg.inv(np.linalg.cholesky(a.T @ a)).T
+
+    w = rng.standard_normal((9, 4)).astype("float32")
+    got, weights = gradient(parametrizations.get("cholesky"), w)
+    np.testing.assert_allclose(got, finite_difference(reference, w, weights), atol=2e-3)
+
+
+def test_configuration_round_trip_and_errors():
+    for rule in (parametrizations.Bjorck(iterations=3, beta=0.25), parametrizations.get("polar")):
+        assert parametrizations.get(parametrizations.serialize(rule)) == rule
+        assert parametrizations.get(rule) is not rule
+    with pytest.raises(ValueError, match="`parametrization` must be one of.*'nope'"):
+        parametrizations.get("nope")
+    with pytest.raises(ValueError, match=r"`beta` must be in .*beta=0.6"):
+        parametrizations.Bjorck(beta=0.6)
+    with pytest.raises(ValueError, match="`iterations` must be a positive integer.*=0"):
+        parametrizations.Polar(iterations=0)

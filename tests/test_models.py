@@ -1,0 +1,261 @@
+import os
+import subprocess
+import sys
+import textwrap
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from reference import array, singular_values
+
+import lipkit
+from lipkit import demo, losses
+from lipkit.layers import FrobeniusDense, FullSort, GroupSort2, MaxMin, SpectralDense
+
+BACKENDS = ["jax", "tensorflow", "torch"]
+
+
+def small(**kwargs):
+    return lipkit.Sequential(
+        [
+            keras.Input((4,)),
+            SpectralDense(16, activation=GroupSort2()),
+            SpectralDense(8, kernel_initializer="he_normal"),
+            MaxMin(),
+            FrobeniusDense(1),
+        ],
+        **kwargs,
+    )
+
+
+def functional():
+    """Nested model, shared layer, two inputs."""
+    inner = lipkit.Sequential([keras.Input((4,)), SpectralDense(6), FullSort()], name="inner")
+    shared = SpectralDense(6, name="shared")
+    a, b = keras.Input((4,)), keras.Input((4,))
+    features = keras.layers.Concatenate()([inner(a), shared(a), shared(b)])
+    return lipkit.Model([a, b], FrobeniusDense(1)(features))
+
+
+def data(n=64, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n, 4)).astype("float32")
+    return x, np.where(x[:, :1] > 0, 1.0, -1.0).astype("float32")
+
+
+def predict(model, x):
+    return model.predict(x, verbose=0, batch_size=64)
+
+
+def kernels(model):
+    return [w for w in model.get_weights() if w.ndim == 2]
+
+
+@pytest.mark.parametrize("k", [0.1, 1, 10])
+def test_sequential_divides_the_constant(k):
+    model = small(k_coef_lip=k)
+    sigma = [singular_values(layer.kernel).max() for layer in model.layers if layer.weights]
+    shares = [layer.k_coef_lip for layer in model.layers] + [model.layers[0].activation.k_coef_lip]
+    assert np.prod(shares[:-1]) == pytest.approx(k) and model.k_coef_lip == k
+    for norm, layer in zip(sigma, (la for la in model.layers if la.weights), strict=True):
+        assert norm <= layer.k_coef_lip * (1 + 1e-5)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((512, 4)).astype("float32")
+    d = rng.standard_normal((512, 4)).astype("float32") * 1e-2
+    ratio = np.abs(predict(model, x + d) - predict(model, x))[:, 0] / np.linalg.norm(d, axis=1)
+    assert ratio.max() <= k * (1 + 1e-3) and ratio.max() >= 0.05 * k
+
+
+def test_sequential_constant_errors():
+    built = SpectralDense(3)
+    built.build((None, 3))
+    with pytest.raises(ValueError, match="is already built"):
+        lipkit.Sequential([built], k_coef_lip=2)
+    with pytest.raises(ValueError, match="has k_coef_lip=3.0"):
+        lipkit.Sequential([SpectralDense(3, k_coef_lip=3)], k_coef_lip=2)
+    with pytest.raises(ValueError, match="at least one Lipschitz layer"):
+        lipkit.Sequential([keras.layers.Dense(3)], k_coef_lip=2)
+    with pytest.raises(ValueError, match="`k_coef_lip` must be a positive finite number.*-1"):
+        lipkit.Sequential([], k_coef_lip=-1)
+    with pytest.raises(ValueError, match="Cannot add layer 'late'"):
+        small(k_coef_lip=2).add(SpectralDense(3, name="late"))
+    model = small()
+    model.add(SpectralDense(3))
+    assert len(model.layers) == 5
+
+
+@pytest.mark.parametrize("make", [small, functional, lambda: small(k_coef_lip=5)])
+def test_save_load_clone_weights(make, tmp_path):
+    model = make()
+    x = data()[0]
+    x = [x, x[::-1].copy()] if len(model.inputs) > 1 else x
+    expected = predict(model, x)
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    assert type(loaded) is type(model)
+    np.testing.assert_array_equal(predict(loaded, x), expected)
+    model.save_weights(tmp_path / "m.weights.h5")
+    fresh = make()
+    assert np.abs(predict(fresh, x) - expected).max() > 1e-3  # other weights before
+    fresh.load_weights(tmp_path / "m.weights.h5")
+    np.testing.assert_array_equal(predict(fresh, x), expected)
+    clone = keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    np.testing.assert_array_equal(predict(clone, x), expected)
+    if hasattr(model, "k_coef_lip"):
+        assert loaded.k_coef_lip == model.k_coef_lip
+
+
+@pytest.mark.parametrize("make", [small, functional])
+def test_export_is_plain_and_equal(make):
+    model = make()
+    x = data()[0]
+    x = [x, x[::-1].copy()] if len(model.inputs) > 1 else x
+    before = model.get_weights()
+    for export in (lipkit.vanillaModel(model), model.vanilla_export()):
+        np.testing.assert_allclose(predict(export, x), predict(model, x), atol=1e-5)
+        assert "lipkit" not in export.to_json()
+        assert export.count_params() == model.count_params()
+        for k in kernels(export)[:-1]:
+            assert singular_values(k).max() <= 1 + 1e-5
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_export_needs_a_built_model():
+    with pytest.raises(ValueError, match="cannot be exported"):
+        lipkit.Sequential([SpectralDense(3)]).vanilla_export()
+    with pytest.raises(ValueError, match="'fresh' is not built"):
+        SpectralDense(3, name="fresh").vanilla_export()
+
+
+def test_condense_keeps_the_function():
+    model = functional()
+    x = data()[0]
+    before = predict(model, [x, x])
+    model.condense()
+    np.testing.assert_allclose(predict(model, [x, x]), before, atol=1e-4)
+    for w in kernels(model):
+        assert singular_values(w).max() <= 1 + 1e-5
+
+
+@pytest.mark.parametrize("rule", ["polar", "bjorck", "cholesky", "spectral", "frobenius"])
+def test_fit_learns_and_stays_constrained(rule):
+    x, y = data(512)
+    model = lipkit.Sequential(
+        [
+            keras.Input((4,)),
+            SpectralDense(32, parametrization=rule),
+            GroupSort2(),
+            SpectralDense(16, parametrization=rule),
+            GroupSort2(),
+            FrobeniusDense(1),
+        ]
+    )
+    model.compile(keras.optimizers.Adam(0.01), losses.HKR(10, 0.2), metrics=["accuracy"])
+    history = model.fit(x, y, epochs=12, batch_size=64, verbose=0).history["loss"]
+    assert history[-1] < history[0] - 0.05
+    assert np.mean((predict(model, x) > 0) == (y > 0)) > 0.95
+    for w in kernels(model.vanilla_export()):
+        sigma = singular_values(w)
+        assert sigma.max() <= 1 + 1e-5
+        if rule in ("polar", "bjorck", "cholesky"):
+            assert sigma.min() >= 1 - 1e-3
+
+
+def test_training_loop_of_ones_own_stays_constrained():
+    """A loop that only moves the trainable values: no constraint, no callback ever runs."""
+    rng = np.random.default_rng(0)
+    model = small()
+    for _ in range(50):
+        for v in model.trainable_variables:
+            step = 0.1 * np.sign(rng.standard_normal(v.shape))
+            v.assign(ops.convert_to_numpy(v) + step.astype("float32"))
+    for layer in model.layers:
+        if layer.weights:
+            assert singular_values(layer.kernel).max() <= 1 + 1e-5
+
+
+@pytest.mark.parametrize("options", [{"jit_compile": True}, {"run_eagerly": True}, {"steps": 4}])
+def test_compile_options_agree(options):
+    backend = keras.backend.backend()
+    if backend == "torch" and "run_eagerly" not in options:
+        options = {}  # Keras's torch trainer has neither XLA nor steps_per_execution
+    x, y = data(256)
+    results = []
+    for chosen in ({}, options):
+        keras.utils.set_random_seed(3)
+        model = small()
+        chosen = dict(chosen)
+        if steps := chosen.pop("steps", None):
+            chosen["steps_per_execution"] = steps
+        model.compile(keras.optimizers.SGD(0.05), losses.HKR(5, 0.2), **chosen)
+        model.fit(x, y, batch_size=32, epochs=2, shuffle=False, verbose=0)
+        results.append(predict(model, x))
+        loss = model.evaluate(x, y, batch_size=256, verbose=0)
+        assert np.isfinite(loss)
+    np.testing.assert_allclose(results[1], results[0], atol=1e-4)
+
+
+def test_mixed_precision_model(tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = small()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    x, y = data(128)
+    model.compile(keras.optimizers.Adam(0.01), losses.HKR(10, 0.2))
+    model.fit(x, y, epochs=2, verbose=0)
+    assert all(v.dtype == "float32" for v in model.trainable_variables)
+    export = model.vanilla_export()
+    np.testing.assert_allclose(
+        predict(export, x).astype("float32"), predict(model, x).astype("float32"), atol=1e-5
+    )
+
+
+def test_shared_layer_gets_both_gradients():
+    """One layer used twice in a row equals two layers tied by hand."""
+    layer = SpectralDense(4, use_bias=False)
+    x = data(16)[0]
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, layer(layer(inputs)))
+    k = array(layer.kernel)
+    np.testing.assert_allclose(predict(model, x), x @ k @ k, atol=1e-5)
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    before = array(layer._kernel)
+    model.fit(x, x, verbose=0)
+    assert np.abs(array(layer._kernel) - before).max() > 1e-4
+    assert len(model.trainable_variables) == 1
+
+
+def test_parameter_counts():
+    model = demo.network()
+    assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) == 41_985
+    assert sum(int(np.prod(v.shape)) for v in model.non_trainable_variables) <= 41_987
+    assert model.vanilla_export().count_params() == 41_985
+
+
+def test_export_loads_without_lipkit_on_every_backend(tmp_path):
+    model = small()
+    x = data()[0]
+    model.vanilla_export().save(tmp_path / "export.keras")
+    np.savez(tmp_path / "data.npz", x=x, y=predict(model, x))
+    code = textwrap.dedent(
+        """
+        import sys
+        sys.modules["lipkit"] = None  # any import of it raises
+        import keras, numpy as np
+        d = np.load("data.npz")
+        model = keras.models.load_model("export.keras")
+        np.testing.assert_allclose(model.predict(d["x"], verbose=0), d["y"], atol=1e-5)
+        """
+    )
+    for backend in BACKENDS:
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env={**os.environ, "KERAS_BACKEND": backend},
+            check=True,
+            capture_output=True,
+        )

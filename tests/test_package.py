@@ -1,0 +1,142 @@
+"""Backend choice, import levels and file sizes."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parents[1] / "src" / "lipkit"
+LEVELS = {
+    0: ["errors", "_version", "_backend"],
+    1: ["linalg", "losses.functional"],
+    2: ["parametrizations", "views"],
+    3: ["layers", "losses"],
+    4: ["models", "metrics", "export"],
+    5: ["data", "plots"],
+    6: ["demo", "cli"],
+}
+
+
+def level(module):
+    matches = [
+        (len(p), n) for n, ps in LEVELS.items() for p in ps if f"{module}.".startswith(f"{p}.")
+    ]
+    assert matches, f"{module} has no level; add it to LEVELS and docs/architecture.md"
+    return max(matches)[1]
+
+
+def modules():
+    for path in sorted(SRC.rglob("*.py")):
+        name = ".".join(path.relative_to(SRC).with_suffix("").parts).removesuffix(".__init__")
+        yield name, path
+
+
+def imported(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            if node.module == "lipkit":
+                yield from (f"lipkit.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def test_each_level_imports_from_lower_ones_only():
+    for name, path in modules():
+        if name == "__init__":
+            continue
+        for target in imported(ast.parse(path.read_text())):
+            root = target.split(".")[0]
+            assert root not in ("jax", "torch", "tensorflow"), f"{name} imports {target}"
+            assert not target.startswith("keras.src"), f"{name} imports {target}"
+            if not target.startswith("lipkit."):
+                continue
+            target = target.removeprefix("lipkit.")
+            lazy = (name, target) == ("layers.base", "export")  # the one upward call, in a method
+            if lazy or target.split(".")[0] == name.split(".")[0]:
+                continue
+            assert level(target) <= level(name), f"{name} imports {target} from above"
+
+
+def test_files_are_small():
+    for name, path in modules():
+        assert len(path.read_text().splitlines()) <= 300, name
+
+
+def python(code, tmp_path, **environment):
+    env = {k: v for k, v in os.environ.items() if k not in ("KERAS_BACKEND", "KERAS_HOME")}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**env, "HOME": str(tmp_path), "KERAS_HOME": str(tmp_path), **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+HIDE = """
+import importlib.util, sys
+hidden = {hidden!r}
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *a: None if name in hidden else find(name, *a)
+for name in hidden:
+    sys.modules[name] = None
+"""
+
+
+@pytest.mark.parametrize(
+    ("hidden", "expected"),
+    [((), "tensorflow"), (("tensorflow",), "jax"), (("tensorflow", "jax"), "torch")],
+)
+def test_backend_is_chosen_only_if_needed(hidden, expected, tmp_path):
+    code = HIDE.format(hidden=hidden) + "import lipkit._backend as b, os; b.select_backend();"
+    code = code.replace(
+        "import lipkit._backend as b, os;",
+        f"""
+sys.path.insert(0, {str(SRC.parent)!r})
+import importlib.machinery, types, os
+package = types.ModuleType("lipkit"); package.__path__ = [{str(SRC)!r}]
+sys.modules["lipkit"] = package
+import lipkit._backend as b
+""",
+    )
+    result = python(code + "\nprint(os.environ['KERAS_BACKEND'])", tmp_path)
+    assert result.stdout.strip() == expected, result.stderr
+    assert ("lipkit chose" in result.stderr) == bool(hidden)
+
+
+def test_users_choice_is_respected(tmp_path):
+    show = "import lipkit, keras; print(keras.backend.backend())"
+    assert python(show, tmp_path, KERAS_BACKEND="torch").stdout.strip() == "torch"
+    (tmp_path / "keras.json").write_text('{"backend": "jax"}')
+    assert python(show, tmp_path).stdout.strip() == "jax"
+
+
+@pytest.mark.parametrize(
+    ("hidden", "environment", "message"),
+    [
+        (("tensorflow", "jax", "torch"), {}, "found none.*pip install"),
+        (
+            ("tensorflow",),
+            {"KERAS_BACKEND": "tensorflow"},
+            "'tensorflow'.*KERAS_BACKEND.*jax, torch",
+        ),
+    ],
+)
+def test_missing_backend_says_what_to_do(hidden, environment, message, tmp_path):
+    result = python(HIDE.format(hidden=hidden) + "import lipkit", tmp_path, **environment)
+    assert result.returncode != 0
+    import re
+
+    assert re.search(message, result.stderr.splitlines()[-1]), result.stderr
+
+
+def test_keras_imported_before_with_an_unusable_choice(tmp_path):
+    code = HIDE.format(hidden=("tensorflow",)) + (
+        "import os; os.environ['KERAS_BACKEND'] = 'tensorflow'\n"
+        "try:\n    import keras\nexcept ImportError:\n    pass\nimport lipkit"
+    )
+    result = python(code, tmp_path)
+    assert "BackendError" in result.stderr and "KERAS_BACKEND" in result.stderr.splitlines()[-1]
