@@ -5,12 +5,7 @@ import math
 import keras
 
 from lipkit.export import vanilla_model
-from lipkit.layers import LipschitzLayer
-
-
-def _condensable(model):
-    """All layers with a constrained kernel, in nested models too."""
-    return [layer for layer in model._flatten_layers() if hasattr(layer, "condense")]
+from lipkit.layers import LipschitzKernel, LipschitzLayer
 
 
 def vanillaModel(model):
@@ -21,8 +16,8 @@ def vanillaModel(model):
 class _Export:
     def condense(self):
         """Overwrite every free kernel with the constrained one; the function is unchanged."""
-        for layer in _condensable(self):
-            if layer is not self and not isinstance(layer, keras.Model):
+        for layer in self._flatten_layers(include_self=False):  # nested models too
+            if isinstance(layer, LipschitzKernel):
                 layer.condense()
 
     def vanilla_export(self):
@@ -31,20 +26,19 @@ class _Export:
 
 
 @keras.saving.register_keras_serializable("lipkit")
-class Model(_Export, keras.Model):
+class Model(keras.Model, _Export):
     """`keras.Model` with `condense()` and `vanilla_export()`."""
 
 
 @keras.saving.register_keras_serializable("lipkit")
-class Sequential(_Export, keras.Sequential):
+class Sequential(keras.Sequential, _Export):
     """`keras.Sequential` whose layers share a Lipschitz constant.
 
     Args:
         layers: list of layers, or None.
         trainable, name: as in `keras.Sequential`.
-        k_coef_lip: constant of the whole model. Each layer with a `k_coef_lip` of its own gets
-            the n-th root. None leaves the layers as they are; so does 1.0 when their constants
-            multiply to 1.
+        k_coef_lip: constant of the whole model, divided over its n Lipschitz layers: each becomes
+            a copy with k_coef_lip^(1/n). With 1.0, the default, the layers are used as they are.
 
     Raises:
         ValueError: if a constant is asked for and a layer is already built, has a constant of its
@@ -57,9 +51,7 @@ class Sequential(_Export, keras.Sequential):
                 f"`k_coef_lip` must be a positive finite number. Received: k_coef_lip={k_coef_lip}"
             )
         self._k_coef_lip = float(k_coef_lip)
-        super().__init__(layers=_share(layers or [], self._k_coef_lip), trainable=trainable)
-        if name is not None:
-            self.name = name
+        super().__init__(_share(layers or [], self._k_coef_lip), trainable=trainable, name=name)
         self._open = False
 
     @property

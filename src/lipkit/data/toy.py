@@ -93,7 +93,7 @@ class BalancedBatches(keras.utils.PyDataset):
             )
         self._half = batch_size // 2
         self._steps = steps or -(-len(self._y) // batch_size)
-        self._seed = np.random.SeedSequence(seed).entropy
+        self._seed = int(np.random.default_rng(seed).integers(2**32))
         self._epoch = 0
 
     def __len__(self):

@@ -1,0 +1,81 @@
+"""One training step of the toy classifier for each kernel rule, against plain Dense layers.
+
+    KERAS_BACKEND=jax python benchmarks/moons_step.py
+
+Same shapes, activations, loss and optimizer; interleaved rounds in one run; medians.
+"""
+
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from lipkit import demo
+from lipkit.layers import FullSort
+from lipkit.losses import HKR
+
+BATCH, STEPS, ROUNDS = 256, 40, 9
+OUT = Path(__file__).parent / "results" / "moons_step.json"
+
+
+def plain():
+    hidden = [layer for n in (256, 128, 64) for layer in (keras.layers.Dense(n), FullSort())]
+    return keras.Sequential([keras.Input((2,)), *hidden, keras.layers.Dense(1)])
+
+
+def timer(model):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((BATCH * STEPS, 2)).astype("float32")
+    y = np.sign(x[:, :1])
+    model.compile(keras.optimizers.Adam(1e-3), HKR(10, 0.29))
+
+    def epoch():
+        start = time.perf_counter()
+        model.fit(x, y, batch_size=BATCH, shuffle=False, verbose=0)
+        return 1e3 * (time.perf_counter() - start) / STEPS
+
+    epoch()  # compile
+    return epoch
+
+
+def main():
+    rules = ["polar", "bjorck", "cholesky", "spectral", "frobenius"]
+    timers = {"plain Dense": timer(plain())}
+    timers |= {rule: timer(demo.network(rule)) for rule in rules}
+    times = {name: [] for name in timers}
+    for _ in range(ROUNDS):
+        for name, epoch in timers.items():
+            times[name].append(epoch())
+    base = times["plain Dense"]
+    rows = {
+        name: {
+            "ms": statistics.median(values),
+            "ratio": statistics.median(v / b for v, b in zip(values, base, strict=True)),
+        }
+        for name, values in times.items()
+    }
+    for name, row in rows.items():
+        print(f"{name:12s} {row['ms']:8.2f} ms  {row['ratio']:5.2f}x")
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    result = {
+        "backend": keras.backend.backend(),
+        "batch": BATCH,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "date": datetime.date.today().isoformat(),
+        "commit": commit,
+        "rows": rows,
+    }
+    OUT.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
