@@ -97,7 +97,7 @@ plt.show()""",
     """## Export
 
 The export has the same function and no trace of lipkit: it loads wherever Keras does, on any
-backend. Its kernels are orthogonal, as a singular value decomposition in double precision shows.""",
+backend. Its kernels are orthogonal: here are their singular values in double precision.""",
     """export = model.vanilla_export()
 export.save("two_moons.keras")
 difference = np.abs(model.predict(x, verbose=0) - export.predict(x, verbose=0)).max()
@@ -122,7 +122,7 @@ for radius in (0.0, 0.1, 0.2, 0.3):
 
 
 def write(epochs: int, out: Path) -> None:
-    """Execute the cells with `epochs` epochs of training and write the notebook with its outputs."""
+    """Execute the cells with `epochs` epochs of training and write the notebook."""
     notebook = nbformat.v4.new_notebook()
     notebook.metadata["kernelspec"] = {
         "name": "python3",
