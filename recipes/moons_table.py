@@ -1,6 +1,7 @@
 """Train the published toy classifier over seeds and write one row a rule to a results file.
 
     KERAS_BACKEND=jax python recipes/moons_table.py --rule polar --seeds 5
+    python recipes/moons_table.py --summary    # the table of all results so far
 
 Medians over the seeds of the last epoch's running averages; the singular values are the extremes
 over all seeds and layers of the exported kernels, by float64 SVD.
@@ -28,13 +29,28 @@ def run(settings):
     return row, max(s.max() for s in sigma), min(s.min() for s in sigma), seconds
 
 
+def summary(folder):
+    print("| backend | rule | learning rate | loss | KR | hinge | accuracy | singular values |")
+    print("|---|---|---|---|---|---|---|---|")
+    for path in sorted(folder.glob("*.json")):
+        r = json.loads(path.read_text())
+        print(
+            f"| {r['backend']} | {r['rule']} | {r['rate']} | {r['loss']:.4f} | {r['KR']:.4f} "
+            f"| {r['HingeMargin']:.4f} | {r['accuracy']:.4f} "
+            f"| 1 - {1 - r['sigma_min']:.0e} ... 1 + {r['sigma_max'] - 1:.0e} |"
+        )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rule", default="polar")
     parser.add_argument("--cosine", action="store_true")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/moons"))
+    parser.add_argument("--summary", action="store_true")
     args = parser.parse_args()
+    if args.summary:
+        return summary(args.out)
     rows = []
     for seed in range(args.seeds):
         rows.append(run(demo.Settings(seed=seed, parametrization=args.rule, cosine=args.cosine)))
