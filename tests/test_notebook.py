@@ -1,9 +1,14 @@
-"""The committed notebook is what its script writes, and it runs."""
+"""The committed notebook is what its script writes; it and the code of the README run."""
 
 import importlib.util
+import re
 from pathlib import Path
 
+import keras
+import matplotlib
 import nbformat
+
+import lipkit
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -32,3 +37,17 @@ def test_committed_notebook_is_current_and_executed():
 def test_notebook_runs(tmp_path):
     script().write(1, tmp_path / "run.ipynb")  # raises on the first failing cell
     assert (tmp_path / "two_moons.keras").exists()
+
+
+def test_code_of_the_readme_runs(tmp_path, monkeypatch):
+    matplotlib.use("agg")
+    monkeypatch.chdir(tmp_path)
+    text = EXAMPLES.with_name("README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    code, replaced = re.subn(r"steps=158\), epochs=10", "steps=2), epochs=1", code)
+    assert replaced == 1
+    names = {}
+    exec(code, names)
+    export = keras.models.load_model("two_moons.keras")
+    assert not any(isinstance(layer, lipkit.layers.LipschitzLayer) for layer in export.layers)
+    assert export.count_params() == names["model"].count_params() == 41985

@@ -16,7 +16,7 @@ if not hasattr(_keras, "layers"):  # a first `import keras` failed half-way and 
         f"set KERAS_BACKEND to an installed backend before importing Keras. {INSTALL}"
     )
 
-from lipkit import data, layers, losses, metrics, models, parametrizations  # noqa: E402
+from lipkit import data, layers, losses, metrics, models, parametrizations, plots  # noqa: E402
 from lipkit.models import Model, Sequential, vanillaModel  # noqa: E402
 
 __all__ = [
@@ -29,5 +29,6 @@ __all__ = [
     "metrics",
     "models",
     "parametrizations",
+    "plots",
     "vanillaModel",
 ]
