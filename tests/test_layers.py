@@ -157,7 +157,7 @@ def test_sort_gradient_is_a_permutation(rng):
             self.x = self.add_weight(shape=x.shape, initializer="zeros")
 
         def call(self, _):
-            return ops.reshape(ops.sum(weights * layers.GroupSort(6)(self.x)), (1, 1))
+            return ops.reshape(ops.sum(ops.multiply(weights, layers.GroupSort(6)(self.x))), (1, 1))
 
     model = keras.Sequential([keras.Input((1,)), Probe()])
     model.set_weights([x])
