@@ -2,7 +2,7 @@
 
 from lipkit._backend import INSTALL, select_backend
 from lipkit._version import __version__
-from lipkit.errors import BackendError
+from lipkit.errors import BackendError, NotCertifiable
 
 select_backend()
 try:
@@ -16,15 +16,20 @@ if not hasattr(_keras, "layers"):  # a first `import keras` failed half-way and 
         f"set KERAS_BACKEND to an installed backend before importing Keras. {INSTALL}"
     )
 
-from lipkit import data, layers, losses, metrics, models, parametrizations, plots  # noqa: E402
+from lipkit import certify, data, layers, losses, metrics, models, parametrizations, plots  # noqa: E402
+from lipkit.certify import finalize, lipschitz_bound  # noqa: E402
 from lipkit.models import Model, Sequential, vanillaModel  # noqa: E402
 
 __all__ = [
     "Model",
+    "NotCertifiable",
     "Sequential",
     "__version__",
+    "certify",
     "data",
+    "finalize",
     "layers",
+    "lipschitz_bound",
     "losses",
     "metrics",
     "models",

@@ -7,3 +7,7 @@ class LipkitError(Exception):
 
 class BackendError(LipkitError, ImportError):
     """No usable Keras backend was found."""
+
+
+class NotCertifiable(LipkitError, ValueError):
+    """A part of the model has no proven rule, or the model is not what its layers say."""

@@ -78,10 +78,11 @@ class GroupSort(_Activation):
 
     def build(self, input_shape):
         """Check that the groups divide the channels."""
-        self._group_size(input_shape[-1])
+        self.group_size(input_shape[-1])
         super().build(input_shape)
 
-    def _group_size(self, channels):
+    def group_size(self, channels):
+        """The size of the groups for this many channels."""
         n = channels if self.n is None else min(self.n, channels)
         if channels % n:
             raise ValueError(
@@ -91,7 +92,7 @@ class GroupSort(_Activation):
         return n
 
     def _sorted(self, x, sort):
-        n = self._group_size(x.shape[-1])
+        n = self.group_size(x.shape[-1])
         if n == 1:
             return self._scaled(x)
         if n == x.shape[-1] and len(x.shape) == 2:

@@ -1,0 +1,92 @@
+"""Scalar functions whose slope is proven: the largest |f'|, and a word on its proof."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Activation(NamedTuple):
+    """A function of (x, *parameters), the supremum of its slope, and how exactly it is computed.
+
+    `ulps` = 0: the result is one of the operands, or a constant. Otherwise the computed value is
+    assumed to be within ulps * unit * (|x| + |f(x)| + 1) of the real one, on any backend.
+    """
+
+    function: Callable
+    slope: Callable
+    ulps: float
+
+
+_erf = np.frompyfunc(math.erf, 1, 1)
+
+
+def _normal_cdf(x):
+    return 0.5 * (1 + _erf(x / math.sqrt(2)).astype("float64"))
+
+
+def _sigmoid(x):
+    z = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1, z) / (1 + z)
+
+
+def _softplus(x):
+    return np.logaddexp(x, 0)
+
+
+def _gelu_tanh(x):
+    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+def _relu(x, negative_slope=0.0, max_value=math.inf):
+    return np.minimum(np.where(x >= 0, x, negative_slope * x), max_value)
+
+
+def _elu(x, alpha=1.0):
+    return np.where(x >= 0, x, alpha * np.expm1(np.minimum(x, 0)))
+
+
+def _celu(x, alpha=1.0):
+    return np.where(x >= 0, x, alpha * np.expm1(np.minimum(x, 0) / alpha))
+
+
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+LIBRARY = 16  # exp, tanh, erf ... of any backend, and the few operations around them
+
+
+def _fixed(function, slope, ulps=LIBRARY):
+    return Activation(function, lambda *_: slope, ulps)
+
+
+# Suprema that are not attained at 0 or infinity are rounded up at the 4th digit: gelu' peaks at
+# sqrt(2), silu' at 2.3994, mish' at 1.4901 (roots of f''; tests/test_certify_rules.py scans them).
+ACTIVATIONS = {
+    "linear": _fixed(lambda x: x, 1.0, 0),
+    "relu": Activation(_relu, lambda a=0.0, top=math.inf: max(1.0, float(np.max(np.abs(a)))), 1),
+    "relu6": _fixed(lambda x: np.clip(x, 0, 6), 1.0, 0),
+    "abs": _fixed(np.abs, 1.0, 0),
+    "negative": _fixed(np.negative, 1.0, 0),
+    "clip": Activation(np.clip, lambda low, high: 1.0, 0),
+    "hard_tanh": _fixed(lambda x: np.clip(x, -1, 1), 1.0, 0),
+    "soft_shrink": Activation(
+        lambda x, t=0.5: np.sign(x) * np.maximum(np.abs(x) - t, 0), lambda t=0.5: 1.0, 2
+    ),
+    "tanh_shrink": _fixed(lambda x: x - np.tanh(x), 1.0),
+    "hard_sigmoid": _fixed(lambda x: np.clip(x / 6 + 0.5, 0, 1), 1 / 6 * (1 + 2**-50), 4),
+    "hard_silu": _fixed(lambda x: x * np.clip(x / 6 + 0.5, 0, 1), 1.5, 6),
+    "sigmoid": _fixed(_sigmoid, 0.25),
+    "log_sigmoid": _fixed(lambda x: -_softplus(-x), 1.0),
+    "tanh": _fixed(np.tanh, 1.0),
+    "softplus": _fixed(_softplus, 1.0),
+    "softsign": _fixed(lambda x: x / (1 + np.abs(x)), 1.0, 4),
+    "elu": Activation(_elu, lambda alpha=1.0: max(1.0, abs(alpha)), LIBRARY),
+    "celu": Activation(_celu, lambda alpha=1.0: 1.0, LIBRARY),
+    "selu": _fixed(
+        lambda x: SELU_SCALE * _elu(x, SELU_ALPHA), SELU_SCALE * SELU_ALPHA * (1 + 2**-50)
+    ),
+    "gelu": _fixed(lambda x: x * _normal_cdf(x), 1.1290),
+    "gelu_tanh": _fixed(_gelu_tanh, 1.1291),
+    "silu": _fixed(lambda x: x * _sigmoid(x), 1.0999),
+    "mish": _fixed(lambda x: x * np.tanh(_softplus(x)), 1.0886),
+}

@@ -1,0 +1,287 @@
+"""`lipschitz_bound`, `certify` and `finalize` for Keras models."""
+
+import math
+import sys
+
+import keras
+import numpy as np
+from keras import ops
+
+from lipkit.certify import rounding, rules
+from lipkit.certify.certificate import Certifier
+from lipkit.certify.norms import up
+from lipkit.certify.reader import read
+from lipkit.certify.reader.traversal import compare
+from lipkit.certify.result import ASSUMPTIONS, Certificates
+from lipkit.errors import NotCertifiable
+from lipkit.export import vanilla_model
+
+
+class LipschitzBound(float):
+    """A proven upper bound, with `layers`: a `LayerBound` for each operation on the way.
+
+    Printed, it is a table; in arithmetic and formatting, a float.
+    """
+
+    layers: tuple[rules.LayerBound, ...]
+
+    def __new__(cls, value, layers):
+        bound = super().__new__(cls, value)
+        bound.layers = layers
+        return bound
+
+    def __reduce__(self):
+        return LipschitzBound, (float(self), self.layers)
+
+    def __str__(self):
+        header = ("layer", "kind", "rule", "bound", "input shape")
+        rows = [(b.name, b.kind, b.rule, f"{b.bound:.9g}", str(b.input_shape)) for b in self.layers]
+        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in (header, tuple("-" * width for width in widths), *rows)
+        ]
+        return "\n".join([*lines, f"Lipschitz constant of the model <= {float(self):.9g}"])
+
+
+def _analyse(model, input_shape=None):
+    reading = read(model, input_shape)
+    bounds = rules.compose(reading.graph)
+    compare(model, reading, bounds)
+    return reading, bounds
+
+
+def lipschitz_bound(model, input_shape=None) -> LipschitzBound:
+    """A proven upper bound of a model's Lipschitz constant in 2-norm.
+
+    Computed in float64 from the kernels as they are used, rounded up; see docs/soundness.md. Inputs
+    and outputs of a model with several are taken together as one vector.
+
+    Args:
+        model: built Sequential or Functional Keras model of layers with a rule.
+        input_shape: input shape without the batch axis, for models that leave sizes open.
+
+    Returns:
+        A float with the table `.layers`; print it.
+
+    Raises:
+        NotCertifiable: naming the first layer without a rule.
+
+    Example:
+    >>> bound = lipkit.lipschitz_bound(model)
+    >>> bound < 1.01, bound.layers[0].bound
+    """
+    reading, bounds = _analyse(model, input_shape)
+    return LipschitzBound(rules.output_bound(reading.graph, bounds), bounds.layers)
+
+
+def _arrays(x, graph):
+    """Float64 arrays, one for each input, or a reason why not."""
+    several = len(graph.inputs) > 1
+    if several and (not isinstance(x, (list, tuple)) or len(x) != len(graph.inputs)):
+        raise ValueError(f"`x` must be a list of {len(graph.inputs)} arrays, one for each input.")
+    arrays, reason = [], None
+    for value, index in zip(x if several else [x], graph.inputs, strict=True):
+        array = value if isinstance(value, np.ndarray) else _to_numpy(value)
+        if array.ndim == 0:
+            raise ValueError("`x` must be a batch of inputs. Received a scalar.")
+        shape = graph.nodes[index].shape
+        if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
+            reason = f"wrong dtype: expected real numbers, got {array.dtype}"
+        elif array.shape[1:] != shape:
+            reason = f"wrong shape: expected {('batch', *shape)}, got {array.shape}"
+        elif array.dtype.kind in "iu" and array.size and _magnitude(array) > 2**53:
+            reason = f"wrong dtype: {array.dtype} values above 2**53 are not exact in float64"
+        arrays.append(array)
+    if len({len(array) for array in arrays}) > 1:
+        raise ValueError(f"Inputs have different lengths: {[len(a) for a in arrays]}")
+    return ([a.astype("float64") for a in arrays] if reason is None else arrays), reason
+
+
+def _magnitude(array):
+    return max(abs(int(array.max())), abs(int(array.min())))
+
+
+def _to_numpy(value):
+    if isinstance(value, (list, tuple, int, float)):
+        return np.asarray(value)
+    return np.asarray(ops.convert_to_numpy(value))
+
+
+def _labels(y, task, n):
+    """True labels in the form of `Certificates.label`."""
+    if y is None:
+        return None
+    y = np.asarray(ops.convert_to_numpy(y) if not isinstance(y, (np.ndarray, list)) else y)
+    if len(y) != n:
+        raise ValueError(f"`y` must have one label for each input. Received: {len(y)} for {n}")
+    if task == "multilabel":
+        return (y > 0).astype(int)
+    if y.ndim == 2 and y.shape[1] > 1:  # one-hot
+        return np.argmax(y, axis=1)
+    y = y.reshape(n)
+    return (y > 0).astype(int) if task == "binary" else y.astype(int)
+
+
+def certify(
+    model,
+    x,
+    y=None,
+    *,
+    arithmetic="real",
+    task=None,
+    preprocessing_scale=1.0,
+    batch_size=256,
+    progress=None,
+) -> Certificates:
+    """Certify decisions of a model: no input within `radius` (2-norm) has another label.
+
+    Args:
+        model: as in `lipschitz_bound`, with one output: a logit (decision f > 0, labels 1 and 0),
+            or a vector of logits. A final softmax or sigmoid is seen through for `"real"`.
+        x: batch of inputs, or a list of batches for a model with several inputs.
+        y: true labels, for `certified_accuracy`: integers, one-hot, {0, 1} or {-1, 1}.
+        arithmetic: what the certificates are true of. `"real"`: the network in real arithmetic,
+            evaluated here in float64 with a bound of its error. `"float32"` or `"float64"`: also
+            the program that computes in this format, with its larger error taken off the margins.
+        task: `"binary"`, `"multiclass"`, `"multilabel"` (no label may change), or None: binary for
+            one logit, otherwise multiclass.
+        preprocessing_scale: factor, or array of factors, by which raw inputs were multiplied before
+            they became `x` (a shift does not matter): radii are in units of the raw input.
+        batch_size: inputs evaluated at a time.
+        progress: show a progress bar; None: on a terminal, for more than 20 batches.
+
+    Returns:
+        `Certificates` with label, radius, margin, lipschitz and status of each input.
+
+    Raises:
+        NotCertifiable: the model has a layer without a rule, or is not a plain model in
+            `arithmetic`.
+        ValueError: bad arguments.
+    """
+    if arithmetic != "real" and arithmetic not in rounding.FORMATS:
+        raise ValueError(
+            "`arithmetic` must be 'real', 'float32' or 'float64'. "
+            f"Received: arithmetic={arithmetic!r}"
+        )
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"`batch_size` must be an integer >= 1. Received: {batch_size!r}")
+    scale = float(np.max(np.abs(np.asarray(preprocessing_scale, dtype="float64")), initial=0.0))
+    if not 0 < scale < math.inf:
+        raise ValueError(
+            "`preprocessing_scale` must be finite and not zero. "
+            f"Received: preprocessing_scale={preprocessing_scale!r}"
+        )
+    reading, bounds = _analyse(model, _open_shape(model, x))
+    graph = reading.graph
+    if len(graph.outputs) != 1:
+        raise NotCertifiable(
+            f"Model {model.name!r} has {len(graph.outputs)} outputs: certify "
+            "keras.Model(model.inputs, model.outputs[i])."
+        )
+    if arithmetic != "real":
+        _check_deployed(model, reading, arithmetic)
+    certifier = Certifier(graph, bounds, rounding.FORMATS.get(arithmetic), task)
+    arrays, reason = _arrays(x, graph)
+    n = len(arrays[0])
+    y = _labels(y, certifier.task, n)
+    assumptions = ASSUMPTIONS
+    if arithmetic != "real":
+        assumptions += (
+            f"the program computes in IEEE {arithmetic} with conventional sums in any order; "
+            "its elementary functions are within 16 ulps",
+        )
+    if reason is not None or not n:
+        return _none(n, reason, certifier, arithmetic, assumptions, y)
+    starts = range(0, n, batch_size)
+    parts = [
+        certifier(*(a[start : start + batch_size] for a in arrays))
+        for start in _tracked(starts, progress)
+    ]
+    label, radius, margin, constant, status = map(np.concatenate, zip(*parts, strict=True))
+    radius = radius if scale == 1.0 else radius / scale * (1 - 2**-50)
+    return Certificates(label, radius, margin, constant, status, arithmetic, assumptions, y)
+
+
+def _open_shape(model, x):
+    """The shape of x where the model leaves sizes open."""
+    shapes = [tuple(t.shape[1:]) for t in getattr(model, "inputs", None) or []]
+    if not any(n is None for shape in shapes for n in shape):
+        return None
+    given = x if len(shapes) > 1 else [x]
+    return [tuple(np.shape(value))[1:] for value in given]
+
+
+def _check_deployed(model, reading, arithmetic):
+    if reading.parametrized:
+        raise NotCertifiable(
+            f"Layers {', '.join(reading.parametrized)} compute their kernel anew at each call, so "
+            f"the program in {arithmetic} has no fixed weights. Certify model.vanilla_export()."
+        )
+    if arithmetic != reading.dtype:
+        raise NotCertifiable(
+            f"Model {model.name!r} computes in {reading.dtype}, not in {arithmetic}."
+        )
+
+
+def _none(n, reason, certifier, arithmetic, assumptions, y):
+    """Certificates of nothing."""
+    outputs = certifier.graph.nodes[certifier.head.node].shape
+    shape = (n, *outputs) if certifier.task == "multilabel" else (n,)
+    status = np.full(n, reason, dtype=object)
+    zero = np.zeros(n)
+    label = np.full(shape, -1)
+    return Certificates(label, zero, zero.copy(), zero.copy(), status, arithmetic, assumptions, y)
+
+
+def _tracked(starts, progress):
+    if progress is None:
+        progress = len(starts) > 20 and sys.stderr.isatty()
+    if not progress:
+        return starts
+    from rich.progress import track
+
+    return track(starts, description="certifying")
+
+
+def finalize(model, k: float = 1.0):
+    """A plain Keras model of the same decisions whose proven bound is at most `k`.
+
+    Where the bound of the export is above k, its logits are scaled down by just that factor: in the
+    last layer's weights if that is a linear one, otherwise by a `Rescaling` layer at the end.
+
+    Args:
+        model: built Sequential or Functional model with one output.
+        k: bound asked for.
+
+    Returns:
+        A new plain `keras.Model`; `model` is unchanged.
+    """
+    if isinstance(k, bool) or not isinstance(k, (int, float)) or not 0 < k < math.inf:
+        raise ValueError(f"`k` must be a positive finite number. Received: k={k!r}")
+    plain, factor = vanilla_model(model), 1.0
+    bound = lipschitz_bound(plain)
+    for attempt in range(8):
+        if bound <= k:
+            return plain
+        # float32 weights round by up to 6e-8, so the factor may have to be a little smaller
+        factor *= k / up(float(bound)) * (1 - 2.0 ** (attempt - 26))
+        plain = _scaled(vanilla_model(model), factor)
+        bound = lipschitz_bound(plain)
+    raise NotCertifiable(f"Model {model.name!r} could not be scaled to a bound of {k}: {bound:.9g}")
+
+
+def _scaled(model, factor):
+    """The model with its outputs times `factor`."""
+    last = model.outputs[0]._keras_history.operation
+    if (
+        len(model.outputs) == 1
+        and type(last) is keras.layers.Dense
+        and last.activation is keras.activations.linear
+        and len(last._inbound_nodes) == 1  # not shared
+    ):
+        for weight in last.weights:
+            weight.assign(ops.convert_to_numpy(weight) * np.asarray(factor, weight.dtype))
+        return model
+    outputs = [keras.layers.Rescaling(factor)(output) for output in model.outputs]
+    return keras.Model(model.inputs, outputs, name=model.name)

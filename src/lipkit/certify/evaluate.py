@@ -1,0 +1,179 @@
+"""The real function of each operation, in float64: `evaluate(op, *arrays)` with a batch axis."""
+
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+
+from lipkit.certify import graph as g
+from lipkit.certify.activations import ACTIVATIONS
+
+
+def run(graph: g.Graph, *inputs: np.ndarray) -> list[np.ndarray]:
+    """Values of all nodes: arrays (batch, *node.shape)."""
+    given = iter(inputs)
+    values: list[np.ndarray] = []
+    with np.errstate(all="ignore"):  # non-finite values are found and reported by the caller
+        for node in graph.nodes:
+            arguments = [values[i] for i in node.inputs]
+            is_input = isinstance(node.op, g.Input)
+            values.append(next(given) if is_input else evaluate(node.op, *arguments))
+    return values
+
+
+@singledispatch
+def evaluate(op, *xs) -> Any:
+    """Apply `op` to float64 arrays with a batch axis."""
+    raise NotImplementedError(f"No float64 evaluation of {type(op).__name__}.")
+
+
+def _batched(axis):
+    """An axis of a sample as one of the batch."""
+    return axis + (axis >= 0)
+
+
+def _plus(y, bias):
+    return y if bias is None else y + bias
+
+
+@evaluate.register
+def _(op: g.Dense, x):
+    return _plus(x @ op.kernel, op.bias)
+
+
+@evaluate.register
+def _(op: g.Einsum, x):
+    inputs, kernel, output = op.equation.replace("->", ",").split(",")
+    return _plus(np.einsum(f"...{inputs},{kernel}->...{output}", x, op.kernel), op.bias)
+
+
+def windows(x, window, strides, dilation, padding, fill=0.0):
+    """Views of all windows: (batch, n_1..n_d, c) -> (batch, m_1..m_d, c, k_1..k_d)."""
+    x = np.pad(x, ((0, 0), *padding, (0, 0)), constant_values=fill)
+    reach = tuple((k - 1) * r + 1 for k, r in zip(window, dilation, strict=True))
+    axes = tuple(range(1, 1 + len(window)))
+    if any(n < k for n, k in zip(x.shape[1:], reach, strict=False)):
+        empty = tuple(max(n - k + 1, 0) for n, k in zip(x.shape[1:], reach, strict=False))
+        return np.zeros((len(x), *empty, x.shape[-1], *window))
+    view = np.lib.stride_tricks.sliding_window_view(x, reach, axis=axes)
+    steps = [slice(None, None, s) for s in strides]
+    taps = [slice(None, None, r) for r in dilation]
+    return view[(slice(None), *steps, slice(None), *taps)]
+
+
+@evaluate.register
+def _(op: g.Conv, x):
+    d = len(op.strides)
+    taken = windows(x, op.kernel.shape[:d], op.strides, op.dilation, op.padding)
+    taken = np.moveaxis(taken, 1 + d, -1)  # (batch, m.., k.., c)
+    *lead, channels = taken.shape
+    rows = taken.reshape(*lead[: 1 + d], -1, op.groups, channels // op.groups)
+    rows = np.moveaxis(rows, -2, 1 + d)  # (batch, m.., groups, taps, c / groups)
+    rows = rows.reshape(*lead[: 1 + d], op.groups, -1)
+    kernel = op.kernel.reshape(rows.shape[-1], op.groups, -1)
+    parts = [rows[..., i, :] @ kernel[:, i] for i in range(op.groups)]
+    return _plus(np.concatenate(parts, axis=-1), op.bias)
+
+
+@evaluate.register
+def _(op: g.ConvTranspose, x):
+    conv, d = op.conv, len(op.size)
+    kernel = conv.kernel  # (k.., c_out of the layer, c_in of the layer)
+    taps = kernel.shape[:d]
+    padded = [n + low + high for n, (low, high) in zip(op.size, conv.padding, strict=True)]
+    y = np.zeros((len(x), *padded, kernel.shape[d]))
+    for tap in np.ndindex(*taps):
+        start = [t * r for t, r in zip(tap, conv.dilation, strict=True)]
+        places = tuple(
+            slice(a, a + (m - 1) * s + 1, s)
+            for a, m, s in zip(start, x.shape[1:-1], conv.strides, strict=True)
+        )
+        y[(slice(None), *places)] += x @ kernel[tap].T
+    inner = tuple(slice(low, low + n) for n, (low, _) in zip(op.size, conv.padding, strict=True))
+    return _plus(y[(slice(None), *inner)], op.bias)
+
+
+@evaluate.register
+def _(op: g.AxisMaps, x):
+    for axis, matrix in op.matrices:
+        x = np.moveaxis(np.moveaxis(x, axis + 1, -1) @ matrix.T, -1, axis + 1)
+    return x
+
+
+@evaluate.register
+def _(op: g.Diagonal, x):
+    return op.scale * x + op.shift
+
+
+@evaluate.register
+def _(op: g.Elementwise, x):
+    return ACTIVATIONS[op.name].function(x, *op.parameters)
+
+
+@evaluate.register
+def _(op: g.Softmax, x):
+    axis = _batched(op.axis)
+    z = np.exp(x - np.max(x, axis=axis, keepdims=True))
+    return z / np.sum(z, axis=axis, keepdims=True)
+
+
+@evaluate.register
+def _(op: g.Sort, x):
+    return np.sort(x, axis=_batched(op.axis))
+
+
+@evaluate.register
+def _(op: g.ConcatReLU, x):
+    return np.concatenate([np.maximum(x, 0), np.maximum(-x, 0)], axis=_batched(op.axis))
+
+
+def _window_axes(op):
+    return tuple(range(-len(op.window), 0))
+
+
+@evaluate.register
+def _(op: g.MaxPool, x):
+    ones = (1,) * len(op.window)
+    taken = windows(x, op.window, op.strides, ones, op.padding, fill=-np.inf)
+    return taken.max(axis=_window_axes(op))
+
+
+@evaluate.register
+def _(op: g.L2Pool, x):
+    ones = (1,) * len(op.window)
+    taken = windows(x, op.window, op.strides, ones, op.padding)
+    top = np.maximum(np.abs(taken).max(axis=_window_axes(op), keepdims=True), 1e-300)
+    size = np.sqrt(np.sum((taken / top) ** 2, axis=_window_axes(op)))
+    return op.scale * size * top[(..., *(0,) * len(op.window))]
+
+
+@evaluate.register
+def _(op: g.Reshape, x):
+    return x.reshape(len(x), *op.shape)
+
+
+@evaluate.register
+def _(op: g.Permute, x):
+    return x.transpose(0, *(axis + 1 for axis in op.axes))
+
+
+@evaluate.register
+def _(op: g.Sum, *xs):
+    if op.signs is not None:
+        xs = tuple(sign * x for sign, x in zip(op.signs, xs, strict=True))
+    return sum(xs[1:], start=xs[0])
+
+
+@evaluate.register
+def _(op: g.Concat, *xs):
+    return np.concatenate(xs, axis=_batched(op.axis))
+
+
+@evaluate.register
+def _(op: g.Maximum, *xs):
+    return op.sign * np.max(op.sign * np.stack(xs), axis=0)
+
+
+@evaluate.register
+def _(op: g.Custom, x):
+    return np.asarray(op.function(x), dtype="float64")

@@ -1,0 +1,140 @@
+"""Rules of `keras.ops` in a Functional model, as the export of lipkit's activations has them."""
+
+import math
+
+import numpy as np
+
+from lipkit.certify import graph as g
+from lipkit.certify.reader.layers import diagonal, sample_axis
+from lipkit.errors import NotCertifiable
+
+
+def _constant(arguments, name):
+    """The one argument that is not a Keras tensor, as float64."""
+    constants = [a for a in arguments if not _is_tensor(a)]
+    if len(constants) != 1:
+        raise NotCertifiable(f"Operation {name!r} cannot be certified with these arguments.")
+    return np.asarray(constants[0], dtype="float64")
+
+
+def _is_tensor(value):
+    return hasattr(value, "_keras_history")
+
+
+def _sum(signs):
+    def rule(op, arguments, shapes):
+        if len(shapes) == 2:
+            return g.Sum(signs=signs)
+        constant = _constant(arguments, op.name)
+        # x - c, or c - x
+        first = _is_tensor(arguments[0])
+        if signs == (1, 1):
+            return diagonal(1.0, constant)
+        return diagonal(1.0, -constant) if first else diagonal(-1.0, constant)
+
+    return rule
+
+
+def _multiply(op, arguments, shapes):
+    if len(shapes) != 1:
+        raise NotCertifiable(
+            f"Operation {op.name!r} (Multiply) cannot be certified: a product of two tensors has "
+            "no Lipschitz constant."
+        )
+    return diagonal(_constant(arguments, op.name))
+
+
+def _divide(op, arguments, shapes):
+    if len(shapes) != 1 or not _is_tensor(arguments[0]):
+        raise NotCertifiable(
+            f"Operation {op.name!r} (Divide) cannot be certified: only division by a constant is."
+        )
+    return diagonal(1 / _constant(arguments, op.name))
+
+
+def _extremum(sign):
+    def rule(op, arguments, shapes):
+        if len(shapes) == 2:
+            return g.Maximum(sign=sign)
+        bound = _constant(arguments, op.name)
+        low, high = (bound, np.inf) if sign > 0 else (-np.inf, bound)
+        return g.Elementwise("clip", (low, high))
+
+    return rule
+
+
+def _reshape(op, arguments, shapes):
+    shape = tuple(op.newshape)[1:]
+    size = math.prod(shapes[0])
+    if -1 in shape:
+        known = -math.prod(shape)
+        shape = tuple(size // known if n == -1 else n for n in shape)
+    if op.newshape[0] not in (-1, None) or math.prod(shape) != size:
+        raise NotCertifiable(
+            f"Operation {op.name!r} (Reshape) cannot be certified: {tuple(op.newshape)} mixes the "
+            "samples of a batch."
+        )
+    return g.Reshape(shape)
+
+
+def _transpose(op, arguments, shapes):
+    axes = () if op.axes is None else tuple(op.axes)
+    if not axes or axes[0] != 0:
+        raise NotCertifiable(f"Operation {op.name!r} (Transpose) must keep the batch axis first.")
+    return g.Permute(tuple(axis - 1 for axis in axes[1:]))
+
+
+def _along(make):
+    return lambda op, arguments, shapes: make(sample_axis(op, op.axis, shapes[0]))
+
+
+def _simple(name, *attributes):
+    def rule(op, arguments, shapes):
+        return g.Elementwise(name, tuple(float(getattr(op, a)) for a in attributes))
+
+    return rule
+
+
+def _gelu(op, arguments, shapes):
+    return g.Elementwise("gelu_tanh" if op.approximate else "gelu")
+
+
+RULES = {
+    "Add": _sum((1, 1)),
+    "Subtract": _sum((1, -1)),
+    "Multiply": _multiply,
+    "TrueDivide": _divide,
+    "Divide": _divide,
+    "Maximum": _extremum(1),
+    "Minimum": _extremum(-1),
+    "Reshape": _reshape,
+    "Transpose": _transpose,
+    "Sort": _along(g.Sort),
+    "Concatenate": _along(g.Concat),
+    "Softmax": _along(g.Softmax),
+    "Absolute": _simple("abs"),
+    "Abs": _simple("abs"),
+    "Negative": _simple("negative"),
+    "Relu": _simple("relu"),
+    "Relu6": _simple("relu6"),
+    "Sigmoid": _simple("sigmoid"),
+    "Tanh": _simple("tanh"),
+    "Softplus": _simple("softplus"),
+    "Softsign": _simple("softsign"),
+    "Silu": _simple("silu"),
+    "Selu": _simple("selu"),
+    "LeakyRelu": _simple("relu", "negative_slope"),
+    "Elu": _simple("elu", "alpha"),
+    "Gelu": _gelu,
+}
+
+
+def rule_of(op):
+    """The rule of one of Keras's own operations, by its class."""
+    rule = RULES.get(type(op).__name__)
+    if rule is None or not type(op).__module__.startswith("keras."):
+        raise NotCertifiable(
+            f"Operation {op.name!r} (keras.ops, {type(op).__name__}) cannot be certified: it has "
+            f"no rule. Operations with a rule: {', '.join(sorted(RULES))}."
+        )
+    return rule

@@ -1,0 +1,209 @@
+"""How far a program in floating point may be from the real function.
+
+The bound holds for any order of summation, with or without fused products, for conventional
+matrix products in IEEE arithmetic with unit roundoff u (2^-24 in float32, 2^-53 in float64; not
+TF32, not Winograd, not Strassen): an inner product of n terms is within n u |x|.|y| of the real one
+(Jeannerod and Rump, "Improved error bounds for inner products in floating-point arithmetic",
+SIAM J. Matrix Anal. Appl. 34, 2013). Subnormal results may be flushed to zero.
+"""
+
+import math
+from functools import singledispatch
+from typing import NamedTuple
+
+import numpy as np
+
+from lipkit.certify import graph as g
+from lipkit.certify.activations import ACTIVATIONS
+from lipkit.certify.norms import matrix_norm_bound
+from lipkit.certify.rules import einsum_matrix, overlap
+
+
+class Arithmetic(NamedTuple):
+    """A floating-point format: its name, unit roundoff, smallest normal and largest number."""
+
+    name: str
+    unit: float
+    tiny: float
+    largest: float
+
+
+FORMATS = {
+    name: Arithmetic(
+        name, float(np.finfo(name).eps) / 2, float(np.finfo(name).tiny), float(np.finfo(name).max)
+    )
+    for name in ("float32", "float64")
+}
+SLACK = 1 + 2**-20  # covers the rounding of these few float64 operations themselves
+
+
+def norms(values):
+    """Upper bounds of the 2-norms of float64 samples: (batch, ...) -> (batch,)."""
+    flat = values.reshape(len(values), -1)
+    n = flat.shape[1]
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.sum(flat * flat, axis=1)
+    # squares below the smallest normal number are lost: entries below 1.5e-154
+    return np.sqrt(squares) * (1 + (n + 4) * 2.0**-53) + math.sqrt(n) * 1.5e-154
+
+
+@singledispatch
+def local_error(op, arithmetic, shape, out_shape) -> tuple[float, float]:
+    """(a, b) such that |fl(op)(z) - op(z)| <= a |z| + b for any z of this shape."""
+    raise NotImplementedError(f"No rounding rule for {type(op).__name__}.")
+
+
+@local_error.register(g.Reshape)
+@local_error.register(g.Permute)
+@local_error.register(g.Sort)
+@local_error.register(g.ConcatReLU)
+@local_error.register(g.MaxPool)
+def _(op, arithmetic, shape, out_shape):
+    return 0.0, 0.0  # copies and comparisons
+
+
+def _linear(arithmetic, terms, absolute_norm, bias, out_shape):
+    """Inner products of `terms` terms, plus a bias; `absolute_norm` is that of |A|."""
+    size = math.prod(out_shape)
+    bias_norm = 0.0
+    if bias is not None:
+        bias_norm = float(np.linalg.norm(bias)) * math.sqrt(size / bias.size)
+    relative = (terms + 2) * arithmetic.unit
+    flushed = (terms + 2) * arithmetic.tiny * math.sqrt(size)
+    return relative * absolute_norm, relative * bias_norm + flushed
+
+
+@local_error.register
+def _(op: g.Dense, arithmetic, shape, out_shape):
+    norm = matrix_norm_bound(np.abs(op.kernel))
+    return _linear(arithmetic, op.kernel.shape[0], norm, op.bias, out_shape)
+
+
+@local_error.register
+def _(op: g.Einsum, arithmetic, shape, out_shape):
+    matrix = np.abs(einsum_matrix(op))
+    bias = None if op.bias is None else np.broadcast_to(op.bias, out_shape)
+    return _linear(arithmetic, len(matrix), matrix_norm_bound(matrix), bias, out_shape)
+
+
+def _conv(arithmetic, kernel, groups, terms, bias, out_shape):
+    # the symbol of |K| is nonnegative, so it is largest at frequency 0
+    total = np.abs(kernel).reshape(-1, *kernel.shape[-2:]).sum(axis=0)  # (c_in / groups, c_out)
+    norm = max(matrix_norm_bound(part) for part in np.split(total, groups, axis=1)) * SLACK
+    return _linear(arithmetic, terms, norm, bias, out_shape)
+
+
+@local_error.register
+def _(op: g.Conv, arithmetic, shape, out_shape):
+    terms = math.prod(op.kernel.shape[:-1])
+    return _conv(arithmetic, op.kernel, op.groups, terms, op.bias, out_shape)
+
+
+@local_error.register
+def _(op: g.ConvTranspose, arithmetic, shape, out_shape):
+    kernel = op.conv.kernel
+    terms = math.prod(kernel.shape[:-2]) * kernel.shape[-1]
+    return _conv(arithmetic, kernel, op.conv.groups, terms, op.bias, out_shape)
+
+
+@local_error.register
+def _(op: g.AxisMaps, arithmetic, shape, out_shape):
+    terms, norm = 0, 1.0
+    for _, matrix in op.matrices:
+        longest = int((matrix != 0).sum(axis=1).max(initial=0))
+        copies = longest <= 1 and bool(np.isin(matrix, (0, 1)).all())
+        terms += 0 if copies else longest + 2
+        norm *= matrix_norm_bound(np.abs(matrix)) * SLACK
+    return _linear(arithmetic, terms, norm, None, out_shape) if terms else (0.0, 0.0)
+
+
+@local_error.register
+def _(op: g.Diagonal, arithmetic, shape, out_shape):
+    # 8: the root, division, product and differences that make up the factor and the shift
+    shift = float(np.linalg.norm(np.broadcast_to(op.magnitude, out_shape)))
+    scale = float(np.max(np.abs(op.scale), initial=0.0))
+    flushed = 8 * arithmetic.tiny * math.sqrt(math.prod(out_shape))
+    return 8 * arithmetic.unit * scale, 8 * arithmetic.unit * shift + flushed
+
+
+@local_error.register
+def _(op: g.Elementwise, arithmetic, shape, out_shape):
+    activation = ACTIVATIONS[op.name]
+    if not activation.ulps:
+        return 0.0, 0.0
+    slope = float(activation.slope(*op.parameters))
+    size = math.sqrt(math.prod(out_shape))
+    zero = float(np.max(np.abs(activation.function(np.zeros(1), *op.parameters))))
+    # |x| + |f(x)| + 1 with |f(x)| <= |f(0)| + slope |x|
+    scale = activation.ulps * arithmetic.unit * max(1.0, slope)
+    return scale * (1 + slope), scale * (1 + zero) * size + 8 * arithmetic.tiny * size
+
+
+@local_error.register
+def _(op: g.Softmax, arithmetic, shape, out_shape):
+    # exp(x - max) has a relative error of about (|x - max| + ulps) u, the sum n u
+    scale = arithmetic.unit * math.sqrt(math.prod(out_shape))
+    return 2 * scale, (out_shape[op.axis] + 20) * scale
+
+
+@local_error.register
+def _(op: g.L2Pool, arithmetic, shape, out_shape):
+    terms = math.prod(op.window)
+    axes = zip(shape, op.window, op.strides, op.padding, strict=False)
+    count = math.prod(overlap(*axis) for axis in axes)
+    underflow = math.sqrt(terms * arithmetic.tiny * math.prod(out_shape))
+    scale = abs(op.scale)
+    return scale * (terms + 4) * arithmetic.unit * math.sqrt(count), scale * underflow
+
+
+@local_error.register
+def _(op: g.Custom, arithmetic, shape, out_shape):
+    return (0.0, math.inf) if op.error is None else op.error(arithmetic.unit)
+
+
+def local_errors(graph: g.Graph, arithmetic: Arithmetic) -> list[tuple[float, float]]:
+    """`local_error` of every node; those of merges are in `forward_errors`."""
+    return [
+        local_error(node.op, arithmetic, graph.nodes[node.inputs[0]].shape, node.shape)
+        if len(node.inputs) == 1
+        else (0.0, 0.0)
+        for node in graph.nodes
+    ]
+
+
+def forward_errors(graph: g.Graph, own, local, reach, arithmetic: Arithmetic, initial=0.0):
+    """Bounds of |program - real function| in 2-norm.
+
+    Args:
+        graph: the graph.
+        own, local: each node's Lipschitz constant and `local_errors`.
+        reach: for each node, (batch,) bounds of the norm of its real value at all inputs in
+            question.
+        arithmetic: the program's.
+        initial: relative error of the inputs (their conversion to `arithmetic`).
+
+    Returns:
+        A list of (batch,) bounds, one for each node, and a (batch,) array: may a value overflow?
+    """
+    errors: list = []
+    overflow = np.zeros(np.shape(reach[0]), dtype=bool)
+    for index, node in enumerate(graph.nodes):
+        given = [errors[i] for i in node.inputs]
+        m = [(reach[i] + errors[i]) * SLACK for i in node.inputs]
+        rounded = np.zeros(np.shape(reach[0]))
+        if not node.inputs:
+            given, rounded = [rounded], initial * reach[index]
+        elif isinstance(node.op, g.Sum):
+            given, rounded = [sum(given)], len(m) * arithmetic.unit * sum(m)
+        elif len(m) > 1:
+            given = [np.sqrt(sum(e * e for e in given))]
+        else:
+            relative, absolute = local[index]
+            rounded = relative * m[0] + absolute
+        errors.append((own[index] * given[0] + rounded) * SLACK)
+        # an inner product's partial sums are at most |A||z| <= rounded / unit
+        largest = np.maximum(reach[index] + errors[-1], rounded / arithmetic.unit)
+        if isinstance(node.op, g.L2Pool):
+            largest = np.maximum(largest, m[0] * m[0])
+        overflow |= ~(largest < arithmetic.largest / 4)
+    return errors, overflow

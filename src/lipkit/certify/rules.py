@@ -1,0 +1,225 @@
+"""Lipschitz constants in 2-norm: of one operation, and of a graph by one recursion."""
+
+import math
+from dataclasses import dataclass, replace
+from functools import singledispatch
+from typing import NamedTuple
+
+import numpy as np
+
+from lipkit.certify import graph as g
+from lipkit.certify.activations import ACTIVATIONS
+from lipkit.certify.convolutions import conv_norm_bound
+from lipkit.certify.norms import matrix_norm_bound, up
+
+
+@dataclass(frozen=True)
+class LayerBound:
+    """One row of the table: a layer, its kind, the rule, its own bound and where that holds."""
+
+    name: str
+    kind: str
+    rule: str
+    bound: float
+    input_shape: tuple[int, ...]
+
+
+@singledispatch
+def lipschitz(op, *shapes) -> tuple[float, str]:
+    """A proven constant of `op` on inputs of these shapes, and the name of the rule."""
+    raise NotImplementedError(f"No Lipschitz rule for {type(op).__name__}.")
+
+
+@lipschitz.register(g.Reshape)
+@lipschitz.register(g.Permute)
+@lipschitz.register(g.Sort)
+@lipschitz.register(g.ConcatReLU)
+@lipschitz.register(g.Input)
+def _(op, *shapes):
+    return 1.0, "isometry"  # sorting: at most 1, by the rearrangement inequality
+
+
+@lipschitz.register
+def _(op: g.Dense, shape):
+    return matrix_norm_bound(op.kernel), "matrix norm"
+
+
+def einsum_matrix(op: g.Einsum):
+    """The kernel as a matrix (contracted, new)."""
+    inputs, kernel, _ = op.equation.replace("->", ",").split(",")
+    inner = [i for i, letter in enumerate(kernel) if letter in inputs]
+    outer = [i for i, letter in enumerate(kernel) if letter not in inputs]
+    rows = math.prod(op.kernel.shape[i] for i in inner)
+    return op.kernel.transpose(*inner, *outer).reshape(rows, -1)
+
+
+@lipschitz.register
+def _(op: g.Einsum, shape):
+    return matrix_norm_bound(einsum_matrix(op)), "matrix norm"
+
+
+def _conv(op: g.Conv, size):
+    bound, rule = conv_norm_bound(
+        op.kernel, tuple(size), op.strides, op.dilation, op.padding, op.groups
+    )
+    return bound, f"convolution, {rule}"
+
+
+@lipschitz.register
+def _(op: g.Conv, shape):
+    return _conv(op, shape[:-1])
+
+
+@lipschitz.register
+def _(op: g.ConvTranspose, shape):
+    return _conv(op.conv, op.size)  # an adjoint has the same norm
+
+
+@lipschitz.register
+def _(op: g.AxisMaps, shape):
+    # along different axes the maps are a Kronecker product: the norms multiply
+    bound = 1.0
+    for _, matrix in op.matrices:
+        bound = up(bound * matrix_norm_bound(matrix))
+    return bound, "product over axes"
+
+
+@lipschitz.register
+def _(op: g.Diagonal, shape):
+    # the factor of a normalisation is itself the result of a few roundings
+    return up(float(np.max(np.abs(op.scale), initial=0.0)) * (1 + 2**-49)), "largest factor"
+
+
+@lipschitz.register
+def _(op: g.Elementwise, shape):
+    return float(ACTIVATIONS[op.name].slope(*op.parameters)), "slope"
+
+
+@lipschitz.register
+def _(op: g.Softmax, shape):
+    return 0.5, "slope"  # Gershgorin on diag(p) - p pᵀ: 2 p (1 - p) <= 1/2
+
+
+def overlap(size, window, stride, padding):
+    """The largest number of windows that one entry lies in, along one axis."""
+    low, high = padding
+    counts = np.zeros(size + low + high, dtype=int)
+    for start in range(0, size + low + high - window + 1, stride):
+        counts[start : start + window] += 1
+    return int(counts[low : low + size].max(initial=0))
+
+
+def _pool(op, shape):
+    axes = zip(shape, op.window, op.strides, op.padding, strict=False)
+    count = math.prod(overlap(*axis) for axis in axes)
+    return (1.0 if count <= 1 else up(math.sqrt(count))), "window overlap"
+
+
+@lipschitz.register
+def _(op: g.MaxPool, shape):
+    return _pool(op, shape)
+
+
+@lipschitz.register
+def _(op: g.L2Pool, shape):
+    bound, rule = _pool(op, shape)
+    return up(abs(op.scale) * bound), rule
+
+
+@lipschitz.register
+def _(op: g.Custom, shape):
+    return float(op.lipschitz), "given by its author"
+
+
+@lipschitz.register(g.Sum)
+@lipschitz.register(g.Concat)
+@lipschitz.register(g.Maximum)
+def _(op, *shapes):
+    rule = "sum of branches" if isinstance(op, g.Sum) else "root of the sum of squares"
+    return 1.0, rule
+
+
+def _add_up(values):
+    total = 0.0
+    for value in values:
+        total = up(total + value)
+    return total
+
+
+def _root_of_squares(values):
+    values = [v for v in values if v]
+    if len(values) <= 1:
+        return values[0] if values else 0.0
+    top = max(values)
+    return up(top * up(math.sqrt(_add_up(up((v / top) ** 2 * (1 + 2**-50)) for v in values))))
+
+
+def _clusters(branches):
+    """Group branches (bound, support) that share inputs: [[bounds], support] each."""
+    clusters: list = []
+    for bound, support in branches:
+        joined = [c for c in clusters if c[1] & support]
+        clusters = [c for c in clusters if not c[1] & support]
+        bounds = [b for c in joined for b in c[0]] + [bound]
+        clusters.append([bounds, frozenset().union(support, *(c[1] for c in joined))])
+    return [bounds for bounds, _ in clusters]
+
+
+def merge(op, branches):
+    """Constant of a merge of branches (bound, inputs that it depends on).
+
+    Branches of the same input x: |sum d_i| <= sum L_i |dx|, and |(d_i)| <= root(sum L_i^2) |dx|.
+    Branches of different inputs change independently: root of squares (sum) and maximum
+    (concatenation and entrywise maximum), because |dx|^2 = sum |dx_i|^2.
+    """
+    within, across = _root_of_squares, max
+    if isinstance(op, g.Sum):
+        within, across = _add_up, _root_of_squares
+    return across([within(bounds) for bounds in _clusters(branches)])
+
+
+def _add_row(table, row):
+    """One row a layer: its operations follow each other, and their constants multiply."""
+    if not table or table[-1].name != row.name:
+        table.append(row)
+        return
+    last = table.pop()
+    bound = last.bound if row.bound == 1.0 else up(last.bound * row.bound)
+    rules = [rule for rule in (last.rule, row.rule) if rule != "isometry"] or ["isometry"]
+    table.append(replace(last, rule=", ".join(rules), bound=bound))
+
+
+class Bounds(NamedTuple):
+    """Constants of each node alone, of the map from the joint input to it, and the table."""
+
+    own: list[float]
+    total: list[float]
+    layers: tuple[LayerBound, ...]
+
+
+def compose(graph: g.Graph) -> Bounds:
+    """All constants of a graph, each operation's computed once."""
+    own: list[float] = []
+    total: list[float] = []
+    supports: list[frozenset] = []
+    table = []
+    for index, node in enumerate(graph.nodes):
+        shapes = [graph.nodes[i].shape for i in node.inputs]
+        constant, rule = lipschitz(node.op, *shapes)
+        own.append(constant)
+        if len(node.inputs) > 1:
+            total.append(merge(node.op, [(total[i], supports[i]) for i in node.inputs]))
+        else:
+            before = total[node.inputs[0]] if node.inputs else 1.0
+            exact = before == 1.0 or constant == 1.0
+            total.append(before * constant if exact else up(before * constant))
+        sources = [supports[i] for i in node.inputs] or [frozenset([index])]
+        supports.append(frozenset().union(*sources))
+        if node.inputs:
+            _add_row(table, LayerBound(node.layer, node.kind, rule, constant, shapes[0]))
+    return Bounds(own, total, tuple(table))
+
+
+def output_bound(graph: g.Graph, bounds: Bounds) -> float:
+    """Bound of the map from the joint input to the joint output."""
+    return _root_of_squares([bounds.total[i] for i in graph.outputs])
