@@ -110,7 +110,7 @@ class Certifier:
         rows = np.arange(len(logits))
         margins = logits[rows, label][:, None] - logits
         margins[rows, label] = np.inf  # by index, never by value: ties must stay
-        return label, margins, np.broadcast_to(self._constants(label), margins.shape)
+        return label, margins, self._constants(label)
 
     def _constants(self, label):
         rows = {int(c): pairwise(self.head, self.bounds, int(c), self.task) for c in set(label)}
@@ -128,6 +128,7 @@ class Certifier:
         finite_out = np.isfinite(logits.reshape(len(logits), -1)).all(axis=1)
         with np.errstate(all="ignore"):
             label, margins, constants = self._margins(np.where(np.isfinite(logits), logits, 0.0))
+            constants = np.broadcast_to(constants, margins.shape)
             errors, overflow = rounding.forward_errors(
                 graph, bounds.own, self._local[self._double], reach, self._double
             )

@@ -52,9 +52,6 @@ def windows(x, window, strides, dilation, padding, fill=0.0):
     x = np.pad(x, ((0, 0), *padding, (0, 0)), constant_values=fill)
     reach = tuple((k - 1) * r + 1 for k, r in zip(window, dilation, strict=True))
     axes = tuple(range(1, 1 + len(window)))
-    if any(n < k for n, k in zip(x.shape[1:], reach, strict=False)):
-        empty = tuple(max(n - k + 1, 0) for n, k in zip(x.shape[1:], reach, strict=False))
-        return np.zeros((len(x), *empty, x.shape[-1], *window))
     view = np.lib.stride_tricks.sliding_window_view(x, reach, axis=axes)
     steps = [slice(None, None, s) for s in strides]
     taps = [slice(None, None, r) for r in dilation]

@@ -171,6 +171,7 @@ def local_errors(graph: g.Graph, arithmetic: Arithmetic) -> list[tuple[float, fl
     ]
 
 
+@np.errstate(all="ignore")
 def forward_errors(graph: g.Graph, own, local, reach, arithmetic: Arithmetic, initial=0.0):
     """Bounds of |program - real function| in 2-norm.
 
