@@ -123,6 +123,57 @@ def test_export_is_plain_and_equal(make):
         np.testing.assert_array_equal(a, b)
 
 
+class Own(lipkit.Model):
+    """A subclass with a call of its own."""
+
+    def __init__(self, units, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = SpectralDense(units)
+
+    def call(self, inputs):
+        return self.dense(inputs)
+
+
+class Mixin:
+    pass
+
+
+class Graph(Mixin, lipkit.Model):
+    """A subclass that gives Keras a graph, and a configuration of its own."""
+
+    def __init__(self, units, **kwargs):
+        inputs = keras.Input((4,))
+        super().__init__(inputs, SpectralDense(units)(inputs), **kwargs)
+        self.units = units
+
+    def get_config(self):
+        return {"units": self.units}
+
+
+def test_functional_models_leave_other_subclasses_alone(tmp_path):
+    bases = lipkit.Model.__bases__
+    x = data()[0]
+    inputs = keras.Input((4,))
+    outputs = SpectralDense(2)(inputs)
+    for model in (
+        lipkit.Model(inputs, outputs),
+        lipkit.Model(inputs, outputs=outputs),
+        lipkit.Model(inputs=inputs, outputs=outputs, name="named"),
+        Graph(3),
+        Graph(2),
+    ):
+        assert isinstance(model, lipkit.Model)
+        assert singular_values(model.vanilla_export().layers[-1].kernel).max() <= 1 + 1e-5
+        own = Own(5)
+        assert own(x).shape == (64, 5) and not hasattr(own, "input")
+    assert lipkit.Model.__bases__ == bases
+    assert keras.models.clone_model(model)(x).shape == (64, 2)
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras", custom_objects={"Graph": Graph})
+    np.testing.assert_array_equal(predict(loaded, x), predict(model, x))
+    assert type(loaded) is Graph and loaded.units == 2
+
+
 def test_export_needs_a_built_model():
     with pytest.raises(ValueError, match="cannot be exported"):
         lipkit.Sequential([SpectralDense(3)]).vanilla_export()

@@ -25,13 +25,53 @@ class _Export:
         return vanilla_model(self)
 
 
-@keras.saving.register_keras_serializable("lipkit")
-class Model(keras.Model, _Export):
-    """`keras.Model` with `condense()` and `vanilla_export()`."""
+def _is_functional(args, kwargs):
+    """Whether these are the arguments (inputs, outputs, ...) of a Functional model."""
+    return len({"inputs", "outputs"} & set(kwargs)) + len(args) >= 2
 
 
 @keras.saving.register_keras_serializable("lipkit")
-class Sequential(keras.Sequential, _Export):
+class Model(_Export, keras.Model):
+    """`keras.Model` with `condense()` and `vanilla_export()`: subclass it, or give it a graph.
+
+    `Model(inputs, outputs)` makes a `FunctionalModel`, which is a `Model` and a Functional model
+    of Keras.
+    """
+
+    # Left to itself, Keras makes a class that is called with (inputs, outputs) Functional by
+    # assigning to the bases of all its ancestors: `Model`, and so every other subclass of it.
+    def __new__(cls, *args, **kwargs):
+        if cls is Model and _is_functional(args, kwargs):
+            cls = FunctionalModel
+        return super().__new__(cls)
+
+    def __init__(self, *args, **kwargs):
+        if _is_functional(args, kwargs):  # the `super().__init__` of a subclass
+            _make_functional(type(self))
+            FunctionalModel.__init__(self, *args, **kwargs)
+        else:
+            super().__init__(*args, **kwargs)
+
+
+_Functional = type(keras.Model.__new__(keras.Model, None, None))  # Keras has no public name for it
+
+
+@keras.saving.register_keras_serializable("lipkit")
+class FunctionalModel(_Functional, Model):
+    """What `Model(inputs, outputs)` makes."""
+
+
+def _make_functional(cls):
+    """Put `FunctionalModel` in the place of `Model` in the bases of a subclass."""
+    if cls is Model:
+        return FunctionalModel
+    if issubclass(cls, Model) and not issubclass(cls, FunctionalModel):
+        cls.__bases__ = tuple(_make_functional(base) for base in cls.__bases__)
+    return cls
+
+
+@keras.saving.register_keras_serializable("lipkit")
+class Sequential(_Export, keras.Sequential):
     """`keras.Sequential` whose layers share a Lipschitz constant.
 
     Args:
