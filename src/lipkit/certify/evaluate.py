@@ -36,13 +36,11 @@ def _plus(y, bias):
     return y if bias is None else y + bias
 
 
-@evaluate.register
-def _(op: g.Dense, x):
+def _dense(op: g.Dense, x):
     return _plus(x @ op.kernel, op.bias)
 
 
-@evaluate.register
-def _(op: g.Einsum, x):
+def _einsum(op: g.Einsum, x):
     inputs, kernel, output = op.equation.replace("->", ",").split(",")
     return _plus(np.einsum(f"...{inputs},{kernel}->...{output}", x, op.kernel), op.bias)
 
@@ -58,8 +56,7 @@ def windows(x, window, strides, dilation, padding, fill=0.0):
     return view[(slice(None), *steps, slice(None), *taps)]
 
 
-@evaluate.register
-def _(op: g.Conv, x):
+def _conv(op: g.Conv, x):
     d = len(op.strides)
     taken = windows(x, op.kernel.shape[:d], op.strides, op.dilation, op.padding)
     taken = np.moveaxis(taken, 1 + d, -1)  # (batch, m.., k.., c)
@@ -72,8 +69,7 @@ def _(op: g.Conv, x):
     return _plus(np.concatenate(parts, axis=-1), op.bias)
 
 
-@evaluate.register
-def _(op: g.ConvTranspose, x):
+def _conv_transpose(op: g.ConvTranspose, x):
     conv, d = op.conv, len(op.size)
     kernel = conv.kernel  # (k.., c_out of the layer, c_in of the layer)
     taps = kernel.shape[:d]
@@ -90,37 +86,31 @@ def _(op: g.ConvTranspose, x):
     return _plus(y[(slice(None), *inner)], op.bias)
 
 
-@evaluate.register
-def _(op: g.AxisMaps, x):
+def _axis_maps(op: g.AxisMaps, x):
     for axis, matrix in op.matrices:
         x = np.moveaxis(np.moveaxis(x, axis + 1, -1) @ matrix.T, -1, axis + 1)
     return x
 
 
-@evaluate.register
-def _(op: g.Diagonal, x):
+def _diagonal(op: g.Diagonal, x):
     return op.scale * x + op.shift
 
 
-@evaluate.register
-def _(op: g.Elementwise, x):
+def _elementwise(op: g.Elementwise, x):
     return ACTIVATIONS[op.name].function(x, *op.parameters)
 
 
-@evaluate.register
-def _(op: g.Softmax, x):
+def _softmax(op: g.Softmax, x):
     axis = _batched(op.axis)
     z = np.exp(x - np.max(x, axis=axis, keepdims=True))
     return z / np.sum(z, axis=axis, keepdims=True)
 
 
-@evaluate.register
-def _(op: g.Sort, x):
+def _sort(op: g.Sort, x):
     return np.sort(x, axis=_batched(op.axis))
 
 
-@evaluate.register
-def _(op: g.ConcatReLU, x):
+def _concat_relu(op: g.ConcatReLU, x):
     return np.concatenate([np.maximum(x, 0), np.maximum(-x, 0)], axis=_batched(op.axis))
 
 
@@ -128,15 +118,13 @@ def _window_axes(op):
     return tuple(range(-len(op.window), 0))
 
 
-@evaluate.register
-def _(op: g.MaxPool, x):
+def _max_pool(op: g.MaxPool, x):
     ones = (1,) * len(op.window)
     taken = windows(x, op.window, op.strides, ones, op.padding, fill=-np.inf)
     return taken.max(axis=_window_axes(op))
 
 
-@evaluate.register
-def _(op: g.L2Pool, x):
+def _l2_pool(op: g.L2Pool, x):
     ones = (1,) * len(op.window)
     taken = windows(x, op.window, op.strides, ones, op.padding)
     top = np.maximum(np.abs(taken).max(axis=_window_axes(op), keepdims=True), 1e-300)
@@ -144,33 +132,50 @@ def _(op: g.L2Pool, x):
     return op.scale * size * top[(..., *(0,) * len(op.window))]
 
 
-@evaluate.register
-def _(op: g.Reshape, x):
+def _reshape(op: g.Reshape, x):
     return x.reshape(len(x), *op.shape)
 
 
-@evaluate.register
-def _(op: g.Permute, x):
+def _permute(op: g.Permute, x):
     return x.transpose(0, *(axis + 1 for axis in op.axes))
 
 
-@evaluate.register
-def _(op: g.Sum, *xs):
+def _sum(op: g.Sum, *xs):
     if op.signs is not None:
         xs = tuple(sign * x for sign, x in zip(op.signs, xs, strict=True))
     return sum(xs[1:], start=xs[0])
 
 
-@evaluate.register
-def _(op: g.Concat, *xs):
+def _concat(op: g.Concat, *xs):
     return np.concatenate(xs, axis=_batched(op.axis))
 
 
-@evaluate.register
-def _(op: g.Maximum, *xs):
+def _maximum(op: g.Maximum, *xs):
     return op.sign * np.max(op.sign * np.stack(xs), axis=0)
 
 
-@evaluate.register
-def _(op: g.Custom, x):
+def _custom(op: g.Custom, x):
     return np.asarray(op.function(x), dtype="float64")
+
+
+for _op, _function in {
+    g.Dense: _dense,
+    g.Einsum: _einsum,
+    g.Conv: _conv,
+    g.ConvTranspose: _conv_transpose,
+    g.AxisMaps: _axis_maps,
+    g.Diagonal: _diagonal,
+    g.Elementwise: _elementwise,
+    g.Softmax: _softmax,
+    g.Sort: _sort,
+    g.ConcatReLU: _concat_relu,
+    g.MaxPool: _max_pool,
+    g.L2Pool: _l2_pool,
+    g.Reshape: _reshape,
+    g.Permute: _permute,
+    g.Sum: _sum,
+    g.Concat: _concat,
+    g.Maximum: _maximum,
+    g.Custom: _custom,
+}.items():
+    evaluate.register(_op, _function)

@@ -53,12 +53,7 @@ def local_error(op, arithmetic, shape, out_shape) -> tuple[float, float]:
     raise NotImplementedError(f"No rounding rule for {type(op).__name__}.")
 
 
-@local_error.register(g.Reshape)
-@local_error.register(g.Permute)
-@local_error.register(g.Sort)
-@local_error.register(g.ConcatReLU)
-@local_error.register(g.MaxPool)
-def _(op, arithmetic, shape, out_shape):
+def _exact(op, arithmetic, shape, out_shape):
     return 0.0, 0.0  # copies and comparisons
 
 
@@ -73,14 +68,12 @@ def _linear(arithmetic, terms, absolute_norm, bias, out_shape):
     return relative * absolute_norm, relative * bias_norm + flushed
 
 
-@local_error.register
-def _(op: g.Dense, arithmetic, shape, out_shape):
+def _dense(op: g.Dense, arithmetic, shape, out_shape):
     norm = matrix_norm_bound(np.abs(op.kernel))
     return _linear(arithmetic, op.kernel.shape[0], norm, op.bias, out_shape)
 
 
-@local_error.register
-def _(op: g.Einsum, arithmetic, shape, out_shape):
+def _einsum(op: g.Einsum, arithmetic, shape, out_shape):
     matrix = np.abs(einsum_matrix(op))
     bias = None if op.bias is None else np.broadcast_to(op.bias, out_shape)
     return _linear(arithmetic, len(matrix), matrix_norm_bound(matrix), bias, out_shape)
@@ -93,21 +86,18 @@ def _conv(arithmetic, kernel, groups, terms, bias, out_shape):
     return _linear(arithmetic, terms, norm, bias, out_shape)
 
 
-@local_error.register
-def _(op: g.Conv, arithmetic, shape, out_shape):
+def _conv_op(op: g.Conv, arithmetic, shape, out_shape):
     terms = math.prod(op.kernel.shape[:-1])
     return _conv(arithmetic, op.kernel, op.groups, terms, op.bias, out_shape)
 
 
-@local_error.register
-def _(op: g.ConvTranspose, arithmetic, shape, out_shape):
+def _conv_transpose(op: g.ConvTranspose, arithmetic, shape, out_shape):
     kernel = op.conv.kernel
     terms = math.prod(kernel.shape[:-2]) * kernel.shape[-1]
     return _conv(arithmetic, kernel, op.conv.groups, terms, op.bias, out_shape)
 
 
-@local_error.register
-def _(op: g.AxisMaps, arithmetic, shape, out_shape):
+def _axis_maps(op: g.AxisMaps, arithmetic, shape, out_shape):
     terms, norm = 0, 1.0
     for _, matrix in op.matrices:
         longest = int((matrix != 0).sum(axis=1).max(initial=0))
@@ -117,8 +107,7 @@ def _(op: g.AxisMaps, arithmetic, shape, out_shape):
     return _linear(arithmetic, terms, norm, None, out_shape) if terms else (0.0, 0.0)
 
 
-@local_error.register
-def _(op: g.Diagonal, arithmetic, shape, out_shape):
+def _diagonal(op: g.Diagonal, arithmetic, shape, out_shape):
     # 8: the root, division, product and differences that make up the factor and the shift
     shift = float(np.linalg.norm(np.broadcast_to(op.magnitude, out_shape)))
     scale = float(np.max(np.abs(op.scale), initial=0.0))
@@ -126,8 +115,7 @@ def _(op: g.Diagonal, arithmetic, shape, out_shape):
     return 8 * arithmetic.unit * scale, 8 * arithmetic.unit * shift + flushed
 
 
-@local_error.register
-def _(op: g.Elementwise, arithmetic, shape, out_shape):
+def _elementwise(op: g.Elementwise, arithmetic, shape, out_shape):
     activation = ACTIVATIONS[op.name]
     if not activation.ulps:
         return 0.0, 0.0
@@ -139,15 +127,13 @@ def _(op: g.Elementwise, arithmetic, shape, out_shape):
     return scale * (1 + slope), scale * (1 + zero) * size + 8 * arithmetic.tiny * size
 
 
-@local_error.register
-def _(op: g.Softmax, arithmetic, shape, out_shape):
+def _softmax(op: g.Softmax, arithmetic, shape, out_shape):
     # exp(x - max) has a relative error of about (|x - max| + ulps) u, the sum n u
     scale = arithmetic.unit * math.sqrt(math.prod(out_shape))
     return 2 * scale, (out_shape[op.axis] + 20) * scale
 
 
-@local_error.register
-def _(op: g.L2Pool, arithmetic, shape, out_shape):
+def _l2_pool(op: g.L2Pool, arithmetic, shape, out_shape):
     terms = math.prod(op.window)
     axes = zip(shape, op.window, op.strides, op.padding, strict=False)
     count = math.prod(overlap(*axis) for axis in axes)
@@ -156,8 +142,7 @@ def _(op: g.L2Pool, arithmetic, shape, out_shape):
     return scale * (terms + 4) * arithmetic.unit * math.sqrt(count), scale * underflow
 
 
-@local_error.register
-def _(op: g.Custom, arithmetic, shape, out_shape):
+def _custom(op: g.Custom, arithmetic, shape, out_shape):
     return (0.0, math.inf) if op.error is None else op.error(arithmetic.unit)
 
 
@@ -171,7 +156,6 @@ def local_errors(graph: g.Graph, arithmetic: Arithmetic) -> list[tuple[float, fl
     ]
 
 
-@np.errstate(all="ignore")
 def forward_errors(graph: g.Graph, own, local, reach, arithmetic: Arithmetic, initial=0.0):
     """Bounds of |program - real function| in 2-norm.
 
@@ -188,23 +172,44 @@ def forward_errors(graph: g.Graph, own, local, reach, arithmetic: Arithmetic, in
     """
     errors: list = []
     overflow = np.zeros(np.shape(reach[0]), dtype=bool)
-    for index, node in enumerate(graph.nodes):
-        given = [errors[i] for i in node.inputs]
-        m = [(reach[i] + errors[i]) * SLACK for i in node.inputs]
-        rounded = np.zeros(np.shape(reach[0]))
-        if not node.inputs:
-            given, rounded = [rounded], initial * reach[index]
-        elif isinstance(node.op, g.Sum):
-            given, rounded = [sum(given)], len(m) * arithmetic.unit * sum(m)
-        elif len(m) > 1:
-            given = [np.sqrt(sum(e * e for e in given))]
-        else:
-            relative, absolute = local[index]
-            rounded = relative * m[0] + absolute
-        errors.append((own[index] * given[0] + rounded) * SLACK)
-        # an inner product's partial sums are at most |A||z| <= rounded / unit
-        largest = np.maximum(reach[index] + errors[-1], rounded / arithmetic.unit)
-        if isinstance(node.op, g.L2Pool):
-            largest = np.maximum(largest, m[0] * m[0])
-        overflow |= ~(largest < arithmetic.largest / 4)
+    with np.errstate(all="ignore"):
+        for index, node in enumerate(graph.nodes):
+            given = [errors[i] for i in node.inputs]
+            m = [(reach[i] + errors[i]) * SLACK for i in node.inputs]
+            rounded = np.zeros(np.shape(reach[0]))
+            if not node.inputs:
+                given, rounded = [rounded], initial * reach[index]
+            elif isinstance(node.op, g.Sum):
+                given, rounded = [sum(given)], len(m) * arithmetic.unit * sum(m)
+            elif len(m) > 1:
+                given = [np.sqrt(sum(e * e for e in given))]
+            else:
+                relative, absolute = local[index]
+                rounded = relative * m[0] + absolute
+            errors.append((own[index] * given[0] + rounded) * SLACK)
+            # an inner product's partial sums are at most |A||z| <= rounded / unit
+            largest = np.maximum(reach[index] + errors[-1], rounded / arithmetic.unit)
+            if isinstance(node.op, g.L2Pool):
+                largest = np.maximum(largest, m[0] * m[0])
+            overflow |= ~(largest < arithmetic.largest / 4)
     return errors, overflow
+
+
+for _op, _function in {
+    g.Reshape: _exact,
+    g.Permute: _exact,
+    g.Sort: _exact,
+    g.ConcatReLU: _exact,
+    g.MaxPool: _exact,
+    g.Dense: _dense,
+    g.Einsum: _einsum,
+    g.Conv: _conv_op,
+    g.ConvTranspose: _conv_transpose,
+    g.AxisMaps: _axis_maps,
+    g.Diagonal: _diagonal,
+    g.Elementwise: _elementwise,
+    g.Softmax: _softmax,
+    g.L2Pool: _l2_pool,
+    g.Custom: _custom,
+}.items():
+    local_error.register(_op, _function)

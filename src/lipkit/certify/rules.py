@@ -30,17 +30,11 @@ def lipschitz(op, *shapes) -> tuple[float, str]:
     raise NotImplementedError(f"No Lipschitz rule for {type(op).__name__}.")
 
 
-@lipschitz.register(g.Reshape)
-@lipschitz.register(g.Permute)
-@lipschitz.register(g.Sort)
-@lipschitz.register(g.ConcatReLU)
-@lipschitz.register(g.Input)
-def _(op, *shapes):
+def _isometry(op, *shapes):
     return 1.0, "isometry"  # sorting: at most 1, by the rearrangement inequality
 
 
-@lipschitz.register
-def _(op: g.Dense, shape):
+def _dense(op: g.Dense, shape):
     return matrix_norm_bound(op.kernel), "matrix norm"
 
 
@@ -53,8 +47,7 @@ def einsum_matrix(op: g.Einsum):
     return op.kernel.transpose(*inner, *outer).reshape(rows, -1)
 
 
-@lipschitz.register
-def _(op: g.Einsum, shape):
+def _einsum(op: g.Einsum, shape):
     return matrix_norm_bound(einsum_matrix(op)), "matrix norm"
 
 
@@ -65,18 +58,15 @@ def _conv(op: g.Conv, size):
     return bound, f"convolution, {rule}"
 
 
-@lipschitz.register
-def _(op: g.Conv, shape):
+def _conv_op(op: g.Conv, shape):
     return _conv(op, shape[:-1])
 
 
-@lipschitz.register
-def _(op: g.ConvTranspose, shape):
+def _conv_transpose(op: g.ConvTranspose, shape):
     return _conv(op.conv, op.size)  # an adjoint has the same norm
 
 
-@lipschitz.register
-def _(op: g.AxisMaps, shape):
+def _axis_maps(op: g.AxisMaps, shape):
     # along different axes the maps are a Kronecker product: the norms multiply
     bound = 1.0
     for _, matrix in op.matrices:
@@ -84,19 +74,16 @@ def _(op: g.AxisMaps, shape):
     return bound, "product over axes"
 
 
-@lipschitz.register
-def _(op: g.Diagonal, shape):
+def _diagonal(op: g.Diagonal, shape):
     # the factor of a normalisation is itself the result of a few roundings
     return up(float(np.max(np.abs(op.scale), initial=0.0)) * (1 + 2**-49)), "largest factor"
 
 
-@lipschitz.register
-def _(op: g.Elementwise, shape):
+def _elementwise(op: g.Elementwise, shape):
     return float(ACTIVATIONS[op.name].slope(*op.parameters)), "slope"
 
 
-@lipschitz.register
-def _(op: g.Softmax, shape):
+def _softmax(op: g.Softmax, shape):
     return 0.5, "slope"  # Gershgorin on diag(p) - p pᵀ: 2 p (1 - p) <= 1/2
 
 
@@ -115,26 +102,20 @@ def _pool(op, shape):
     return (1.0 if count <= 1 else up(math.sqrt(count))), "window overlap"
 
 
-@lipschitz.register
-def _(op: g.MaxPool, shape):
+def _max_pool(op: g.MaxPool, shape):
     return _pool(op, shape)
 
 
-@lipschitz.register
-def _(op: g.L2Pool, shape):
+def _l2_pool(op: g.L2Pool, shape):
     bound, rule = _pool(op, shape)
     return up(abs(op.scale) * bound), rule
 
 
-@lipschitz.register
-def _(op: g.Custom, shape):
+def _custom(op: g.Custom, shape):
     return float(op.lipschitz), "given by its author"
 
 
-@lipschitz.register(g.Sum)
-@lipschitz.register(g.Concat)
-@lipschitz.register(g.Maximum)
-def _(op, *shapes):
+def _merge(op, *shapes):
     rule = "sum of branches" if isinstance(op, g.Sum) else "root of the sum of squares"
     return 1.0, rule
 
@@ -223,3 +204,27 @@ def compose(graph: g.Graph) -> Bounds:
 def output_bound(graph: g.Graph, bounds: Bounds) -> float:
     """Bound of the map from the joint input to the joint output."""
     return _root_of_squares([bounds.total[i] for i in graph.outputs])
+
+
+for _op, _function in {
+    g.Reshape: _isometry,
+    g.Permute: _isometry,
+    g.Sort: _isometry,
+    g.ConcatReLU: _isometry,
+    g.Input: _isometry,
+    g.Sum: _merge,
+    g.Concat: _merge,
+    g.Maximum: _merge,
+    g.Dense: _dense,
+    g.Einsum: _einsum,
+    g.Conv: _conv_op,
+    g.ConvTranspose: _conv_transpose,
+    g.AxisMaps: _axis_maps,
+    g.Diagonal: _diagonal,
+    g.Elementwise: _elementwise,
+    g.Softmax: _softmax,
+    g.MaxPool: _max_pool,
+    g.L2Pool: _l2_pool,
+    g.Custom: _custom,
+}.items():
+    lipschitz.register(_op, _function)
