@@ -2,7 +2,9 @@
 
 import json
 import math
+import re
 from fractions import Fraction
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -415,3 +417,15 @@ def test_finalize_leaves_bounded_models_alone():
     for a, b in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     assert lipkit.lipschitz_bound(lipkit.finalize(model, 1.0)) <= 1.0
+
+
+def test_the_documented_example_of_a_layer_trained_elsewhere(capsys):
+    """deel-lip's factor on 14 x 14 images: exactly 3 / (3 - 2 / 14) = 1.05."""
+    text = Path(__file__).parents[1].joinpath("docs/soundness.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names = {}
+    exec(code, names)
+    assert names["bound"] == pytest.approx(1.05, abs=1e-6)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-1] in text and printed[-1].endswith("<= 1.05")
+    assert 1 - 1e-6 <= lipkit.lipschitz_bound(lipkit.finalize(names["model"])) <= 1

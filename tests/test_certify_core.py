@@ -269,6 +269,50 @@ def test_compose_a_graph(rng):
     assert rules.output_bound(both, bounds) == pytest.approx(joint * math.hypot(1, 1.5), rel=1e-8)
 
 
+def random_graph(rng):
+    """A random DAG of 6-vectors over two inputs, its last node the output."""
+    nodes = [node(g.Input(), (), (6,)), node(g.Input(), (), (6,))]
+    for _ in range(rng.integers(2, 9)):
+        some = [int(i) for i in rng.integers(len(nodes), size=rng.integers(1, 4))]
+        several = len(some) > 1
+        scale = 10.0 ** rng.integers(-3, 2)
+        if several:
+            kind = rng.integers(3)
+            op = (g.Sum((1, -1, 1)[: len(some)]), g.Concat(), g.Maximum(-1))[kind]
+        else:
+            kind = rng.integers(5)
+            op = (
+                g.Dense(scale * rng.standard_normal((6, 6)), rng.standard_normal(6)),
+                g.Elementwise(str(rng.choice(["relu", "gelu", "tanh", "abs"]))),
+                g.Diagonal(scale * rng.standard_normal(6), np.zeros(6), np.zeros(6)),
+                g.Sort(),
+                g.AxisMaps(((0, scale * rng.standard_normal((6, 6))),)),
+            )[kind]
+        size = 6 * len(some) if isinstance(op, g.Concat) else 6
+        nodes.append(node(op, tuple(some), (size,)))
+        if size != 6:
+            back = g.Dense(rng.standard_normal((size, 6)))
+            nodes.append(node(back, (len(nodes) - 1,), (6,)))
+    return g.Graph(tuple(nodes), (len(nodes) - 1,))
+
+
+def test_no_sampled_slope_of_a_random_graph_exceeds_its_bound(rng):
+    tightest = 0.0
+    for _ in range(150):
+        graph = random_graph(rng)
+        bounds = rules.compose(graph)
+        bound = rules.output_bound(graph, bounds)
+        x = rng.standard_normal((300, 12))
+        step = rng.standard_normal((300, 12)) * rng.choice([1e-3, 1.0])
+        first, second = (
+            evaluate.run(graph, z[:, :6], z[:, 6:])[graph.outputs[0]] for z in (x, x + step)
+        )
+        slope = np.linalg.norm(second - first, axis=1) / np.linalg.norm(step, axis=1)
+        assert np.isfinite(bound) and slope.max() <= bound * (1 + 1e-9) + 1e-12
+        tightest = max(tightest, slope.max() / bound if bound else 0)
+    assert tightest > 0.5
+
+
 def test_inputs_are_found(rng):
     graph = small_graph(rng)
     assert graph.inputs == (0,)
