@@ -273,7 +273,8 @@ def random_graph(rng):
     """A random DAG of 6-vectors over two inputs, its last node the output."""
     nodes = [node(g.Input(), (), (6,)), node(g.Input(), (), (6,))]
     for _ in range(rng.integers(2, 9)):
-        some = [int(i) for i in rng.integers(len(nodes), size=rng.integers(1, 4))]
+        short = [i for i, n in enumerate(nodes) if n.shape == (6,)]
+        some = [int(i) for i in rng.choice(short, size=rng.integers(1, 4))]
         several = len(some) > 1
         scale = 10.0 ** rng.integers(-3, 2)
         if several:
