@@ -180,6 +180,18 @@ def test_activation_errors():
         layers.MaxMin(data_format="nchw")
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("rule", ["polar", "bjorck", "cholesky", "spectral", "frobenius"])
+def test_low_precision_layers_constrain_in_float32(rule, dtype, rng):
+    layer = layers.SpectralDense(32, parametrization=rule, dtype=dtype)
+    layer.build((None, 64))
+    for _ in range(2):
+        kernel = layer.kernel
+        assert keras.backend.standardize_dtype(kernel.dtype) == dtype
+        assert singular_values(ops.cast(kernel, "float32")).max() <= 1 + 4e-3
+        layer.condense()
+
+
 @pytest.mark.parametrize("name", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_constrains_in_float32(name, rng):
     layer = layers.SpectralDense(16, dtype=name, kernel_initializer="he_normal")

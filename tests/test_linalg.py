@@ -100,6 +100,18 @@ def gradient(function, w):
     return w - model.get_weights()[0], weights[0].astype("float64")
 
 
+@pytest.mark.parametrize("rule", [*RULES, parametrizations.UnitColumns()])
+@pytest.mark.parametrize("shape", [(4, 7), (7, 4), (1, 1)])
+def test_gradient_at_a_zero_kernel_is_finite_and_not_zero(rule, shape):
+    step, _ = gradient(parametrizations.get(rule), np.zeros(shape, "float32"))
+    assert np.isfinite(step).all() and 1e-3 < np.abs(step).max() < 1e5
+
+
+def test_norm_of_a_zero_matrix_is_zero():
+    zero = ops.zeros((2, 3, 4))
+    np.testing.assert_array_equal(array(linalg.spectral_norm_bound(zero, 6)), np.zeros((2, 1, 1)))
+
+
 def finite_difference(function, w, weights, h=1e-5):
     g = np.zeros_like(w, "float64")
     for i in np.ndindex(w.shape):

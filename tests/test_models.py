@@ -215,6 +215,18 @@ def test_fit_learns_and_stays_constrained(rule):
             assert sigma.min() >= 1 - 1e-3
 
 
+@pytest.mark.parametrize("rule", ["polar", "bjorck", "cholesky", "spectral", "frobenius"])
+def test_fit_from_zero_kernels_stays_finite(rule):
+    x, y = data()
+    layer = SpectralDense(6, parametrization=rule, kernel_initializer="zeros")
+    model = lipkit.Sequential([keras.Input((4,)), layer, FrobeniusDense(1)])
+    model.compile(keras.optimizers.Adam(0.01), losses.HKR(10, 0.2))
+    model.fit(x, y, epochs=3, batch_size=16, verbose=0)
+    for w in [*model.get_weights(), predict(model, x)]:
+        assert np.isfinite(w).all()
+    assert np.ptp(predict(model, x)) > 0.1
+
+
 def test_training_loop_of_ones_own_stays_constrained():
     """A loop that only moves the trainable values: no constraint, no callback ever runs."""
     rng = np.random.default_rng(0)

@@ -45,9 +45,14 @@ class LipschitzKernel(LipschitzLayer):
         self.parametrization = parametrizations.get(parametrization)
 
     def add_weight(self, *args, **kwargs):
-        """Keep the free kernel out of autocast: constrain in its own dtype, cast last."""
+        """Keep the free kernel out of autocast: constrain in float32, cast last."""
         if kwargs.get("name") == "kernel":
             kwargs["autocast"] = False
+            initializer = kwargs["initializer"]
+            # drawn in float32: backends have no QR decomposition, say, of bfloat16
+            kwargs["initializer"] = lambda shape, dtype: ops.cast(
+                initializer(shape, dtype=_at_least_float32(dtype)), dtype
+            )
         return super().add_weight(*args, **kwargs)
 
     @property
@@ -55,8 +60,12 @@ class LipschitzKernel(LipschitzLayer):
         """The constrained kernel, as used by `call`."""
         if not self.built:
             raise AttributeError("You must build the layer before accessing `kernel`.")
-        kernel = self.parametrization(ops.convert_to_tensor(self._kernel))
-        return ops.cast(self.k_coef_lip * kernel, self.compute_dtype)
+        return ops.cast(self.k_coef_lip * self._constrained(), self.compute_dtype)
+
+    def _constrained(self):
+        """The constrained kernel before the factor and the cast, in float32 at least."""
+        kernel = ops.convert_to_tensor(self._kernel)
+        return self.parametrization(ops.cast(kernel, _at_least_float32(kernel.dtype)))
 
     # Dense stores `self.kernel`; what must be saved is the free kernel.
     def save_own_variables(self, store):
@@ -69,8 +78,7 @@ class LipschitzKernel(LipschitzLayer):
 
     def condense(self):
         """Overwrite the free kernel with the constrained one (the function is unchanged)."""
-        constrained = self.parametrization(ops.convert_to_tensor(self._kernel))
-        self._kernel.assign(ops.convert_to_numpy(constrained))
+        self._kernel.assign(ops.convert_to_numpy(self._constrained()))
 
     def get_config(self):
         """Keras configuration, with the parametrization."""
@@ -92,6 +100,11 @@ class LipschitzKernel(LipschitzLayer):
         from lipkit.export import vanilla_layer
 
         return vanilla_layer(self)
+
+
+def _at_least_float32(dtype):
+    dtype = keras.backend.standardize_dtype(dtype)
+    return "float32" if dtype in ("bfloat16", "float16") else dtype
 
 
 def from_deel_lip(parametrization, default, **keywords):

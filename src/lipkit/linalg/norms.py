@@ -2,7 +2,7 @@
 
 from keras import ops
 
-TINY = 1e-30  # floor of divisors of order 1: keeps a zero kernel finite
+TINY = 1e-30  # floor of divisors of order 1
 SMALLEST = 1e-37  # floor of the largest entry: just above float32's subnormal numbers
 
 
@@ -17,13 +17,21 @@ def gram(w):
     return ops.matmul(wt, w) if w.shape[-2] >= w.shape[-1] else ops.matmul(w, wt)
 
 
+def divisor(x, floor=TINY):
+    """x >= 0 as a divisor: at least `floor`, and 1 where x is 0.
+
+    So a zero kernel stays zero, and its gradient has the size of the others'.
+    """
+    return ops.where(x > 0, ops.maximum(x, floor), 1.0)
+
+
 def largest_entry(w):
-    """Largest absolute entry, at least `SMALLEST`: (..., m, n) -> (..., 1, 1).
+    """Largest absolute entry as a divisor: (..., m, n) -> (..., 1, 1).
 
     Dividing by it first keeps squares from over- and underflowing. Not differentiated.
     """
     top = ops.max(ops.abs(w), axis=(-2, -1), keepdims=True)
-    return ops.stop_gradient(ops.maximum(top, SMALLEST))
+    return ops.stop_gradient(divisor(top, SMALLEST))
 
 
 def symmetric_norm_bound(g):
@@ -32,12 +40,13 @@ def symmetric_norm_bound(g):
     The smaller of the Frobenius norm (tight at rank one) and the largest absolute row sum (tight
     at multiples of the identity).
     """
-    frobenius = ops.sqrt(ops.sum(g * g, axis=(-2, -1), keepdims=True))
+    # the root of `divisor`, because that of 0 has no gradient; the rows give 0 at a zero matrix
+    frobenius = ops.sqrt(divisor(ops.sum(g * g, axis=(-2, -1), keepdims=True)))
     rows = ops.max(ops.sum(ops.abs(g), axis=-1, keepdims=True), axis=-2, keepdims=True)
     return ops.minimum(frobenius, rows)
 
 
-def spectral_norm_bound(w, iterations=6):
+def spectral_norm_bound(w, iterations):
     """Upper bound of the spectral norm by Gram iteration: (..., m, n) -> (..., 1, 1).
 
     sigma_1(W) <= |G^(2^k)|^(1 / 2^(k+1)) with G = WᵀW and k = `iterations` squarings. The bound
@@ -49,17 +58,18 @@ def spectral_norm_bound(w, iterations=6):
     by Gram Iteration", ICML 2023, arXiv:2305.16173.
     """
     top = largest_entry(w)
-    return ops.maximum(top * _scaled_norm_bound(w / top, iterations), SMALLEST)
+    zero = ops.all(ops.equal(w, 0), axis=(-2, -1), keepdims=True)
+    return ops.where(zero, 0.0, top * norm_divisor(w / top, iterations))
 
 
-def spectral_normalize(w, iterations=6):
+def spectral_normalize(w, iterations):
     """W divided by `spectral_norm_bound(W)`, safe at any scale: (..., m, n) -> (..., m, n)."""
     w = w / largest_entry(w)
-    return w / _scaled_norm_bound(w, iterations)
+    return w / norm_divisor(w, iterations)
 
 
-def _scaled_norm_bound(w, iterations):
-    """`spectral_norm_bound` of a matrix whose largest entry is 1 (or 0)."""
+def norm_divisor(w, iterations):
+    """`spectral_norm_bound`, as a divisor, of a matrix whose largest entry is 1 (or 0)."""
     g = gram(w)
     log_norm = 0.0
     weight = 0.5
@@ -69,12 +79,10 @@ def _scaled_norm_bound(w, iterations):
         log_norm = log_norm + weight * ops.log(size)
         g = ops.matmul(g, g)
         weight /= 2
-    norm = ops.maximum(symmetric_norm_bound(g), TINY)
-    return ops.maximum(ops.exp(log_norm + weight * ops.log(norm)), TINY)
+    return ops.exp(log_norm + weight * ops.log(divisor(symmetric_norm_bound(g))))
 
 
 def frobenius_normalize(w, axis=(-2, -1)):
     """Divide by the 2-norm over `axis`; a zero kernel stays zero: (..., m, n) -> (..., m, n)."""
     w = w / largest_entry(w)
-    square = ops.sum(w * w, axis=axis, keepdims=True)
-    return w / ops.sqrt(ops.maximum(square, TINY))
+    return w / ops.sqrt(divisor(ops.sum(w * w, axis=axis, keepdims=True)))

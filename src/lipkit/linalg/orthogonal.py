@@ -9,10 +9,11 @@ import math
 
 from keras import ops
 
-from lipkit.linalg.norms import TINY, largest_entry, spectral_norm_bound, symmetric_norm_bound
+from lipkit.linalg.norms import divisor, largest_entry, norm_divisor, symmetric_norm_bound
 from lipkit.linalg.norms import transpose as t
 
 FLOAT32_UNIT = 2.0**-24
+SQUARINGS = 6  # for the bound that scales W before Björck's iteration
 
 
 def _on_tall(function):
@@ -69,7 +70,7 @@ def _inverse_root(g, iterations, smallest):
 
 
 @_on_tall
-def polar(w, iterations=7, smallest=1 / 64):
+def polar(w, iterations, smallest=1 / 64):
     """Polar factor Q = W (WᵀW)^(-1/2), with a gradient that costs a handful of products.
 
     Singular values of W within a factor of about 1 / `smallest` of the largest are mapped to 1,
@@ -84,7 +85,7 @@ def polar(w, iterations=7, smallest=1 / 64):
     w = w / largest_entry(w)
     held = ops.stop_gradient(w)
     g = ops.matmul(t(held), held)
-    norm = ops.maximum(ops.sqrt(symmetric_norm_bound(ops.matmul(g, g))), TINY)
+    norm = ops.sqrt(divisor(symmetric_norm_bound(ops.matmul(g, g))))
     z = _inverse_root(g / norm, iterations, smallest) / ops.sqrt(norm)
     z = ops.stop_gradient(z)
     x = ops.matmul(w, z)
@@ -94,7 +95,7 @@ def polar(w, iterations=7, smallest=1 / 64):
 
 
 @_on_tall
-def bjorck(w, iterations=15, beta=0.5):
+def bjorck(w, iterations, beta):
     """Björck orthogonalisation, differentiated through its `iterations` steps.
 
     W is first divided by an upper bound of its norm, whose gradient is dropped: the converged
@@ -104,7 +105,7 @@ def bjorck(w, iterations=15, beta=0.5):
     Orthogonal Matrix", SIAM J. Numer. Anal. 8, 1971; Anil et al., arXiv:1811.05381.
     """
     w = w / largest_entry(w)
-    x = w / ops.stop_gradient(spectral_norm_bound(w))
+    x = w / ops.stop_gradient(norm_divisor(w, SQUARINGS))
     for _ in range(iterations):
         x = cubic_step(x, beta)
     return x
@@ -123,7 +124,7 @@ def cholesky(w):
     w = w / largest_entry(w)
     g = ops.matmul(t(w), w)
     n = g.shape[-1]
-    trace = ops.stop_gradient(ops.sum(w * w, axis=(-2, -1), keepdims=True))
-    shift = 4 * math.sqrt(n) * FLOAT32_UNIT * trace + TINY
+    trace = ops.stop_gradient(divisor(ops.sum(w * w, axis=(-2, -1), keepdims=True)))
+    shift = 4 * math.sqrt(n) * FLOAT32_UNIT * trace
     lower = ops.cholesky(g + shift * ops.eye(n, dtype=g.dtype))
     return cubic_step(t(ops.solve_triangular(lower, t(w), lower=True)))
