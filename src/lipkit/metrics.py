@@ -1,8 +1,11 @@
 """Metrics as real `keras.metrics.Metric`: weighted by the samples that they saw."""
 
 import keras
+import numpy as np
 from keras import ops
 
+from lipkit.certify.api import margin_bound
+from lipkit.losses.binary import _number as check_number
 from lipkit.losses.functional import _aligned
 
 
@@ -25,3 +28,178 @@ class HKRBinaryAccuracy(keras.metrics.MeanMetricWrapper):
     def get_config(self):
         """Keras configuration."""
         return {"name": self.name, "dtype": self.dtype}
+
+
+def _binary_margin(y_true, y_pred):
+    """The margin y f with y = +-1: (B,)."""
+    positive, y_pred = _aligned(y_true, y_pred)
+    return ops.mean(ops.where(positive, y_pred, -y_pred), axis=-1)
+
+
+def _categorical_margin(y_true, y_pred):
+    """Logit of the true class minus the largest other: (B,). One-hot or sparse labels."""
+    y_pred, y_true = ops.convert_to_tensor(y_pred), ops.convert_to_tensor(y_true)
+    classes = y_pred.shape[-1]
+    if len(y_pred.shape) != 2 or classes < 2:
+        raise ValueError(
+            "Categorical metrics need logits of shape (B, C) with C >= 2. Received: "
+            f"y_pred.shape={tuple(y_pred.shape)}"
+        )
+    if len(y_true.shape) == 2 and y_true.shape[-1] == classes:
+        label = ops.argmax(y_true, axis=-1)
+    elif len(y_true.shape) == 1 or y_true.shape[-1] == 1:
+        label = ops.cast(ops.reshape(y_true, (-1,)), "int32")
+    else:
+        raise ValueError(
+            "Labels must be one-hot (B, C), or integers (B,) or (B, 1). Received: "
+            f"y_true.shape={tuple(y_true.shape)} for y_pred.shape={tuple(y_pred.shape)}"
+        )
+    own = ops.one_hot(label, classes, dtype="bool")  # by index: ties must stay
+    others = ops.max(ops.where(own, -np.inf, y_pred), axis=-1)
+    return ops.sum(ops.where(own, y_pred, 0), axis=-1) - others
+
+
+class _Provable(keras.metrics.MeanMetricWrapper):
+    """Mean over the samples of a function of margin / constant, the radius around the true label.
+
+    An estimate for training: it divides float32 logits by a constant. `lipkit.certify` is the
+    proof.
+
+    Args:
+        lip_const: Lipschitz constant of the logits; or a built model, whose proven bound is
+            computed here and whenever the state is reset, as at the start of each epoch and
+            evaluation.
+    """
+
+    _margin = staticmethod(_binary_margin)
+
+    def __init__(self, lip_const=1.0, name=None, dtype=None, **config):
+        super().__init__(self._values, name=name or type(self).__name__, dtype=dtype)
+        self._options = config
+        self._model = lip_const if isinstance(lip_const, keras.Model) else None
+        if self._model is None:
+            self._lip_const = check_number("lip_const", lip_const, 0, strict=True)
+        self._constant = self.add_variable(shape=(), initializer="ones", name="constant")
+        self._refresh()
+
+    def _factor(self):
+        """Constant of the margin."""
+        if self._model is None:
+            return self._lip_const
+        return margin_bound(self._model)
+
+    def _refresh(self):
+        self._constant.assign(self._factor())
+
+    def reset_state(self):
+        """Start again, with the constant of the model as it is now."""
+        super().reset_state()
+        self._refresh()
+
+    def _values(self, y_true, y_pred):
+        margin = self._margin(y_true, y_pred)
+        return self._value(margin / ops.cast(self._constant, margin.dtype))
+
+    def get_config(self):
+        """Keras configuration; of a model, the constant that it has now."""
+        lip_const = self._factor() if self._model is not None else self._lip_const
+        config = {"lip_const": lip_const, "name": self.name, "dtype": self.dtype}
+        return {**config, **self._options}
+
+
+class _Accuracy:
+    """Share of the samples with a radius above epsilon."""
+
+    def _value(self, radius):
+        return ops.cast(radius > self._options["epsilon"], keras.config.floatx())
+
+
+class _AverageRobustness:
+    """Mean radius, 0 (or its negative) for samples on the wrong side."""
+
+    def _value(self, radius):
+        return radius if self._options["negative_robustness"] else ops.relu(radius)
+
+
+class _Categorical:
+    """Margins of two logits, which grow at most `2 L` apart, or `sqrt(2) L` if joint."""
+
+    _margin = staticmethod(_categorical_margin)
+
+    def _factor(self):
+        factor = super()._factor()
+        if self._model is not None:
+            return factor
+        return factor * (2.0 if self._options["disjoint_neurons"] else 2.0**0.5)
+
+
+@keras.saving.register_keras_serializable("lipkit")
+class BinaryProvableRobustAccuracy(_Accuracy, _Provable):
+    """Share of samples with y f / lip_const > epsilon: right within distance epsilon.
+
+    Args:
+        epsilon: radius, in units of the input.
+        lip_const: Lipschitz constant of the logit, or a built model to compute it from.
+    """
+
+    def __init__(self, epsilon=36 / 255, lip_const=1.0, name=None, dtype=None):
+        epsilon = check_number("epsilon", epsilon, 0, strict=False)
+        super().__init__(lip_const, name, dtype, epsilon=epsilon)
+
+
+@keras.saving.register_keras_serializable("lipkit")
+class CategoricalProvableRobustAccuracy(_Categorical, _Accuracy, _Provable):
+    """Share of samples whose label holds within distance epsilon. One-hot or sparse labels.
+
+    Args:
+        epsilon: radius, in units of the input.
+        lip_const: Lipschitz constant of each logit (`disjoint_neurons`) or of all together; or a
+            built model, from which the exact constants of the differences are computed.
+        disjoint_neurons: whether `lip_const` is that of each logit alone.
+    """
+
+    def __init__(
+        self, epsilon=36 / 255, lip_const=1.0, disjoint_neurons=True, name=None, dtype=None
+    ):
+        epsilon = check_number("epsilon", epsilon, 0, strict=False)
+        config = {"epsilon": epsilon, "disjoint_neurons": bool(disjoint_neurons)}
+        super().__init__(lip_const, name, dtype, **config)
+
+
+@keras.saving.register_keras_serializable("lipkit")
+class BinaryProvableAvgRobustness(_AverageRobustness, _Provable):
+    """Mean of relu(y f) / lip_const, the radius of samples on the right side.
+
+    Args:
+        lip_const: Lipschitz constant of the logit, or a built model to compute it from.
+        negative_robustness: count samples on the wrong side by minus their radius, not by 0.
+    """
+
+    def __init__(self, lip_const=1.0, negative_robustness=False, name=None, dtype=None):
+        super().__init__(lip_const, name, dtype, negative_robustness=bool(negative_robustness))
+
+
+@keras.saving.register_keras_serializable("lipkit")
+class CategoricalProvableAvgRobustness(_Categorical, _AverageRobustness, _Provable):
+    """Mean radius of samples on the right side. One-hot or sparse labels.
+
+    Args:
+        lip_const, disjoint_neurons: as in `CategoricalProvableRobustAccuracy`.
+        negative_robustness: count samples on the wrong side by minus their radius, not by 0.
+    """
+
+    def __init__(
+        self,
+        lip_const=1.0,
+        disjoint_neurons=True,
+        negative_robustness=False,
+        name=None,
+        dtype=None,
+    ):
+        super().__init__(
+            lip_const,
+            name,
+            dtype,
+            disjoint_neurons=bool(disjoint_neurons),
+            negative_robustness=bool(negative_robustness),
+        )

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from lipkit.certify import rounding, rules
-from lipkit.certify.certificate import Certifier
+from lipkit.certify.certificate import Certifier, find_head, pairwise
 from lipkit.certify.norms import up
 from lipkit.certify.reader import read
 from lipkit.certify.reader.traversal import compare
@@ -73,6 +73,17 @@ def lipschitz_bound(model, input_shape=None) -> LipschitzBound:
     """
     reading, bounds = _analyse(model, input_shape)
     return LipschitzBound(rules.output_bound(reading.graph, bounds), bounds.layers)
+
+
+def margin_bound(model) -> float:
+    """The largest constant of a margin of a classifier: of its logit, or of two logits' difference.
+
+    Arguments and errors as in `lipschitz_bound`; what `certify` divides by is at most this.
+    """
+    reading, bounds = _analyse(model)
+    head, task = find_head(reading.graph, None, None)
+    labels = reading.graph.nodes[head.node].shape[0] if task == "multiclass" else 1
+    return max(float(np.max(pairwise(head, bounds, c, task))) for c in range(labels))
 
 
 def _arrays(x, graph):
