@@ -11,8 +11,11 @@ LARGEST_NETWORK = 1024  # the network costs log2(n)^2 / 2 passes and as many tra
 
 
 def _exchange(low, high):
-    """(minimum, maximum) by one select each: `ops.minimum` splits gradients at ties, slowly."""
-    ordered = ops.less_equal(low, high)
+    """(minimum, maximum), NaN above all, by one select each.
+
+    `ops.minimum` splits gradients at ties, slowly, and makes two NaN out of one.
+    """
+    ordered = ops.logical_or(ops.less_equal(low, high), ops.isnan(high))
     return ops.where(ordered, low, high), ops.where(ordered, high, low)
 
 
@@ -35,12 +38,13 @@ def _bitonic(x):
 
 
 def sort_groups(groups):
-    """Sort ascending along the last axis, on the fastest way of this backend: (r, n) -> (r, n)."""
+    """Sort ascending along the last axis, the fastest way of this backend: (r, n) -> (r, n)."""
     n = groups.shape[-1]
     if n == 2:
         return ops.stack(_exchange(groups[..., 0], groups[..., 1]), axis=-1)
     if keras.backend.backend() != "jax" or n > LARGEST_NETWORK:
         return ops.sort(groups, axis=-1)
     padding = 2 ** (n - 1).bit_length() - n
-    columns = ops.pad(ops.transpose(groups), ((0, padding), (0, 0)), constant_values=float("inf"))
+    # NaN sorts last: what is cut off below is either the padding or its equal
+    columns = ops.pad(ops.transpose(groups), ((0, padding), (0, 0)), constant_values=float("nan"))
     return ops.transpose(_bitonic(columns)[:n])

@@ -83,6 +83,11 @@ class GroupSort(_Activation):
 
     def group_size(self, channels):
         """The size of the groups for this many channels."""
+        if channels is None:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r} needs a known number of channels. Received: "
+                "inputs whose last axis has size None"
+            )
         n = channels if self.n is None else min(self.n, channels)
         if channels % n:
             raise ValueError(
@@ -91,21 +96,28 @@ class GroupSort(_Activation):
             )
         return n
 
-    def _sorted(self, x, sort):
-        n = self.group_size(x.shape[-1])
-        if n == 1:
-            return self._scaled(x)
-        if n == x.shape[-1] and len(x.shape) == 2:
-            return self._scaled(sort(x))
-        shape = [-1 if size is None else size for size in x.shape]
-        return self._scaled(ops.reshape(sort(ops.reshape(x, (-1, n))), shape))
-
     def call(self, inputs):
-        return self._sorted(inputs, sort_groups)
+        n = self.group_size(inputs.shape[-1])
+        if n == 1:
+            return self._scaled(inputs)
+        groups = sort_groups(ops.reshape(inputs, (-1, n)))
+        return self._scaled(ops.reshape(groups, ops.shape(inputs)))
 
     def to_vanilla(self, inputs):
-        """The same function in Keras's own operations."""
-        return self._sorted(inputs, lambda groups: ops.sort(groups, axis=-1))
+        """The same function in Keras's own operations, with all arguments known beforehand."""
+        _, *known, channels = inputs.shape
+        n = self.group_size(channels)
+        if n == 1:
+            return self._scaled(inputs)
+        if n == channels:
+            return self._scaled(ops.sort(inputs, axis=-1))
+        count = channels // n
+        if None not in known:
+            groups = ops.reshape(inputs, (-1, *known, count, n))
+            return self._scaled(ops.reshape(ops.sort(groups, axis=-1), (-1, *known, channels)))
+        groups = ops.stack(ops.split(inputs, count, axis=-1), axis=-2)
+        groups = ops.unstack(ops.sort(groups, axis=-1), num=count, axis=-2)
+        return self._scaled(ops.concatenate(groups, axis=-1))
 
     def compute_output_shape(self, input_shape):
         """Unchanged."""
