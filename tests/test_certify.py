@@ -2,8 +2,12 @@
 
 import json
 import math
+import os
 import re
+import subprocess
+import sys
 from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 
 import keras
@@ -429,3 +433,39 @@ def test_the_documented_example_of_a_layer_trained_elsewhere(capsys):
     printed = capsys.readouterr().out.splitlines()
     assert printed[-1] in text and printed[-1].endswith("<= 1.05")
     assert 1 - 1e-6 <= lipkit.lipschitz_bound(lipkit.finalize(names["model"])) <= 1
+
+
+RADII = """
+import sys, keras, lipkit, numpy as np
+model = keras.models.load_model(sys.argv[1] + "/model.keras")
+result = lipkit.certify(model, np.load(sys.argv[1] + "/x.npy"))
+np.save(sys.argv[1] + "/" + keras.backend.backend() + ".npy", result.radius)
+"""
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="one comparison of all is enough")
+def test_radii_agree_across_the_backends(rng, tmp_path):
+    model = lipkit.Sequential(
+        [
+            keras.Input((6, 6, 2)),
+            kl.Conv2D(4, 3, strides=2, activation="relu"),
+            kl.Flatten(),
+            ll.SpectralDense(8),
+            ll.GroupSort2(),
+            ll.FrobeniusDense(3),
+        ]
+    ).vanilla_export()
+    x = rng.standard_normal((20, 6, 6, 2))
+    model.save(tmp_path / "model.keras")
+    np.save(tmp_path / "x.npy", x)
+    here = lipkit.certify(model, x).radius
+    assert (here > 0).all()
+    others = {"jax", "tensorflow", "torch"} - {keras.backend.backend()}
+    for backend in [b for b in others if find_spec(b)]:
+        subprocess.run(
+            [sys.executable, "-c", RADII, str(tmp_path)],
+            env={**os.environ, "KERAS_BACKEND": backend},
+            check=True,
+            capture_output=True,
+        )
+        np.testing.assert_allclose(np.load(tmp_path / f"{backend}.npy"), here, rtol=1e-9)
