@@ -11,7 +11,7 @@ from reference import array, singular_values
 
 import lipkit
 from lipkit import demo, losses
-from lipkit.layers import FrobeniusDense, FullSort, GroupSort2, MaxMin, SpectralDense
+from lipkit.layers import FrobeniusDense, FullSort, GroupSort, GroupSort2, MaxMin, SpectralDense
 
 BACKENDS = ["jax", "tensorflow", "torch"]
 
@@ -174,6 +174,113 @@ def test_functional_models_leave_other_subclasses_alone(tmp_path):
     assert type(loaded) is Graph and loaded.units == 2
 
 
+def _operations():
+    x = keras.Input((4,))
+    y = ops.abs(SpectralDense(6)(x)) * 2.0 + 1.0
+    return x, GroupSort2()(y) - ops.max(y, axis=-1, keepdims=True)
+
+
+def _masking():
+    x = keras.Input((5, 4))
+    y = SpectralDense(6, activation=GroupSort2(k_coef_lip=0.5))(keras.layers.Masking()(x))
+    return x, keras.layers.LSTM(3)(FullSort()(y))
+
+
+def _embedding():
+    x = keras.Input((None,), dtype="int32")
+    y = SpectralDense(6)(keras.layers.Embedding(9, 4, mask_zero=True)(x))
+    return x, keras.layers.GlobalAveragePooling1D()(GroupSort2()(y))
+
+
+def _unknown_sizes(n):
+    x = keras.Input((None, None, 8))
+    return x, GroupSort(n, k_coef_lip=2.0)(SpectralDense(8)(x))
+
+
+def _plain_layers():
+    x = keras.Input((5, 4))
+    y = keras.layers.Dense(6, activation=GroupSort2(k_coef_lip=3.0))(x)
+    y = keras.layers.Conv1D(6, 2, activation=MaxMin())(y)
+    return x, keras.layers.Activation(GroupSort2())(y)
+
+
+def _dictionaries():
+    x = {"a": keras.Input((4,), name="a"), "b": keras.Input((4,), name="b")}
+    y = SpectralDense(6, k_coef_lip=2.0)
+    return x, {"sum": y(x["a"]) + y(x["b"]), "sort": [FullSort()(y(x["a"]))]}
+
+
+def _single_in_list():
+    x = keras.Input((4,))
+    return [x], [SpectralDense(6)(x)]
+
+
+GRAPHS = {
+    "operations": (_operations, (8, 4)),
+    "masking": (_masking, (8, 5, 4)),
+    "embedding": (_embedding, (8, 5)),
+    "unknown sizes": (lambda: _unknown_sizes(2), (8, 3, 5, 8)),
+    "unknown sizes, all channels": (lambda: _unknown_sizes(None), (8, 3, 5, 8)),
+    "plain layers": (_plain_layers, (8, 5, 4)),
+    "dictionaries": (_dictionaries, (8, 4)),
+    "single in list": (_single_in_list, (8, 4)),
+}
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_export_of_graphs(name, tmp_path, rng):
+    make, shape = GRAPHS[name]
+    model = lipkit.Model(*make())
+    x = 2 * rng.standard_normal(shape).astype("float32")
+    x[1:, 2:] = 0  # what the masks hide
+    if name == "embedding":
+        x = np.minimum(np.abs(3 * x), 8).astype("int32")
+    if name == "dictionaries":
+        x = {"a": x, "b": x[::-1].copy()}
+    if name == "single in list":
+        x = [x]
+    expected = keras.tree.map_structure(array, model(x))
+    model.vanilla_export().save(tmp_path / "m.keras")
+    for export in (model.vanilla_export(), keras.models.load_model(tmp_path / "m.keras")):
+        assert "lipkit" not in export.to_json()
+        values = keras.tree.map_structure(array, export(x))
+        keras.tree.assert_same_structure(values, expected)
+        keras.tree.map_structure(
+            lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), values, expected
+        )
+
+
+def test_export_gives_new_names_beside_those_of_a_file(tmp_path):
+    x = keras.Input((6, 4))
+    y = keras.layers.Reshape((3, 8))(x)
+    for name in ("sort", "reshape_1", "reshape_02", "concatenate_20260101"):
+        y = keras.layers.Dense(8, name=name)(y)
+    lipkit.Model(x, FullSort()(GroupSort2()(y))).save(tmp_path / "m.keras")
+    keras.utils.clear_session()  # the counters of a new process
+    model = keras.models.load_model(tmp_path / "m.keras")
+    names = {layer.name for layer in model.vanilla_export().layers}
+    assert names >= {"reshape", "sort", "reshape_1", "reshape_02", "concatenate_20260101"}
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: keras.layers.TimeDistributed(SpectralDense(3), name="td"), "'td' .*SpectralDense"),
+        (lambda: keras.layers.LSTM(4, activation=GroupSort2(), name="rnn"), "'rnn' .*GroupSort2"),
+    ],
+)
+def test_export_refuses_what_would_keep_lipkit(make, message):
+    with pytest.raises(ValueError, match=message):
+        lipkit.Sequential([keras.Input((5, 4)), make()]).vanilla_export()
+
+
+def test_layer_export_refuses_to_drop_the_activation():
+    layer = SpectralDense(4, activation=GroupSort2(), name="dense")
+    layer.build((None, 4))
+    with pytest.raises(ValueError, match="'dense' has the activation GroupSort2.*Export the model"):
+        layer.vanilla_export()
+
+
 def test_export_needs_a_built_model():
     with pytest.raises(ValueError, match="cannot be exported"):
         lipkit.Sequential([SpectralDense(3)]).vanilla_export()
@@ -261,20 +368,23 @@ def test_compile_options_agree(options):
     np.testing.assert_allclose(results[1], results[0], atol=1e-4)
 
 
-def test_mixed_precision_model(tmp_path):
-    keras.config.set_dtype_policy("mixed_bfloat16")
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_model(policy, rng):
+    keras.config.set_dtype_policy(policy)
     try:
-        model = small()
+        inputs = keras.Input((4,))
+        y = GroupSort2(k_coef_lip=3)(inputs)
+        y = SpectralDense(16, activation=GroupSort2(k_coef_lip=3, dtype="float32"))(y)
+        model = lipkit.Model(inputs, FrobeniusDense(1)(MaxMin()(y)))
     finally:
         keras.config.set_dtype_policy("float32")
     x, y = data(128)
     model.compile(keras.optimizers.Adam(0.01), losses.HKR(10, 0.2))
     model.fit(x, y, epochs=2, verbose=0)
     assert all(v.dtype == "float32" for v in model.trainable_variables)
-    export = model.vanilla_export()
-    np.testing.assert_allclose(
-        predict(export, x).astype("float32"), predict(model, x).astype("float32"), atol=1e-5
-    )
+    a, b = predict(model.vanilla_export(), x), predict(model, x)
+    assert a.dtype == b.dtype
+    np.testing.assert_allclose(a.astype("float32"), b.astype("float32"), atol=1e-5)
 
 
 def test_shared_layer_gets_both_gradients():

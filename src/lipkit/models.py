@@ -42,7 +42,7 @@ class Model(_Export, keras.Model):
     # assigning to the bases of all its ancestors: `Model`, and so every other subclass of it.
     def __new__(cls, *args, **kwargs):
         if cls is Model and _is_functional(args, kwargs):
-            cls = FunctionalModel
+            return FunctionalModel.__new__(FunctionalModel)
         return super().__new__(cls)
 
     def __init__(self, *args, **kwargs):

@@ -1,28 +1,72 @@
 """Replace every lipkit layer by the plain Keras layer or operations of the same function."""
 
+import re
+
 import keras
 from keras import ops
+
+# Keras layers that apply their activation last, so that its operations may stand behind them
+ACTIVATION_LAST = {
+    getattr(keras.layers, name)
+    for name in ("Activation", "Dense", "EinsumDense")
+    + tuple(f"Conv{n}D{suffix}" for n in (1, 2, 3) for suffix in ("", "Transpose"))
+    + tuple(f"{kind}Conv{n}D" for n in (1, 2) for kind in ("Depthwise", "Separable"))
+}
 
 
 def _is_stateless(layer):
     return hasattr(layer, "to_vanilla")
 
 
+def _is_lipkit(layer):
+    return any(c.__module__.partition(".")[0] == "lipkit" for c in type(layer).__mro__)
+
+
+def _inlined_activation(layer):
+    """The activation of lipkit that is exported as operations behind the layer, or None."""
+    last = hasattr(layer, "vanilla_class") or type(layer) in ACTIVATION_LAST
+    activation = getattr(layer, "activation", None)
+    return activation if last and _is_stateless(activation) else None
+
+
+def _inline(layer, x):
+    """The operations of a stateless layer, behind the cast that Keras does before its call."""
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    if keras.backend.is_float_dtype(dtype) and dtype != layer.compute_dtype:
+        x = ops.cast(x, layer.compute_dtype)
+    return layer.to_vanilla(x)
+
+
 def vanilla_layer(layer):
     """A plain, built and filled copy of a layer whose activation is plain too."""
+    if activation := _inlined_activation(layer):
+        raise ValueError(
+            f"Layer {layer.name!r} has the activation {type(activation).__name__} of lipkit, which "
+            "is no part of a plain Keras layer. Export the model instead, or put the activation "
+            "behind the layer as a layer of its own."
+        )
+    return _plain_copy(layer)
+
+
+def _plain_copy(layer):
+    """A plain copy of a layer, without its activation if that one is to be inlined."""
     if not layer.built:
         raise ValueError(
             f"Layer {layer.name!r} is not built: it has no weights to export yet. Call it, or the "
             "model it belongs to, on data first."
         )
     lipschitz = hasattr(layer, "vanilla_class")
-    if lipschitz:
-        config = layer.vanilla_config()
-        if _is_stateless(layer.activation):
-            config["activation"] = "linear"  # inlined behind the layer by `vanilla_model`
-        plain = layer.vanilla_class.from_config(config)
-    else:
-        plain = type(layer).from_config(layer.get_config())
+    config = layer.vanilla_config() if lipschitz else layer.get_config()
+    if _inlined_activation(layer):
+        config["activation"] = "linear"
+    plain = (layer.vanilla_class if lipschitz else type(layer)).from_config(config)
+    for inner in plain._flatten_layers():
+        if _is_lipkit(inner):
+            raise ValueError(
+                f"Layer {layer.name!r} ({type(layer).__name__}) cannot be exported: it would still "
+                f"hold lipkit's {type(inner).__name__} {inner.name!r}. Use the layers of lipkit "
+                "directly in the model, not inside other layers."
+            )
     plain.build_from_config(layer.get_build_config())
     # through NumPy: on JAX an assigned variable would be an alias of a buffer that `fit` donates
     if lipschitz:
@@ -38,13 +82,18 @@ def vanilla_layer(layer):
 def vanilla_model(model):
     """A plain Keras model of the same function: no lipkit class, no lipkit import to load it.
 
-    Works on Sequential and Functional models, nested ones and shared layers included.
+    Works on Sequential and Functional models, nested ones, shared layers, masks and operations
+    that are not layers included.
 
     Args:
         model: a built Sequential or Functional Keras model.
 
     Returns:
-        A new `keras.Model`; `model` is unchanged.
+        A new `keras.Model` with the same structure of inputs and outputs; `model` is unchanged.
+
+    Raises:
+        ValueError: if the model is not built, is no graph, or has a layer of lipkit where it
+            cannot be replaced: inside a wrapper such as `keras.layers.TimeDistributed`.
     """
     if not getattr(model, "inputs", None):
         raise ValueError(
@@ -56,20 +105,35 @@ def vanilla_model(model):
     def clone(layer):
         if isinstance(layer, keras.Model):
             return vanilla_model(layer)
-        if _is_stateless(layer) or isinstance(layer, keras.layers.InputLayer):
+        is_input = isinstance(layer, keras.layers.InputLayer)
+        if is_input or _is_stateless(layer) or not isinstance(layer, keras.layers.Layer):
             return layer
-        plain = vanilla_layer(layer)
-        activation = getattr(layer, "activation", None)
-        if hasattr(layer, "vanilla_class") and _is_stateless(activation):
-            activations[plain.name] = activation
+        plain = _plain_copy(layer)
+        activations[plain.name] = _inlined_activation(layer)
         return plain
 
     def call(layer, *args, **kwargs):
         if _is_stateless(layer):
-            return layer.to_vanilla(*args)
+            return _inline(layer, *args)
         outputs = layer(*args, **kwargs)
         activation = activations.get(layer.name)
-        return outputs if activation is None else activation.to_vanilla(outputs)
+        return _inline(activation, outputs) if activation else outputs
 
-    functional = keras.Model(model.inputs, model.outputs, name=model.name)
+    functional = keras.Model(*_inputs_outputs(model), name=model.name)
+    _reserve_names(functional.operations)
     return keras.models.clone_model(functional, clone_function=clone, call_function=call)
+
+
+def _inputs_outputs(model):
+    """The symbolic inputs and outputs, in the structure that the model is called with."""
+    if isinstance(model, keras.Sequential):  # its `input` has the single one in a list
+        return model.inputs[0], model.outputs[0] if len(model.outputs) == 1 else model.outputs
+    return model.input, model.output
+
+
+def _reserve_names(operations):
+    """Keep Keras from naming the new operations like these, whose model may be from a file."""
+    for operation in operations:
+        prefix, *number = re.split(r"_(\d{1,4})$", operation.name)
+        while keras.backend.get_uid(prefix) <= int(number[0] if number else 0):
+            pass
