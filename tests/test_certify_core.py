@@ -221,6 +221,7 @@ def test_merges_of_shared_and_separate_inputs():
         (g.Maximum(), [(3.0, a), (4.0, a), (0.0, a)], 5.0),
         (g.Concat(), [(3.0, a), (1.0, c), (4.0, a | b), (0.0, b)], 5.0),
         (g.Sum(), [(1.0, a), (1.0, b), (1.0, a | b)], 3.0),
+        (g.Sum(), [(1.0, a | c), (1.0, a | b), (1.0, c)], 3.0),
         (g.Concat(), [(0.0, a), (0.0, a)], 0.0),
         (g.Concat(), [(1e200, a), (1e200, a)], math.sqrt(2) * 1e200),
     ]
@@ -267,6 +268,28 @@ def test_compose_a_graph(rng):
     assert rows[0].bound == bounds.own[1] and rows[0].input_shape == (3,)
     both = g.Graph(graph.nodes, (3, 5))
     assert rules.output_bound(both, bounds) == pytest.approx(joint * math.hypot(1, 1.5), rel=1e-8)
+
+
+def chain(*ops):
+    nodes = [node(g.Input(), (), (3,))]
+    for op in ops:
+        nodes.append(node(op, (len(nodes) - 1,), (3,), "layer"))
+    return g.Graph(tuple(nodes), (len(ops),))
+
+
+def test_rows_of_one_layer_are_joined():
+    half, third = (g.Custom(abs, c) for c in (0.5, 1 / 3))
+    (row,) = rules.compose(chain(g.Sort(), half, g.Sort(), third)).layers
+    assert row.rule == "given by its author, given by its author"
+    assert row.bound == math.nextafter(0.5 / 3, 1)
+    (row,) = rules.compose(chain(g.Sort(), g.Reshape((3,)))).layers
+    assert row.rule == "isometry" and row.bound == 1.0
+
+
+def test_products_round_up_unless_exact():
+    half = g.Custom(abs, 0.5)
+    assert rules.compose(chain(half, g.Sort())).total[-1] == 0.5
+    assert rules.compose(chain(half, half)).total[-1] == math.nextafter(0.25, 1)
 
 
 def random_graph(rng):
@@ -330,6 +353,7 @@ def test_norms_are_upper_bounds(rng):
     exact = np.array([math.hypot(*sample.ravel()) for sample in values])
     assert (bound >= exact).all() and (bound <= exact * (1 + 1e-13)).all()
     assert rounding.norms(np.full((1, 4), 1e-200))[0] >= 2e-200
+    assert rounding.norms(np.ones((1, 4)))[0] == 2 * (1 + 8 * 2.0**-53)
     assert rounding.norms(np.zeros((1, 4)))[0] < 1e-150
 
 
@@ -455,6 +479,17 @@ def test_overflow_is_foreseen(rng):
         "local": rounding.local_errors(difference, F32),
     }
     assert overflows(0.01, 10.0, **given) == [False, True]
+
+
+def test_one_node_near_overflow_is_enough(rng):
+    graph = small_graph(rng)
+    bounds = rules.compose(graph)
+    local = rounding.local_errors(graph, F32)
+    reach = [np.array([1.0])] * len(graph.nodes)
+    reach[2] = np.array([F32.largest / 4])
+    assert rounding.forward_errors(graph, bounds.own, local, reach, F32)[1].all()
+    reach[2] = np.array([F32.largest / 4.5])
+    assert not rounding.forward_errors(graph, bounds.own, local, reach, F32)[1].any()
 
 
 def float32_run(graph, x):
@@ -595,6 +630,25 @@ def test_statuses_have_an_order(rng):
     for values in (radius, margin, constant):
         assert np.isfinite(values).all()
     assert list(margin[:2]) == [0, 0]
+
+
+def test_radii_are_shrunk_by_a_few_roundings():
+    margins, constants = np.array([[3.0, 0.1, 7.0]]), np.array([[1.0, 3.0, 1.1]])
+    radii = certificate.Certifier._radii(margins, constants, np.array([0.0]))
+    loss = 1 - radii / (margins / constants)
+    assert (loss > 2**-48).all() and (loss < 2**-46).all()
+    error = np.array([1e-3])
+    radii = certificate.Certifier._radii(margins, constants, error)
+    exact = (margins - math.sqrt(2) * error) / constants
+    assert (radii < exact).all() and (radii > exact * (1 - 2**-45)).all()
+    assert (certificate.Certifier._radii(margins, constants, np.array([10.0])) == 0).all()
+
+
+def test_programs_that_squash_are_refused(rng):
+    graph = head_graph(rng.standard_normal((4, 3)), np.zeros(3), g.Softmax())
+    assert (certify(graph, np.ones((1, 4)))[4] == "certified").all()
+    with pytest.raises(NotCertifiable, match="saturates"):
+        certify(graph, np.ones((1, 4)), F32)
 
 
 def test_multilabel_margins(rng):
