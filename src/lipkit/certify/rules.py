@@ -159,13 +159,18 @@ def merge(op, branches):
     return across([within(bounds) for bounds in _clusters(branches)])
 
 
+def _product(a, b):
+    """The product rounded up; exact where a factor is 1."""
+    return a * b if 1.0 in (a, b) else up(a * b)
+
+
 def _add_row(table, row):
     """One row a layer: its operations follow each other, and their constants multiply."""
     if not table or table[-1].name != row.name:
         table.append(row)
         return
     last = table.pop()
-    bound = last.bound if row.bound == 1.0 else up(last.bound * row.bound)
+    bound = _product(last.bound, row.bound)
     rules = [rule for rule in (last.rule, row.rule) if rule != "isometry"] or ["isometry"]
     table.append(replace(last, rule=", ".join(rules), bound=bound))
 
@@ -192,8 +197,7 @@ def compose(graph: g.Graph) -> Bounds:
             total.append(merge(node.op, [(total[i], supports[i]) for i in node.inputs]))
         else:
             before = total[node.inputs[0]] if node.inputs else 1.0
-            exact = before == 1.0 or constant == 1.0
-            total.append(before * constant if exact else up(before * constant))
+            total.append(_product(before, constant))
         sources = [supports[i] for i in node.inputs] or [frozenset([index])]
         supports.append(frozenset().union(*sources))
         if node.inputs:
