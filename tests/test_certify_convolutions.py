@@ -1,0 +1,200 @@
+"""Bounds of convolutions against the singular values of an operator written out by loops."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from lipkit.certify import convolutions as conv
+
+ROUNDED = 1 + 1e-13  # the singular values of the truth
+
+
+class Operator:
+    """Where each entry of a kernel stands in the matrix (outputs, inputs): by definition."""
+
+    def __init__(self, kernel_shape, input_shape, strides, dilation, padding, groups):
+        *taps, c_in, c_out = kernel_shape
+        padded = [n + low + high for n, (low, high) in zip(input_shape, padding, strict=True)]
+        axes = zip(padded, taps, strides, dilation, strict=True)
+        starts = [range(0, size - d * (k - 1), s) for size, k, s, d in axes]
+        pixel = {p: i for i, p in enumerate(itertools.product(*map(range, input_shape)))}
+        index, entries = np.arange(math.prod(kernel_shape)).reshape(kernel_shape), []
+        for window, start in enumerate(itertools.product(*starts)):
+            for *tap, c, o in itertools.product(*map(range, kernel_shape)):
+                place = zip(start, tap, dilation, padding, strict=True)
+                where = pixel.get(tuple(j + d * p - low for j, p, d, (low, _) in place))
+                if where is not None:
+                    column = (where * groups + o // (c_out // groups)) * c_in + c
+                    entries.append((window * c_out + o, column, index[(*tap, c, o)]))
+        self.rows, self.columns, self.index = np.array(entries, int).reshape(-1, 3).T
+        self.shape = (math.prod(map(len, starts)) * c_out, len(pixel) * c_in * groups)
+
+    def matrix(self, kernel):
+        matrix = np.zeros(self.shape)
+        matrix[self.rows, self.columns] = kernel.ravel()[self.index]
+        return matrix
+
+    def norm(self, kernel):
+        return np.linalg.norm(self.matrix(kernel), 2)
+
+    def aligned(self, kernel, project):
+        """Alternating maximisation over vectors and kernels: the norm at its worst."""
+        x = np.ones(self.shape[1])
+        for _ in range(15):
+            y = self.matrix(kernel) @ x
+            weights = y[self.rows] * x[self.columns]
+            kernel = project(np.bincount(self.index, weights, kernel.size).reshape(kernel.shape))
+            x = self.matrix(kernel).T @ y
+            x /= np.linalg.norm(x) + 1e-9
+        return kernel
+
+
+def polar(kernel):
+    """Orthonormal when unfolded."""
+    w = kernel.reshape(-1, kernel.shape[-1])
+    u, _, vt = np.linalg.svd(w + 1e-9, full_matrices=False)
+    return (u @ vt).reshape(kernel.shape)
+
+
+def kernels(rng, shape, operator):
+    yield np.ones(shape)
+    yield np.eye(math.prod(shape[:-1]), shape[-1]).reshape(shape)
+    yield rng.standard_normal(shape).astype("float32")
+    yield polar(rng.standard_normal(shape))
+    yield operator.aligned(rng.standard_normal(shape), lambda k: k / (np.linalg.norm(k) + 1e-9))
+    yield operator.aligned(rng.standard_normal(shape), polar)
+
+
+def geometries(rng, axes, sizes, taps, count):
+    """`count` random (kernel shape, input shape, strides, dilation, padding, groups)."""
+    while count:
+        k, n = rng.choice(taps, axes), rng.choice(sizes, axes)
+        d, s = rng.choice([1, 1, 2, 3], axes), rng.choice([1, 1, 2, 3, 4], axes)
+        reach = d * (k - 1)
+        near, far = reach // 2, reach - reach // 2
+        paddings = [(0 * d, 0 * d), (near, far), (far, near), (reach, reach), (near, d)]
+        low, high = paddings[rng.integers(5)]
+        groups = int(rng.choice([1, 1, 2, 3]))
+        kernel_shape = (*k.tolist(), int(rng.integers(1, 4)), groups * int(rng.integers(1, 4)))
+        padding = zip(low.tolist(), high.tolist(), strict=True)
+        geometry = [tuple(per_axis) for per_axis in (n.tolist(), s.tolist(), d.tolist(), padding)]
+        if math.prod(conv.conv_output_shape(kernel_shape[:-2], *geometry)):
+            count -= 1
+            yield kernel_shape, (*geometry, groups)
+
+
+SMALL = {  # axes: sizes of the input, sizes of the kernel, number of geometries
+    1: ([1, 2, 5, 7, 11, 16], [1, 2, 3, 4, 5, 7], 160),
+    2: ([1, 2, 3, 5, 7], [1, 2, 3, 5], 60),
+    3: ([1, 2, 3, 4], [1, 2, 3], 25),
+}
+LARGE = {1: ([31, 47], [2, 3, 5], 20), 2: ([8, 11], [2, 3, 5], 12), 3: ([5, 6], [2, 3], 6)}
+
+
+@pytest.mark.parametrize("axes", SMALL)
+def test_every_rule_is_a_bound(axes):
+    rng = np.random.default_rng(axes)
+    lowest = np.inf
+    for shape, geometry in geometries(rng, axes, *SMALL[axes]):
+        operator = Operator(shape, *geometry)
+        for kernel in kernels(rng, shape, operator):
+            truth, matrix = operator.norm(kernel), conv.conv_matrix(kernel, *geometry)
+            np.testing.assert_array_equal(matrix, operator.matrix(kernel))
+            explicit = conv.toeplitz_bound(kernel, *geometry)
+            symbol = conv.symbol_bound(kernel, *geometry[1:3], geometry[4])
+            bounds = explicit, symbol, conv.patch_bound(kernel, *geometry)
+            bound, rule = conv.conv_norm_bound(kernel, *geometry)
+            assert truth <= min(bound, *bounds) * ROUNDED, (kernel, geometry, bounds)
+            assert bound <= truth * (1 + 1e-11)
+            assert rule in ("toeplitz", "patch") if operator.index.size else rule == "empty"
+            if truth:
+                lowest = np.minimum(lowest, np.divide(bounds, truth))
+    assert np.max(lowest) <= 1 + 1e-11  # each rule is sharp somewhere
+
+
+@pytest.mark.parametrize("axes", LARGE)
+def test_the_rules_for_large_inputs(axes, monkeypatch):
+    monkeypatch.setattr(conv, "MATRIX_COST", 0)
+    rng = np.random.default_rng(10 + axes)
+    ratios = []
+    for shape, geometry in geometries(rng, axes, *LARGE[axes]):
+        operator = Operator(shape, *geometry)
+        for kernel in kernels(rng, shape, operator):
+            bound, rule = conv.conv_norm_bound(kernel, *geometry)
+            truth = operator.norm(kernel)
+            assert rule in ("symbol", "patch") and truth <= bound * ROUNDED, (kernel, geometry)
+            ratios.append(bound / truth if truth else 1)
+    assert np.median(ratios) <= 1.3
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 4])
+@pytest.mark.parametrize("dilation", [1, 2, 3, 4, 6])
+def test_symbol_is_the_limit_of_large_inputs(stride, dilation):
+    kernel = np.random.default_rng(0).standard_normal((5, 2, 3))
+    padding = ((4 * dilation, 4 * dilation),)
+    operator = Operator(kernel.shape, (stride * dilation * 40,), (stride,), (dilation,), padding, 1)
+    truth = operator.norm(kernel)
+    assert truth <= conv.symbol_bound(kernel, (stride,), (dilation,)) * ROUNDED <= truth * 1.02
+
+
+@pytest.mark.parametrize("degree", [1, 2, 5])
+@pytest.mark.parametrize("cost", [1, 1e4, 3e4, 1e5, 1e6])
+def test_what_the_grid_misses_is_covered(degree, cost, monkeypatch):
+    """The worst case: the symbol I + R(angle) exp(i m w) peaks in the middle of the grid's gaps."""
+    monkeypatch.setattr(conv, "SYMBOL_COST", cost)
+    _, density = conv._density((degree + 1, 1, 2, 2))
+    angle = np.pi / density
+    kernel = np.zeros((degree + 1, 2, 2))
+    kernel[0] = np.eye(2)
+    kernel[-1] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    assert 2 <= conv.symbol_bound(kernel, (1,), (1,)) <= 2 * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 2, 2), (5, 2, 3, 1), (3, 3, 3, 1, 2), (9, 1, 1)])
+def test_a_coarse_grid_is_a_bound(shape, monkeypatch):
+    monkeypatch.setattr(conv, "SYMBOL_COST", 1)
+    axes = tuple(range(len(shape) - 2))
+    for kernel in np.random.default_rng(0).standard_normal((20, *shape)):
+        symbols = np.moveaxis(np.fft.fftn(kernel, [32] * len(axes), axes), axes, range(len(axes)))
+        truth = np.linalg.norm(symbols, 2, axis=(-2, -1)).max()
+        bound = conv.symbol_bound(kernel, (1,) * len(axes), (1,) * len(axes))
+        assert truth <= bound <= truth * 1.1 ** len(axes)
+
+
+@pytest.mark.parametrize("power", [-1060, -100, 1000])
+def test_bounds_scale_with_the_kernel(power):
+    kernel = np.random.default_rng(0).integers(-4, 5, (3, 3, 2, 4)).astype("float64")
+    geometry = (5, 7), (2, 1), (1, 2), ((1, 1), (0, 2)), 2
+    rules = conv.toeplitz_bound, conv.patch_bound, lambda k, *g: conv.symbol_bound(k, *g[1:3])
+    for rule in rules:
+        one, two = rule(kernel, *geometry), rule(np.ldexp(kernel, power), *geometry)
+        assert math.ldexp(one, power) * (1 - 1e-12) <= two <= math.ldexp(one, power) * 1.001
+
+
+EMPTY = [(0, 1, (5, 5)), (2, 1, (1, 1)), (3, 10, (5, 0)), (1, 10, (3, 9))]
+
+
+@pytest.mark.parametrize(("size", "stride", "padding"), EMPTY)
+def test_no_output_or_windows_that_only_see_padding(size, stride, padding):
+    arguments = np.ones((2, 1, 2)), (size,), (stride,), (10 // stride,), (padding,)
+    assert conv.conv_norm_bound(*arguments) == (0.0, "empty")
+    assert conv.toeplitz_bound(*arguments) == 0
+    assert conv.patch_bound(*arguments) < 1e-300
+
+
+BAD = [
+    ({"kernel": np.ones((3, 2))}, "shape"),
+    ({"kernel": np.ones((3, 3, 2, 4))}, "n entries"),
+    ({"kernel": np.ones((3, 2, 4)) * 1j}, "real"),
+    ({"strides": (0,)}, "positive"),
+    ({"groups": 3}, "divide"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), BAD)
+def test_bad_arguments(changes, message):
+    good = {"input_shape": (5,), "strides": (1,), "dilation": (1,), "padding": ((0, 0),)}
+    with pytest.raises(ValueError, match=message):
+        conv.conv_norm_bound(**{"kernel": np.ones((3, 2, 4)), **good, **changes})
