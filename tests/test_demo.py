@@ -1,11 +1,12 @@
 import json
+import re
 
 import keras
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from lipkit import demo, plots
+from lipkit import cli, demo, plots
 from lipkit.cli import app
 from lipkit.data import BalancedBatches, circles, moons
 
@@ -84,6 +85,7 @@ def test_plots_return_axes_and_show_the_zero_level():
 
 def test_command_writes_everything(tmp_path):
     arguments = ["demo", "circles", "--epochs", "1", "--samples", "300", "--out", str(tmp_path)]
+    arguments += ["--alpha", "inf", "--backend", keras.backend.backend()]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     names = {p.name for p in tmp_path.iterdir()}
@@ -98,6 +100,7 @@ def test_command_writes_everything(tmp_path):
     }
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["backend"] == keras.backend.backend()
+    assert metrics["settings"]["alpha"] == "inf"
     assert metrics["export_max_difference"] <= 1e-5
     assert set(metrics["final"]) == {"loss", "KR", "HingeMargin", "accuracy"}
     x = circles(300, seed=1)[0]
@@ -121,6 +124,8 @@ def test_command_writes_everything(tmp_path):
         ["--noise", "inf"],
         ["--samples", "1"],
         ["--seed", "-1"],
+        ["--noise", "1e20"],
+        ["--noise", "nan"],
         ["--backend", "mxnet"],
         ["squares"],
     ],
@@ -136,7 +141,59 @@ def test_unwritable_folder_fails_before_training(tmp_path, monkeypatch):
     def train(*_):
         raise AssertionError("trained before the folder was checked")
 
-    monkeypatch.setattr(demo, "train", train)
+    monkeypatch.setattr(cli, "train", train)
     (tmp_path / "file").write_text("")
     result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path / "file" / "sub")])
     assert result.exit_code == 2 and "cannot write to" in result.output
+
+
+def test_infinite_results_end_in_one_line_and_no_file(tmp_path):
+    arguments = ["--min-margin", "1e300", "--epochs", "1", "--samples", "300"]
+    result = CliRunner().invoke(app, ["demo", *arguments, "--out", str(tmp_path)])
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "lipkit: the training gave infinite or undefined values; nothing was written\n"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+COMMAND = "import lipkit_command; lipkit_command.main()"
+
+
+def test_command_runs_on_the_backend_asked_for(python, tmp_path):
+    other = {"jax": "torch", "torch": "tensorflow", "tensorflow": "jax"}[keras.backend.backend()]
+    arguments = ["demo", "--epochs", "1", "--samples", "300", "--out", tmp_path / "out"]
+    result = python(COMMAND, *arguments, "--backend", other)
+    assert result.returncode == 0, result.stderr
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["backend"] == other
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "message"),
+    [
+        (
+            ["--backend", "tensorflow"],
+            {"KERAS_BACKEND": "jax"},
+            "'tensorflow', .*--backend, is not",
+        ),
+        ([], {"KERAS_BACKEND": "tensorflow"}, "'tensorflow', .*KERAS_BACKEND, is not installed"),
+        ([], {"KERAS_BACKEND": "theano"}, "Unknown Keras backend 'theano'"),
+    ],
+)
+def test_command_without_the_backend_says_so_in_one_line(python, arguments, environment, message):
+    result = python(COMMAND, "demo", *arguments, hidden=("tensorflow",), **environment)
+    assert result.returncode == 2
+    assert re.fullmatch(f"lipkit: .*{message}.*\n", result.stderr), result.stderr
+
+
+def test_defaults_of_the_command_are_those_of_the_experiment(monkeypatch, tmp_path):
+    class Stop(Exception):
+        pass
+
+    def train(settings, _):
+        assert settings == demo.Settings()
+        raise Stop
+
+    monkeypatch.setattr(cli, "train", train)
+    result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path)])
+    assert isinstance(result.exception, Stop)

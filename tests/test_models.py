@@ -252,7 +252,7 @@ def test_export_of_graphs(name, tmp_path, rng):
 
 def test_export_gives_new_names_beside_those_of_a_file(tmp_path):
     x = keras.Input((6, 4))
-    y = keras.layers.Reshape((3, 8))(x)
+    y = keras.layers.Reshape((3, 8), name="reshape")(x)
     for name in ("sort", "reshape_1", "reshape_02", "concatenate_20260101"):
         y = keras.layers.Dense(8, name=name)(y)
     lipkit.Model(x, FullSort()(GroupSort2()(y))).save(tmp_path / "m.keras")

@@ -12,49 +12,61 @@ from pathlib import Path
 
 from lipkit.errors import BackendError
 
-PREFERRED = ("tensorflow", "jax", "torch")  # Keras's own default first
-MODULES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
+BACKENDS = ("tensorflow", "jax", "torch")  # Keras's own default first
 INSTALL = "Install one: pip install 'lipkit[jax]', 'lipkit[tensorflow]' or 'lipkit[torch]'."
 
 
-def _installed(backend: str) -> bool:
-    module = MODULES.get(backend)
-    return module is None or importlib.util.find_spec(module) is not None
+def _installed() -> list[str]:
+    return [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
 
 
-def _users_choice() -> tuple[str, str] | None:
-    """The backend that the user asked for and where, or None."""
-    if backend := os.environ.get("KERAS_BACKEND"):
-        return backend, "the environment variable KERAS_BACKEND"
+def _check_known(backend, source):
+    if backend not in BACKENDS:
+        raise BackendError(
+            f"Unknown Keras backend {backend!r}, chosen by {source}. Known to lipkit: "
+            f"{', '.join(BACKENDS)}."
+        )
+
+
+def check_backend(backend: str, source: str) -> None:
+    """Raise `BackendError` unless the backend is known and installed."""
+    _check_known(backend, source)
+    if backend not in _installed():
+        raise BackendError(
+            f"Keras backend {backend!r}, chosen by {source}, is not installed. "
+            f"Installed: {', '.join(_installed()) or 'none'}. {INSTALL}"
+        )
+
+
+def _from_file() -> tuple[str, Path]:
+    """The backend that Keras would take from its file, or its default, and the file."""
     home = os.environ.get("KERAS_HOME")
     path = (Path(home) if home else Path.home() / ".keras") / "keras.json"
     try:
-        backend = json.loads(path.read_text()).get("backend")
+        return json.loads(path.read_text()).get("backend") or BACKENDS[0], path
     except (OSError, ValueError, AttributeError):
-        return None
-    return (backend, str(path)) if backend else None
+        return BACKENDS[0], path
 
 
 def select_backend() -> None:
     """Make `import keras` work, or raise `BackendError` with the way out."""
     if "keras" in sys.modules:
         return
-    choice = _users_choice()
-    if choice is not None and _installed(choice[0]):
+    if backend := os.environ.get("KERAS_BACKEND"):
+        return check_backend(backend, "the environment variable KERAS_BACKEND")
+    # The file is no choice of the user's: Keras writes it at its first import, with its default.
+    # So what it names and is not installed is replaced, where the variable's is an error.
+    backend, path = _from_file()
+    _check_known(backend, path)
+    available = _installed()
+    if backend in available:
         return
-    available = [name for name in PREFERRED if _installed(name)]
-    if choice is not None and (choice[1].startswith("the env") or not available):
-        raise BackendError(
-            f"Keras backend {choice[0]!r}, chosen by {choice[1]}, is not installed. "
-            f"Installed: {', '.join(available) or 'none'}. {INSTALL}"
-        )
     if not available:
         raise BackendError(f"lipkit needs a Keras backend and found none. {INSTALL}")
     os.environ["KERAS_BACKEND"] = available[0]
-    if choice is not None or available[0] != PREFERRED[0]:
-        logging.getLogger("lipkit").warning(
-            "Keras would use the backend %s, which is not installed; lipkit chose %s. "
-            "Set KERAS_BACKEND to choose yourself.",
-            choice[0] if choice else PREFERRED[0],
-            available[0],
-        )
+    logging.getLogger("lipkit").warning(
+        "Keras would use the backend %s, which is not installed; lipkit chose %s. "
+        "Set KERAS_BACKEND to choose yourself.",
+        backend,
+        available[0],
+    )

@@ -1,57 +1,58 @@
 """The command line: `lipkit demo moons`."""
 
+import dataclasses
 import json
 import os
+import sys
 import tempfile
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
+import keras
+import matplotlib
+import numpy as np
 import typer
+from rich.progress import Progress
+
+from lipkit import plots
+from lipkit._backend import BACKENDS, check_backend
+from lipkit.demo import DATA_SETS, Settings, train
+from lipkit.errors import BackendError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
 
-class DataSet(StrEnum):
-    """Toy problems."""
+class _Progress(keras.callbacks.Callback):
+    """Rich progress over the epochs and a line of metrics after each."""
 
-    moons = "moons"
-    circles = "circles"
+    def __init__(self, settings):
+        super().__init__()
+        self._epochs = settings.epochs
+        self._progress = Progress(transient=True)
+        self._task = self._progress.add_task("training", total=settings.epochs * settings.steps)
+
+    def on_train_begin(self, logs=None):
+        """Show the bar."""
+        self._progress.start()
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Move the bar."""
+        self._progress.advance(self._task)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Print the metrics."""
+        values = "  ".join(f"{k} {v:.4f}" for k, v in sorted((logs or {}).items()))
+        self._progress.console.print(f"epoch {epoch + 1:3d}/{self._epochs}  {values}")
+
+    def on_train_end(self, logs=None):
+        """Take the bar away."""
+        self._progress.stop()
 
 
-class Backend(StrEnum):
-    """Keras backends."""
-
-    jax = "jax"
-    tensorflow = "tensorflow"
-    torch = "torch"
-
-
-class _Progress:
-    """Rich progress over the epochs and a line of metrics after each, as a Keras callback."""
-
-    def __new__(cls, epochs, steps):
-        import keras
-        from rich.progress import Progress
-
-        progress = Progress(transient=True)
-
-        class Callback(keras.callbacks.Callback):
-            def on_train_begin(self, logs=None):
-                progress.start()
-                self.task = progress.add_task("training", total=epochs * steps)
-
-            def on_train_batch_end(self, batch, logs=None):
-                progress.advance(self.task)
-
-            def on_epoch_end(self, epoch, logs=None):
-                values = "  ".join(f"{k} {v:.4f}" for k, v in sorted((logs or {}).items()))
-                progress.console.print(f"epoch {epoch + 1:3d}/{epochs}  {values}")
-
-            def on_train_end(self, logs=None):
-                progress.stop()
-
-        return Callback()
+def _fail(message, status) -> NoReturn:
+    """End with one line on the error stream."""
+    typer.echo(f"lipkit: {message}", err=True)
+    raise typer.Exit(status)
 
 
 def _writable(directory: Path) -> Path:
@@ -67,26 +68,29 @@ def _writable(directory: Path) -> Path:
     return directory
 
 
-def _finite(low, *, strict):
-    def check(value: float) -> float:
-        if not (low < value or (value == low and not strict)) or value == float("inf"):
-            relation = ">" if strict else ">="
-            raise typer.BadParameter(f"must be a finite number {relation} {low}, got {value}")
+def _checked(check, message):
+    """A callback that refuses what does not pass the check; None is no value."""
+
+    def callback(value):
+        if value is not None and not check(value):
+            raise typer.BadParameter(f"{message}, got {value}")
         return value
 
-    return check
+    return callback
 
 
-def _alpha(value: float) -> float:
-    if not value >= 0:
-        raise typer.BadParameter(f"must be >= 0 (inf for the hinge alone), got {value}")
-    return value
+def _one_of(names):
+    return _checked(lambda value: value in names, f"must be one of {', '.join(names)}")
 
 
-def _even(value: int) -> int:
-    if value % 2:
-        raise typer.BadParameter(f"must be even (half of a batch per class), got {value}")
-    return value
+def _restart(backend):
+    """Run this command again in a new interpreter: Keras's backend is fixed at its import."""
+    try:
+        check_backend(backend, "the option --backend")
+    except BackendError as error:
+        _fail(error, 2)
+    command = [sys.executable, "-m", "lipkit_command", *sys.argv[1:]]
+    os.execve(sys.executable, command, {**os.environ, "KERAS_BACKEND": backend})
 
 
 @app.callback()
@@ -94,33 +98,40 @@ def _root():
     """Lipschitz networks and their certificates."""
 
 
+_even = _checked(lambda value: value % 2 == 0, "must be even (half of a batch per class)")
+_weight = _checked(lambda value: value >= 0, "must be >= 0 (inf for the hinge alone)")
+_margin = _checked(lambda value: 0 < value < float("inf"), "must be a finite number > 0")
+_noise = _checked(lambda value: 0 <= value <= 10, "must be from 0 to 10 (the curves have size 1)")
+
+
 @app.command()
 def demo(
-    data_set: Annotated[DataSet, typer.Argument(help="Toy problem.")] = DataSet.moons,
-    epochs: Annotated[int, typer.Option(min=1)] = 10,
-    batch_size: Annotated[int, typer.Option(min=2, callback=_even)] = 256,
-    alpha: Annotated[float, typer.Option(callback=_alpha, help="Weight of the hinge.")] = 10.0,
-    min_margin: Annotated[float, typer.Option(callback=_finite(0, strict=True))] = 0.29,
-    noise: Annotated[float, typer.Option(callback=_finite(0, strict=False))] = 0.05,
-    samples: Annotated[int, typer.Option(min=2, help="Points in all.")] = 5000,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
+    data_set: Annotated[
+        str, typer.Argument(callback=_one_of(DATA_SETS), help=" or ".join(DATA_SETS))
+    ] = Settings.data_set,
+    epochs: Annotated[int, typer.Option(min=1)] = Settings.epochs,
+    batch_size: Annotated[int, typer.Option(min=2, callback=_even)] = Settings.batch_size,
+    alpha: Annotated[
+        float, typer.Option(callback=_weight, help="Weight of the hinge.")
+    ] = Settings.alpha,
+    min_margin: Annotated[float, typer.Option(callback=_margin)] = Settings.min_margin,
+    noise: Annotated[float, typer.Option(callback=_noise)] = Settings.noise,
+    samples: Annotated[int, typer.Option(min=2, help="Points in all.")] = Settings.samples,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = Settings.seed,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("lipkit-demo"),
-    backend: Annotated[Backend | None, typer.Option(help="Keras backend.")] = None,
+    backend: Annotated[
+        str | None, typer.Option(callback=_one_of(BACKENDS), help="Keras backend.")
+    ] = None,
 ):
     """Train an HKR classifier on a toy problem, draw it and export it to plain Keras.
 
     Example: lipkit demo circles --epochs 5 --out /tmp/circles
     """
     directory = _writable(out)
-    if backend is not None:
-        os.environ["KERAS_BACKEND"] = backend.value
-    try:
-        import lipkit  # noqa: F401  (chooses the backend)
-        from lipkit.demo import Settings, train
-    except ImportError as error:
-        raise typer.BadParameter(str(error), param_hint="'--backend'") from None
+    if backend not in (None, keras.backend.backend()):
+        _restart(backend)
     settings = Settings(
-        data_set=data_set.value,
+        data_set=data_set,
         epochs=epochs,
         batch_size=batch_size,
         alpha=alpha,
@@ -129,56 +140,35 @@ def demo(
         samples=samples,
         seed=seed,
     )
-    model, points, history = train(settings, [_Progress(epochs, settings.steps)])
-    _write(directory, settings, model, points, history)
+    _write(directory, settings, *train(settings, [_Progress(settings)]))
     for path in sorted(directory.iterdir()):
         typer.echo(path)
 
 
 def _write(directory, settings, model, points, history):
-    import keras
-    import matplotlib
-    import numpy as np
-
-    from lipkit import plots
-    from lipkit.demo import as_dict
-
-    matplotlib.use("agg")
     export = model.vanilla_export()
-    model.save(directory / "model.keras")
-    export.save(directory / "export.keras")
-    x = points[0]
-    difference = model.predict(x, verbose=0) - export.predict(x, verbose=0)
-    figures = {
-        "data.png": plots.scatter(*points),
-        "model.png": plots.decision_function(model, *points),
-        "export.png": plots.decision_function(export, *points),
-        "surface.png": plots.decision_surface(model, *points),
-    }
-    titles = {
-        "data.png": f"Data: {settings.data_set}",
-        "model.png": "Trained 1-Lipschitz model f",
-        "export.png": "The same function, exported to plain Keras",
-        "surface.png": "Trained 1-Lipschitz model f",
-    }
-    for name, ax in figures.items():
-        ax.set_title(titles[name])
-        ax.figure.savefig(directory / name, dpi=120)
+    difference = model.predict(points[0], verbose=0) - export.predict(points[0], verbose=0)
     metrics = {
         "backend": keras.backend.backend(),
-        "settings": as_dict(settings),
+        "settings": {**dataclasses.asdict(settings), "alpha": model.loss.get_config()["alpha"]},
         "final": {name: values[-1] for name, values in history.items()},
         "history": history,
         "export_max_difference": float(np.abs(difference).max()),
     }
-    text = json.dumps(metrics, indent=1).replace("Infinity", '"inf"')
+    try:
+        text = json.dumps(metrics, indent=1, allow_nan=False)
+    except ValueError:
+        _fail("the training gave infinite or undefined values; nothing was written", 1)
     (directory / "metrics.json").write_text(text + "\n")
-
-
-def main():
-    """Entry point of the `lipkit` command."""
-    app()
-
-
-if __name__ == "__main__":
-    main()
+    model.save(directory / "model.keras")
+    export.save(directory / "export.keras")
+    matplotlib.use("agg")
+    trained, exported = "Trained 1-Lipschitz model f", "The same function, exported to plain Keras"
+    for name, title, ax in (
+        ("data", f"Data: {settings.data_set}", plots.scatter(*points)),
+        ("model", trained, plots.decision_function(model, *points)),
+        ("export", exported, plots.decision_function(export, *points)),
+        ("surface", trained, plots.decision_surface(model, *points)),
+    ):
+        ax.set_title(title)
+        ax.figure.savefig(directory / f"{name}.png", dpi=120)

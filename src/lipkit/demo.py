@@ -1,6 +1,6 @@
 """The published toy experiment: an HKR classifier of two moons or circles in the plane."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import keras
 
@@ -63,8 +63,3 @@ def train(settings: Settings, callbacks=None, verbose=0):
     batches = data.BalancedBatches(x, y, s.batch_size, steps=s.steps, seed=s.seed)
     history = model.fit(batches, epochs=s.epochs, callbacks=callbacks, verbose=verbose)
     return model, (x, y), {k: [float(v) for v in vs] for k, vs in history.history.items()}
-
-
-def as_dict(settings: Settings) -> dict:
-    """The settings as JSON-ready values."""
-    return asdict(settings)

@@ -1,0 +1,26 @@
+"""Checks of arguments: one rule and one message each, for Python's and NumPy's numbers."""
+
+import numbers
+
+
+def _is(value, kind):
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def integer(name, value, low=1):
+    """The value as an int, if it is an integer of at least `low`."""
+    if not _is(value, numbers.Integral) or value < low:
+        raise ValueError(f"`{name}` must be an integer >= {low}. Received: {name}={value!r}")
+    return int(value)
+
+
+def real(name, value, interval):
+    """The value as a float, if it lies in the interval, written as in "]0, 0.5]"."""
+    low, high = (float(end) for end in interval[1:-1].split(","))
+    if not _is(value, numbers.Real) or not (
+        low < value < high
+        or (value == low and interval[0] == "[")
+        or (value == high and interval[-1] == "]")
+    ):
+        raise ValueError(f"`{name}` must be a number in {interval}. Received: {name}={value!r}")
+    return float(value)
