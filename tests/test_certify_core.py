@@ -86,23 +86,22 @@ def test_pools(rng):
     padded = np.pad(x, ((0, 0), (1, 1), (0, 0)), constant_values=-np.inf)
     expected = [padded[:, i : i + 3].max(1) for i in (0, 2, 4)]
     np.testing.assert_array_equal(apply(pool, x), np.stack(expected, 1))
-    zeros = np.pad(x, ((0, 0), (1, 1), (0, 0)))
-    expected = [np.sqrt((zeros[:, i : i + 3] ** 2).sum(1)) for i in (0, 2, 4)]
-    root = g.L2Pool((3,), (2,), ((1, 1),), scale=-2.0)
-    np.testing.assert_allclose(apply(root, x), -2 * np.stack(expected, 1))
-    for size in (1e-200, 1e200):
-        np.testing.assert_allclose(apply(root, size * x), size * apply(root, x))
-    assert (apply(root, 0 * x) == 0).all()
     # an entry lies in up to 2 windows of 3 with stride 2, in 3 with stride 1, in 1 with stride 3
     for stride, count in ((1, 3), (2, 2), (3, 1)):
-        for op, factor in (
-            (g.MaxPool((3,), (stride,), ((1, 1),)), 1),
-            (g.L2Pool((3,), (stride,), ((1, 1),), scale=-2.0), 2),
-        ):
-            bound, rule = rules.lipschitz(op, (9, 3))
-            assert bound == pytest.approx(factor * math.sqrt(count), rel=1e-15)
-            assert factor**2 * count <= bound**2 * (1 + 1e-15) and rule == "window overlap"
+        bound, rule = rules.lipschitz(g.MaxPool((3,), (stride,), ((1, 1),)), (9, 3))
+        assert bound == pytest.approx(math.sqrt(count), rel=1e-15)
+        assert count <= bound**2 * (1 + 1e-15) and rule == "window overlap"
     assert rules.lipschitz(g.MaxPool((3,), (3,), ((0, 0),)), (9, 3))[0] == 1.0
+
+
+def test_norms_of_groups(rng):
+    x = rng.standard_normal((2, 3, 4, 5))
+    op = g.Norm((0, -1))
+    np.testing.assert_allclose(apply(op, x), np.sqrt((x**2).sum((1, 3))))
+    for size in (1e-200, 1e200):
+        np.testing.assert_allclose(apply(op, size * x), size * apply(op, x))
+    assert (apply(op, 0 * x) == 0).all()
+    assert rules.lipschitz(op, (3, 4, 5)) == (1.0, "norms of groups")
 
 
 @pytest.mark.parametrize(
@@ -421,9 +420,8 @@ def test_rounding_of_other_operations(arithmetic, rng):
     np.testing.assert_allclose(got, (48 * u * 4, 48 * u * 2 + 8 * tiny * 2), rtol=1e-12)
     got = error(g.Softmax(), (2, 3), (2, 3))
     np.testing.assert_allclose(got, (2 * u * math.sqrt(6), 23 * u * math.sqrt(6)), rtol=1e-12)
-    got = error(g.L2Pool((3,), (1,), ((0, 0),), -2.0), (9, 2), (7, 2))
-    expected = (2 * 7 * u * math.sqrt(3), 2 * math.sqrt(3 * tiny * 14))
-    np.testing.assert_allclose(got, expected, rtol=1e-12)
+    got = error(g.Norm((0,)), (3, 2), (2,))
+    np.testing.assert_allclose(got, (7 * u, math.sqrt(3 * tiny * 2)), rtol=1e-12)
     assert error(g.Custom(abs, 1.0), (2,), (2,)) == (0.0, math.inf)
     assert error(g.Custom(abs, 1.0, lambda unit: (unit, 3.0)), (2,), (2,)) == (u, 3.0)
 
@@ -464,9 +462,7 @@ def test_overflow_is_foreseen(rng):
         return rounding.forward_errors(graph, bounds.own, local, reach, F32)[1].tolist()
 
     assert overflows(1.0, 1e36, 2e38, np.inf, np.nan) == [False, False, True, True, True]
-    pool = g.Graph(
-        (node(g.Input(), (), (4, 1)), node(g.L2Pool((2,), (2,), ((0, 0),)), (0,), (2, 1))), (1,)
-    )
+    pool = g.Graph((node(g.Input(), (), (4, 1)), node(g.Norm((1,)), (0,), (4,))), (1,))
     squares = rules.compose(pool)
     given = {"graph": pool, "bounds": squares, "local": rounding.local_errors(pool, F32)}
     assert overflows(1e18, 1e20, **given) == [False, True]

@@ -80,6 +80,7 @@ LINEAR = {
     "leaky, linear": (VECTOR, lambda: kl.LeakyReLU(1.0)),
     "linear activation": (VECTOR, lambda: kl.Activation("linear")),
 }
+
 NONLINEAR = {
     **{
         name: (VECTOR, lambda name=name: kl.Activation(name))
@@ -109,6 +110,30 @@ NONLINEAR = {
     "dense, sort": (VECTOR, lambda: ll.SpectralDense(4, activation=ll.GroupSort2())),
     "conv, gelu": (IMAGE, lambda: kl.Conv2D(4, 3, activation="gelu")),
 }
+OPERATIONS = {
+    "norm": (IMAGE, lambda x: ops.norm(x, axis=-1)),
+    "norm over windows": (IMAGE, lambda x: ops.norm(x, ord=None, axis=(1, 2), keepdims=True)),
+    "abs": (VECTOR, ops.abs),
+    "operators": (VECTOR, lambda x: 1.0 - (2.0 * x + 3.0 - x) / 4.0),
+    "branches": (VECTOR, lambda x: ops.maximum(x, ops.minimum(2 * x, ops.tanh(x)))),
+    "clips": (VECTOR, lambda x: ops.minimum(ops.maximum(x, -0.5), np.arange(6, dtype="float32"))),
+    "shapes": (IMAGE, lambda x: ops.reshape(ops.transpose(x, (0, 3, 1, 2)), (-1, 5, 28))),
+    "sort": (SEQUENCE, lambda x: ops.sort(x, axis=1)),
+    "crelu": (IMAGE, lambda x: ops.concatenate([ops.relu(x), ops.relu(-x)], axis=1)),
+    "not quite crelu": (IMAGE, lambda x: ops.concatenate([ops.relu(x), ops.relu(x)], axis=1)),
+    "softmax": (SEQUENCE, lambda x: ops.softmax(x, axis=1)),
+    **{
+        name: (VECTOR, lambda x, name=name: getattr(ops, name)(x))
+        for name in ("relu", "relu6", "sigmoid", "softplus", "softsign", "silu", "selu", "elu")
+    },
+    "leaky relu": (VECTOR, lambda x: ops.leaky_relu(x, negative_slope=0.3)),
+    "gelu": (VECTOR, lambda x: ops.gelu(x, approximate=False)),
+    "approximate gelu": (VECTOR, lambda x: ops.gelu(x, approximate=True)),
+}
+NONLINEAR |= {
+    f"ops: {name}": (shape, lambda function=function: function)
+    for name, (shape, function) in OPERATIONS.items()
+}
 ALL = {**LINEAR, **NONLINEAR}
 
 
@@ -123,7 +148,8 @@ def array(x):
 def build(name, seed=0):
     keras.utils.set_random_seed(seed)
     shape, make = ALL[name]
-    model = keras.Sequential([keras.Input(shape), make()])
+    x = keras.Input(shape)
+    model = keras.Model(x, make()(x))
     rng = np.random.default_rng(seed)
     for weight in model.weights:
         values = rng.standard_normal(weight.shape)

@@ -124,12 +124,10 @@ def _max_pool(op: g.MaxPool, x):
     return taken.max(axis=_window_axes(op))
 
 
-def _l2_pool(op: g.L2Pool, x):
-    ones = (1,) * len(op.window)
-    taken = windows(x, op.window, op.strides, ones, op.padding)
-    top = np.maximum(np.abs(taken).max(axis=_window_axes(op), keepdims=True), 1e-300)
-    size = np.sqrt(np.sum((taken / top) ** 2, axis=_window_axes(op)))
-    return op.scale * size * top[(..., *(0,) * len(op.window))]
+def _norm(op: g.Norm, x):
+    axes = tuple(map(_batched, op.axes))
+    top = np.maximum(np.abs(x).max(axis=axes, keepdims=True), 1e-300)
+    return np.sqrt(np.sum((x / top) ** 2, axis=axes)) * np.squeeze(top, axis=axes)
 
 
 def _reshape(op: g.Reshape, x):
@@ -170,7 +168,7 @@ for _op, _function in {
     g.Sort: _sort,
     g.ConcatReLU: _concat_relu,
     g.MaxPool: _max_pool,
-    g.L2Pool: _l2_pool,
+    g.Norm: _norm,
     g.Reshape: _reshape,
     g.Permute: _permute,
     g.Sum: _sum,

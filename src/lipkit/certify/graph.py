@@ -125,13 +125,10 @@ class MaxPool(Op):
 
 
 @dataclass(frozen=True, eq=False)
-class L2Pool(Op):
-    """Root of the sum of squares of each window, times `scale`."""
+class Norm(Op):
+    """2-norm over some axes, which vanish: pooling, after a reshape to windows."""
 
-    window: tuple[int, ...]
-    strides: tuple[int, ...]
-    padding: tuple[tuple[int, int], ...]
-    scale: float = 1.0
+    axes: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)

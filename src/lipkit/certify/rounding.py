@@ -16,7 +16,7 @@ import numpy as np
 from lipkit.certify import graph as g
 from lipkit.certify.activations import ACTIVATIONS
 from lipkit.certify.norms import matrix_norm_bound
-from lipkit.certify.rules import einsum_matrix, overlap
+from lipkit.certify.rules import einsum_matrix
 
 
 class Arithmetic(NamedTuple):
@@ -133,13 +133,10 @@ def _softmax(op: g.Softmax, arithmetic, shape, out_shape):
     return 2 * scale, (out_shape[op.axis] + 20) * scale
 
 
-def _l2_pool(op: g.L2Pool, arithmetic, shape, out_shape):
-    terms = math.prod(op.window)
-    axes = zip(shape, op.window, op.strides, op.padding, strict=False)
-    count = math.prod(overlap(*axis) for axis in axes)
+def _norm(op: g.Norm, arithmetic, shape, out_shape):
+    terms = math.prod(shape[axis] for axis in op.axes)
     underflow = math.sqrt(terms * arithmetic.tiny * math.prod(out_shape))
-    scale = abs(op.scale)
-    return scale * (terms + 4) * arithmetic.unit * math.sqrt(count), scale * underflow
+    return (terms + 4) * arithmetic.unit, underflow
 
 
 def _custom(op: g.Custom, arithmetic, shape, out_shape):
@@ -189,7 +186,7 @@ def forward_errors(graph: g.Graph, own, local, reach, arithmetic: Arithmetic, in
             errors.append((own[index] * given[0] + rounded) * SLACK)
             # an inner product's partial sums are at most |A||z| <= rounded / unit
             largest = np.maximum(reach[index] + errors[-1], rounded / arithmetic.unit)
-            if isinstance(node.op, g.L2Pool):
+            if isinstance(node.op, g.Norm):
                 largest = np.maximum(largest, m[0] * m[0])
             overflow |= ~(largest < arithmetic.largest / 4)
     return errors, overflow
@@ -209,7 +206,7 @@ for _op, _function in {
     g.Diagonal: _diagonal,
     g.Elementwise: _elementwise,
     g.Softmax: _softmax,
-    g.L2Pool: _l2_pool,
+    g.Norm: _norm,
     g.Custom: _custom,
 }.items():
     local_error.register(_op, _function)

@@ -96,19 +96,14 @@ def overlap(size, window, stride, padding):
     return int(counts[low : low + size].max(initial=0))
 
 
-def _pool(op, shape):
+def _max_pool(op: g.MaxPool, shape):
     axes = zip(shape, op.window, op.strides, op.padding, strict=False)
     count = math.prod(overlap(*axis) for axis in axes)
     return (1.0 if count <= 1 else up(math.sqrt(count))), "window overlap"
 
 
-def _max_pool(op: g.MaxPool, shape):
-    return _pool(op, shape)
-
-
-def _l2_pool(op: g.L2Pool, shape):
-    bound, rule = _pool(op, shape)
-    return up(abs(op.scale) * bound), rule
+def _norm(op: g.Norm, shape):
+    return 1.0, "norms of groups"  # the triangle inequality in each group
 
 
 def _custom(op: g.Custom, shape):
@@ -228,7 +223,7 @@ for _op, _function in {
     g.Elementwise: _elementwise,
     g.Softmax: _softmax,
     g.MaxPool: _max_pool,
-    g.L2Pool: _l2_pool,
+    g.Norm: _norm,
     g.Custom: _custom,
 }.items():
     lipschitz.register(_op, _function)

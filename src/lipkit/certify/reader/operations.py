@@ -88,6 +88,19 @@ def _along(make):
     return lambda op, arguments, shapes: make(sample_axis(op, op.axis, shapes[0]))
 
 
+def _norm(op, arguments, shapes):
+    axes = op.axis if isinstance(op.axis, (list, tuple)) else (op.axis,)
+    euclidean = op.ord is None or (op.ord == 2 and len(axes) == 1)
+    if not euclidean or None in axes:
+        raise NotCertifiable(
+            f"Operation {op.name!r} (Norm) cannot be certified: only the Euclidean norm over some "
+            f"axes is. Received: ord={op.ord!r}, axis={op.axis!r}"
+        )
+    axes = tuple(sample_axis(op, axis, shapes[0]) for axis in axes)
+    kept = tuple(1 if i in axes else n for i, n in enumerate(shapes[0]))
+    return [g.Norm(axes), g.Reshape(kept)] if op.keepdims else g.Norm(axes)
+
+
 def _simple(name, *attributes):
     def rule(op, arguments, shapes):
         return g.Elementwise(name, tuple(float(getattr(op, a)) for a in attributes))
@@ -112,6 +125,7 @@ RULES = {
     "Sort": _along(g.Sort),
     "Concatenate": _along(g.Concat),
     "Softmax": _along(g.Softmax),
+    "Norm": _norm,
     "Absolute": _simple("abs"),
     "Abs": _simple("abs"),
     "Negative": _simple("negative"),
