@@ -17,19 +17,26 @@ def polar(w):
     return u @ vt
 
 
-def kr(y, f):
+def _columns(y, f, w):
+    y, f = (np.asarray(a, "float64").reshape(len(a), -1) for a in (y, f))
+    return np.broadcast_to(y, f.shape), f, np.ones(len(f)) if w is None else np.asarray(w)
+
+
+def kr(y, f, w=None):
     """E[f | +] - E[f | -], averaged over the columns; a missing class contributes 0."""
-    y, f = (np.asarray(a, "float64").reshape(len(a), -1) for a in (y, f))
-    values = []
-    for column, labels in zip(f.T, np.broadcast_to(y, f.shape).T, strict=True):
-        up, down = column[labels > 0], column[labels <= 0]
-        values.append((up.mean() if up.size else 0) - (down.mean() if down.size else 0))
-    return np.mean(values)
+    y, f, w = _columns(y, f, w)
+
+    def mean(column, chosen):
+        return np.average(column[chosen], weights=w[chosen]) if chosen.any() else 0
+
+    pairs = zip(f.T, y.T, strict=True)
+    return np.mean([mean(c, labels > 0) - mean(c, labels <= 0) for c, labels in pairs])
 
 
-def hinge(y, f, margin):
-    y, f = (np.asarray(a, "float64").reshape(len(a), -1) for a in (y, f))
-    return np.mean(np.maximum(0, margin - np.where(y > 0, 1, -1) * f))
+def hinge(y, f, margin, w=None):
+    """Sum of the weighted values over their number."""
+    y, f, w = _columns(y, f, w)
+    return np.mean(w[:, None] * np.maximum(0, margin - np.where(y > 0, 1, -1) * f))
 
 
 def group_sort(x, n):

@@ -49,19 +49,27 @@ def test_balanced_batches():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: moons(1), "`n_samples` must be an integer >= 2.*1"),
+        (lambda: moons(1), "`n_samples` must be an integer >= 2.*=1"),
         (lambda: moons(10, noise=-1), "`noise` must be.*-1"),
-        (lambda: circles(10, factor=2), "`factor` must be in.*2"),
+        (lambda: circles(10, factor=2), "`factor` must be a number in.*2"),
         (lambda: BalancedBatches(np.ones((4, 2)), np.ones(4)), "Both classes.*1.0"),
         (lambda: BalancedBatches(np.ones((4, 2)), np.ones(3)), "one row and one label"),
         (lambda: BalancedBatches(*moons(10), batch_size=3), "`batch_size` must be even.*3"),
-        (lambda: BalancedBatches(*moons(10), batch_size=0), "`batch_size` must be >= 2.*0"),
+        (
+            lambda: BalancedBatches(*moons(10), batch_size=0),
+            "`batch_size` must be an integer >= 2.*0",
+        ),
         (lambda: BalancedBatches(*moons(10), steps=0), "`steps` must be.*0"),
     ],
 )
 def test_bad_data_arguments(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_toy_data_takes_numbers_of_numpy():
+    x, y = moons(np.int64(20), noise=np.float32(0.1))
+    assert len(BalancedBatches(x, y, batch_size=np.int32(4), steps=np.int64(2))) == 2
 
 
 def test_plots_return_axes_and_show_the_zero_level():
@@ -78,6 +86,8 @@ def test_plots_return_axes_and_show_the_zero_level():
     axes = plt.figure().add_subplot()
     assert plots.scatter(x, y, axes) is axes
     assert plots.decision_surface(model, x, y, resolution=11).name == "3d"
+    with pytest.raises(ValueError, match="`ax` must be a 3-D Axes"):
+        plots.decision_surface(model, x, y, axes)
     with pytest.raises(ValueError, match=r"points x of shape.*\(5, 3\)"):
         plots.scatter(np.ones((5, 3)), np.ones(5))
     plt.close("all")

@@ -1,3 +1,5 @@
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -106,14 +108,18 @@ def test_deel_lip_keywords(keywords, expected):
 @pytest.mark.parametrize(
     ("keywords", "message"),
     [
-        ({"k_coef_lip": 0}, "`k_coef_lip` must be a positive finite number.*=0"),
+        ({"k_coef_lip": 0}, r"`k_coef_lip` must be a number in \]0, inf\[.*=0"),
         ({"k_coef_lip": float("nan")}, "`k_coef_lip`.*nan"),
         ({"k_coef_lip": "1"}, "`k_coef_lip`.*'1'"),
-        ({"eps_spectral": 0}, "`eps_spectral` must be positive.*=0"),
-        ({"eps_spectral": None}, "`eps_spectral` must be positive.*None"),
-        ({"eps_bjorck": -1}, "`eps_bjorck` must be positive.*-1"),
-        ({"beta_bjorck": 0.7}, "`beta_bjorck` must be in .*0.7"),
-        ({"maxiter_bjorck": 0}, "`maxiter_bjorck` must be a positive integer.*0"),
+        ({"k_coef_lip": True}, "`k_coef_lip`.*True"),
+        ({"k_coef_lip": np.float32(-1)}, r"`k_coef_lip`.*-1"),
+        ({"parametrization": "unit_columns"}, "`parametrization` must be one of.*'unit_columns'"),
+        ({"dtype": "int8_from_float32"}, "nor quantization.*dtype='int8_from"),
+        ({"eps_spectral": 0}, "`eps_spectral` must be .*=0"),
+        ({"eps_spectral": None}, "`eps_spectral` must be .*None"),
+        ({"eps_bjorck": -1}, "`eps_bjorck` must be .*-1"),
+        ({"beta_bjorck": 0.7}, "`beta_bjorck` must be a number in .*0.7"),
+        ({"maxiter_bjorck": 0}, "`maxiter_bjorck` must be an integer >= 1.*0"),
         ({"beta_bjorck": 0.5, "parametrization": "polar"}, "Give either `parametrization`"),
         ({"parametrization": 3}, "`parametrization` must be one of.*3"),
         ({"units": -1}, "units=-1"),
@@ -123,6 +129,45 @@ def test_deel_lip_keywords(keywords, expected):
 def test_bad_arguments(keywords, message):
     with pytest.raises(ValueError, match=message):
         layers.SpectralDense(**{"units": 4, **keywords})
+
+
+def test_frobenius_dense_has_its_own_rule(tmp_path):
+    with pytest.raises(ValueError, match="`parametrization`.*'polar'"):
+        layers.FrobeniusDense(4, parametrization="polar")
+    for disjoint in (True, False):
+        model = keras.Sequential(
+            [keras.Input((6,)), layers.FrobeniusDense(3, disjoint_neurons=disjoint)]
+        )
+        model.save(tmp_path / "m.keras")
+        loaded = keras.models.load_model(tmp_path / "m.keras").layers[-1]
+        assert loaded.parametrization == model.layers[-1].parametrization
+
+
+def test_numbers_of_numpy_are_numbers():
+    layer = layers.SpectralDense(
+        4,
+        k_coef_lip=np.float32(2),
+        parametrization=parametrizations.Bjorck(iterations=np.int64(3), beta=np.float64(0.25)),
+    )
+    assert type(layer.k_coef_lip) is float and layers.GroupSort(np.int32(2)).n == 2
+    config = json.loads(json.dumps(layer.get_config()))
+    assert layers.SpectralDense.from_config(config).parametrization == layer.parametrization
+
+
+def test_constant_is_fixed():
+    for layer in (layers.SpectralDense(3, name="l"), layers.MaxMin(name="l")):
+        with pytest.raises(AttributeError, match="`k_coef_lip` of 'l' is fixed.*k_coef_lip=2"):
+            layer.k_coef_lip = 2
+        assert layer.k_coef_lip == 1
+
+
+def test_built_layers_refuse_what_the_constructor_refuses():
+    layer = layers.SpectralDense(4)
+    layer.build((None, 4))
+    with pytest.raises(ValueError, match="neither `lora_rank` nor quantization.*lora_rank=2"):
+        layer.enable_lora(2)
+    with pytest.raises(ValueError, match="neither `lora_rank` nor quantization.*'int8'"):
+        layer.quantize("int8")
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5, 8, 15, 30, 120, None])
@@ -185,7 +230,7 @@ def test_activation_errors():
         layers.GroupSort(4)(np.ones((2, 6)))
     with pytest.raises(ValueError, match="'sort' needs a known number of channels"):
         layers.FullSort(name="sort")(keras.Input((None,)))
-    with pytest.raises(ValueError, match="`n` must be None or a positive integer.*n=0"):
+    with pytest.raises(ValueError, match="`n` must be an integer >= 1.*n=0"):
         layers.GroupSort(0)
     with pytest.raises(ValueError, match="channels_last"):
         layers.GroupSort(2, data_format="channels_first")

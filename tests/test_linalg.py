@@ -4,7 +4,7 @@ import pytest
 from keras import ops
 from reference import array, polar, singular_values
 
-from lipkit import linalg, parametrizations
+from lipkit import layers, linalg, parametrizations
 
 RULES = ["polar", "bjorck", "cholesky", "spectral", "frobenius"]
 ORTHOGONAL = RULES[:3]
@@ -155,7 +155,27 @@ def test_configuration_round_trip_and_errors():
         assert parametrizations.get(rule) is not rule
     with pytest.raises(ValueError, match="`parametrization` must be one of.*'nope'"):
         parametrizations.get("nope")
-    with pytest.raises(ValueError, match=r"`beta` must be in .*beta=0.6"):
+    with pytest.raises(ValueError, match="`beta` must be a number in .*beta=0.6"):
         parametrizations.Bjorck(beta=0.6)
-    with pytest.raises(ValueError, match="`iterations` must be a positive integer.*=0"):
+    with pytest.raises(ValueError, match="`beta` must be a number.*beta='a'"):
+        parametrizations.Bjorck(beta="a")
+    with pytest.raises(ValueError, match="`iterations` must be an integer >= 1.*=0"):
         parametrizations.Polar(iterations=0)
+
+
+@parametrizations.register
+class Halved(parametrizations.Parametrization):
+    name = "halved"
+
+    def __call__(self, w):
+        return 0.5 * parametrizations.Polar()(w)
+
+
+def test_rules_of_users_are_found_by_name_and_in_files(tmp_path):
+    layer = layers.SpectralDense(4, parametrization="halved")
+    model = keras.Sequential([keras.Input((4,)), layer])
+    assert singular_values(layer.kernel) == pytest.approx(0.5 * np.ones(4), abs=1e-5)
+    model.save(tmp_path / "m.keras")
+    assert keras.models.load_model(tmp_path / "m.keras").layers[-1].parametrization == Halved()
+    with pytest.raises(ValueError, match="`name` must be new.*'polar'"):
+        parametrizations.register(type("Other", (Halved,), {"name": "polar"}))

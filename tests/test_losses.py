@@ -46,6 +46,45 @@ def test_mixed_ranks_do_not_broadcast(rng):
         losses.kr(np.ones((8, 3)), np.ones((8, 2)))
 
 
+@pytest.mark.parametrize("kind", LABELS)
+@pytest.mark.parametrize("shape", [(33,), (33, 1), (33, 4)])
+def test_sample_weights_are_weights_of_the_class_means(kind, shape, rng):
+    y, f = sample(kind, shape, rng)
+    w = rng.random(33).astype("float32") / 50  # with sums below 1, too
+    kr = reference.kr(y, f, w)
+    hinge = reference.hinge(y, f, 0.3, w)
+    cases = {
+        losses.KR(): kr,
+        losses.HingeMargin(0.3): hinge,
+        losses.HKR(alpha=7, min_margin=0.3): 7 * hinge - kr,
+        losses.HKR(alpha=math.inf, min_margin=0.3): hinge,
+    }
+    for weight in (w, w[:, None], w.astype("float64")):
+        for loss, expected in cases.items():
+            value = float(loss(y, f, sample_weight=weight))
+            assert value == pytest.approx(expected, abs=1e-5), loss.name
+    assert float(losses.KR()(y, np.ones_like(f), w)) == pytest.approx(0, abs=1e-5)
+    assert float(losses.KR()(y, f, np.zeros(33))) == 0
+    assert float(ops.mean(losses.kr(y, f, w))) == pytest.approx(kr, abs=1e-5)
+    assert float(ops.mean(losses.hkr(y, f, 7, 0.3, w))) == pytest.approx(7 * hinge - kr, abs=1e-5)
+
+
+@pytest.mark.parametrize("eager", [True, False])
+def test_weights_in_training(eager, rng):
+    y, f = sample("-1/1", (32, 1), rng)
+    w = rng.random(32).astype("float32")
+    by_class = {1: 3.0, -1: 0.5}
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="ones")])
+    model.compile(keras.optimizers.SGD(0.1), losses.HKR(2, 0.3), run_eagerly=eager)
+    loss = model.evaluate(f, y, sample_weight=w, batch_size=32, verbose=0)
+    expected = 2 * reference.hinge(y, f, 0.3, w) - reference.kr(y, f, w)
+    assert loss == pytest.approx(expected, abs=1e-5)
+    loss = model.fit(f, y, class_weight=by_class, batch_size=32, verbose=0).history["loss"][0]
+    w = np.where(y[:, 0] > 0, 3, 0.5)
+    expected = 2 * reference.hinge(y, f, 0.3, w) - reference.kr(y, f, w)
+    assert loss == pytest.approx(expected, abs=1e-5)
+
+
 @pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize("label", [0.0, 1.0, -1.0])
 def test_missing_class_contributes_zero_and_never_nan(compiled, label, rng):
@@ -88,6 +127,7 @@ def test_accuracy_weighs_samples_not_batches():
     metric.update_state(np.array([1.0, 0.0]), np.array([0.5, -0.5]))
     metric.update_state(np.array([[1.0]]), np.array([[-0.5]]))
     assert float(metric.result()) == pytest.approx(2 / 3)
+    assert float(metrics.HKRBinaryAccuracy()([1.0, 0.0], [np.nan, np.nan])) == 0
     copy = metrics.HKRBinaryAccuracy.from_config(metric.get_config())
     assert copy.name == metric.name
 
@@ -103,9 +143,10 @@ def test_configuration_is_json(loss):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: losses.HKR(alpha=-1), "`alpha` must be >= 0.*-1"),
+        (lambda: losses.HKR(alpha=-1), r"`alpha` must be a number in \[0, inf\].*-1"),
         (lambda: losses.HKR(alpha=float("nan")), "`alpha`.*nan"),
-        (lambda: losses.HKR(min_margin=0), "`min_margin` must be > 0.*=0"),
+        (lambda: losses.HKR(min_margin=0), r"`min_margin` must be a number in \]0, inf\[.*=0"),
+        (lambda: losses.HKR(min_margin=math.inf), "`min_margin` must be .*=inf"),
         (lambda: losses.HingeMargin("a"), "`min_margin` must be a number.*'a'"),
     ],
 )

@@ -76,13 +76,55 @@ def test_sequential_constant_errors():
         lipkit.Sequential([SpectralDense(3, k_coef_lip=3)], k_coef_lip=2)
     with pytest.raises(ValueError, match="at least one Lipschitz layer"):
         lipkit.Sequential([keras.layers.Dense(3)], k_coef_lip=2)
-    with pytest.raises(ValueError, match="`k_coef_lip` must be a positive finite number.*-1"):
+    with pytest.raises(ValueError, match="`k_coef_lip` must be a number.*-1"):
         lipkit.Sequential([], k_coef_lip=-1)
     with pytest.raises(ValueError, match="Cannot add layer 'late'"):
         small(k_coef_lip=2).add(SpectralDense(3, name="late"))
+    for layer in (
+        SpectralDense(3, activation=GroupSort2(k_coef_lip=3), name="outer"),
+        keras.layers.Dense(3, activation=GroupSort2(k_coef_lip=3), name="outer"),
+        keras.layers.TimeDistributed(SpectralDense(3, k_coef_lip=3), name="outer"),
+    ):
+        with pytest.raises(ValueError, match="'outer' holds '.*' that has k_coef_lip=3.0"):
+            lipkit.Sequential([MaxMin(), layer], k_coef_lip=2)
+    with pytest.raises(ValueError, match="Cannot pop a layer"):
+        small(k_coef_lip=2).pop()
+    with pytest.raises(AttributeError, match="`k_coef_lip` of 'm' is fixed"):
+        small(name="m").k_coef_lip = 2
     model = small()
     model.add(SpectralDense(3))
-    assert len(model.layers) == 5
+    model.pop()
+    assert len(model.layers) == 4
+
+
+@pytest.mark.parametrize("make", [small, functional])
+def test_losses_and_metrics_given_as_classes_are_saved(make, tmp_path):
+    model = make()
+    y = data()[1]
+    x = [data()[0]] * len(model.inputs)
+    x = x if len(x) > 1 else x[0]
+    chosen = [losses.KR, lipkit.metrics.HKRBinaryAccuracy, "mae"]
+    model.compile("sgd", loss=losses.HKR, metrics=chosen)
+    model.fit(x, y, verbose=0)
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    assert isinstance(loaded.loss, losses.HKR) and loaded.optimizer.iterations == 2
+    values = [m.evaluate(x, y, verbose=0, return_dict=True) for m in (model, loaded)]
+    assert set(values[0]) == {"loss", "KR", "accuracy", "mae"}
+    assert values[1] == pytest.approx(values[0])
+
+
+def test_a_compile_of_ones_own_is_left_alone(tmp_path):
+    @keras.saving.register_keras_serializable("test")
+    class Own(lipkit.Sequential):
+        def compile(self, rate):
+            super().compile(keras.optimizers.SGD(rate), "mse")
+
+    model = Own([keras.Input((4,)), SpectralDense(3)])
+    model.compile(0.5)
+    model.save(tmp_path / "m.keras")
+    with pytest.warns(UserWarning, match="method is custom"):
+        keras.models.load_model(tmp_path / "m.keras")
 
 
 @pytest.mark.parametrize("make", [small, functional, lambda: small(k_coef_lip=5)])

@@ -4,14 +4,14 @@ import keras
 import numpy as np
 from keras import ops
 
+from lipkit._checks import real
 from lipkit.certify.api import margin_bound
-from lipkit.losses.binary import _number as check_number
 from lipkit.losses.functional import _aligned
 
 
 def _binary_accuracy(y_true, y_pred):
     positive, y_pred = _aligned(y_true, y_pred)
-    right = ops.equal(positive, ops.greater(y_pred, 0))
+    right = ops.where(positive, ops.greater(y_pred, 0), ops.less_equal(y_pred, 0))
     return ops.mean(ops.cast(right, keras.config.floatx()), axis=-1)
 
 
@@ -19,7 +19,7 @@ def _binary_accuracy(y_true, y_pred):
 class HKRBinaryAccuracy(keras.metrics.MeanMetricWrapper):
     """Share of samples where the sign of f agrees with the label ({0, 1} or {-1, 1}).
 
-    f = 0 counts as the negative class.
+    f = 0 counts as the negative class, an undefined f (NaN) as wrong.
     """
 
     def __init__(self, name="accuracy", dtype=None):
@@ -78,7 +78,7 @@ class _Provable(keras.metrics.MeanMetricWrapper):
         self._options = config
         self._model = lip_const if isinstance(lip_const, keras.Model) else None
         if self._model is None:
-            self._lip_const = check_number("lip_const", lip_const, 0, strict=True)
+            self._lip_const = real("lip_const", lip_const, "]0, inf[")
         self._constant = self.add_variable(shape=(), initializer="ones", name="constant")
         self._refresh()
 
@@ -143,7 +143,7 @@ class BinaryProvableRobustAccuracy(_Accuracy, _Provable):
     """
 
     def __init__(self, epsilon=36 / 255, lip_const=1.0, name=None, dtype=None):
-        epsilon = check_number("epsilon", epsilon, 0, strict=False)
+        epsilon = real("epsilon", epsilon, "[0, inf]")
         super().__init__(lip_const, name, dtype, epsilon=epsilon)
 
 
@@ -161,7 +161,7 @@ class CategoricalProvableRobustAccuracy(_Categorical, _Accuracy, _Provable):
     def __init__(
         self, epsilon=36 / 255, lip_const=1.0, disjoint_neurons=True, name=None, dtype=None
     ):
-        epsilon = check_number("epsilon", epsilon, 0, strict=False)
+        epsilon = real("epsilon", epsilon, "[0, inf]")
         config = {"epsilon": epsilon, "disjoint_neurons": bool(disjoint_neurons)}
         super().__init__(lip_const, name, dtype, **config)
 

@@ -1,11 +1,10 @@
 """Models that know how to condense and to export themselves."""
 
-import math
-
 import keras
 
 from lipkit.export import vanilla_model
 from lipkit.layers import LipschitzKernel, LipschitzLayer
+from lipkit.layers.base import check_constant
 
 
 def vanillaModel(model):
@@ -13,7 +12,24 @@ def vanillaModel(model):
     return vanilla_model(model)
 
 
+def _instance(given):
+    return given() if isinstance(given, type) else given
+
+
 class _Export:
+    def compile(self, *args, **kwargs):
+        """As in Keras. Classes become instances here: Keras takes them, but cannot save them."""
+        args, kwargs = keras.tree.map_structure(_instance, (args, kwargs))
+        super().compile(*args, **kwargs)
+
+    def compile_from_config(self, config):
+        """Compile as saved; Keras leaves that to classes with a `compile` of their own."""
+        if type(self).compile is not _Export.compile:
+            return super().compile_from_config(config)
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built and self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+
     def condense(self):
         """Overwrite every free kernel with the constrained one; the function is unchanged."""
         for layer in self._flatten_layers(include_self=False):  # nested models too
@@ -86,28 +102,30 @@ class Sequential(_Export, keras.Sequential):
     """
 
     def __init__(self, layers=None, trainable=True, name=None, k_coef_lip=1.0):
-        if not isinstance(k_coef_lip, (int, float)) or not 0 < k_coef_lip < math.inf:
-            raise ValueError(
-                f"`k_coef_lip` must be a positive finite number. Received: k_coef_lip={k_coef_lip}"
-            )
-        self._k_coef_lip = float(k_coef_lip)
+        self._k_coef_lip = check_constant(k_coef_lip)
+        self._closed = False
         super().__init__(_share(layers or [], self._k_coef_lip), trainable=trainable, name=name)
-        self._open = False
+        self._closed = True
 
-    @property
-    def k_coef_lip(self):
-        """The constant that was asked for."""
-        return self._k_coef_lip
+    k_coef_lip = LipschitzLayer.k_coef_lip
 
     def add(self, layer, rebuild=True):
-        """Append a layer; after construction only where the constant is 1."""
-        closed = not getattr(self, "_open", True)
-        if closed and self._k_coef_lip != 1.0 and isinstance(layer, LipschitzLayer):
-            raise ValueError(
-                f"Cannot add layer {layer.name!r}: the constant k_coef_lip={self._k_coef_lip} was "
-                "divided over the layers at construction. Give all layers to the constructor."
-            )
+        """Append a layer; after construction a Lipschitz one only where the constant is 1."""
+        if isinstance(layer, LipschitzLayer):
+            self._check_open(f"add layer {layer.name!r}")
         super().add(layer, rebuild=rebuild)
+
+    def pop(self, rebuild=True):
+        """Take the last layer off; only where the constant is 1."""
+        self._check_open("pop a layer")
+        return super().pop(rebuild=rebuild)
+
+    def _check_open(self, change):
+        if self._closed and self._k_coef_lip != 1.0:
+            raise ValueError(
+                f"Cannot {change}: the constant k_coef_lip={self._k_coef_lip!r} was divided over "
+                "the layers at construction. Give all layers to the constructor."
+            )
 
     def get_config(self):
         """Keras configuration; the layers already carry their share of the constant."""
@@ -129,14 +147,15 @@ def _share(layers, k):
         return layers
     lipschitz = [layer for layer in layers if isinstance(layer, LipschitzLayer)]
     if not lipschitz:
-        raise ValueError(f"k_coef_lip={k} needs at least one Lipschitz layer to put it on.")
-    for layer in lipschitz:
-        if layer.built or layer.k_coef_lip != 1.0:
-            reason = "is already built" if layer.built else f"has k_coef_lip={layer.k_coef_lip}"
-            raise ValueError(
-                f"Cannot give the model k_coef_lip={k}: layer {layer.name!r} {reason}. Use fresh "
-                "layers with k_coef_lip=1, or leave the model's k_coef_lip at 1."
-            )
+        raise ValueError(f"k_coef_lip={k!r} needs at least one Lipschitz layer to put it on.")
+    for layer in layers:
+        if layer in lipschitz and layer.built:
+            raise _not_shared(k, layer, "is already built")
+        if isinstance(layer, keras.layers.Layer):
+            for inner in layer._flatten_layers():  # itself, its activation, what it wraps
+                if getattr(inner, "k_coef_lip", 1.0) != 1.0:
+                    holds = "has" if inner is layer else f"holds {inner.name!r} that has"
+                    raise _not_shared(k, layer, f"{holds} k_coef_lip={inner.k_coef_lip!r}")
     share = k ** (1 / len(lipschitz))
 
     def scaled(layer):
@@ -145,3 +164,10 @@ def _share(layers, k):
         return type(layer).from_config({**layer.get_config(), "k_coef_lip": share})
 
     return [scaled(layer) for layer in layers]
+
+
+def _not_shared(k, layer, reason):
+    return ValueError(
+        f"Cannot give the model k_coef_lip={k!r}: layer {layer.name!r} {reason}. Use fresh layers "
+        "with k_coef_lip=1, or leave the model's k_coef_lip at 1."
+    )

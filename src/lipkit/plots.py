@@ -87,6 +87,11 @@ def decision_surface(model, x, y, ax=None, *, resolution=81):
 
     Arguments as in `decision_function`; `ax` must be a 3-D Axes.
     """
+    if ax is not None and ax.name != "3d":
+        raise ValueError(
+            "`ax` must be a 3-D Axes, as made by `add_subplot(projection='3d')`. "
+            f"Received: ax={ax!r}"
+        )
     x, y = _points(x, y)
     first, second, values = _grid(model, x, resolution)
     ax = _axes(ax, projection="3d")

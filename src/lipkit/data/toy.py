@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from lipkit._checks import integer, real
+
 
 def _two_curves(first, second, noise, rng):
     """Stack the curves, add noise and label them +1 and -1, in random order."""
@@ -14,10 +16,8 @@ def _two_curves(first, second, noise, rng):
 
 
 def _check(n_samples, noise):
-    if isinstance(n_samples, bool) or not isinstance(n_samples, int) or n_samples < 2:
-        raise ValueError(f"`n_samples` must be an integer >= 2. Received: n_samples={n_samples!r}")
-    if not 0 <= noise < np.inf:
-        raise ValueError(f"`noise` must be a finite number >= 0. Received: noise={noise!r}")
+    integer("n_samples", n_samples, 2)
+    real("noise", noise, "[0, inf[")
 
 
 def moons(n_samples=5000, noise=0.05, seed=None):
@@ -44,8 +44,7 @@ def moons(n_samples=5000, noise=0.05, seed=None):
 def circles(n_samples=5000, noise=0.05, factor=0.4, seed=None):
     """A circle of radius `factor` (label -1) inside one of radius 1 (label +1); as `moons`."""
     _check(n_samples, noise)
-    if not 0 < factor < 1:
-        raise ValueError(f"`factor` must be in ]0, 1[. Received: factor={factor!r}")
+    real("factor", factor, "]0, 1[")
     outer, inner = (
         np.linspace(0, 2 * np.pi, n, endpoint=False) for n in (n_samples // 2, -(-n_samples // 2))
     )
@@ -78,12 +77,11 @@ class BalancedBatches(keras.utils.PyDataset):
                 "`x` and `y` must have one row and one label per sample. Received: "
                 f"x.shape={self._x.shape}, y.shape={self._y.shape}"
             )
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 2:
-            raise ValueError(f"`batch_size` must be >= 2. Received: batch_size={batch_size!r}")
+        batch_size = integer("batch_size", batch_size, 2)
         if batch_size % 2:
-            raise ValueError(f"`batch_size` must be even. Received: batch_size={batch_size}")
-        if steps is not None and (not isinstance(steps, int) or steps < 1):
-            raise ValueError(f"`steps` must be None or an integer >= 1. Received: steps={steps!r}")
+            raise ValueError(f"`batch_size` must be even. Received: batch_size={batch_size!r}")
+        if steps is not None:
+            steps = integer("steps", steps)
         positive = self._y.reshape(len(self._y)) > 0
         self._classes = np.flatnonzero(positive), np.flatnonzero(~positive)
         if not all(map(len, self._classes)):

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from lipkit._checks import integer
 from lipkit.layers._sorting import sort_groups
 from lipkit.layers.base import LipschitzLayer
 
@@ -70,11 +71,10 @@ class GroupSort(_Activation):
         super().__init__(data_format=data_format, k_coef_lip=k_coef_lip, **kwargs)
         if data_format != "channels_last":
             raise ValueError(
-                f"GroupSort supports data_format='channels_last' only. Received: {data_format!r}"
+                "GroupSort supports `data_format='channels_last'` only. "
+                f"Received: data_format={data_format!r}"
             )
-        if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 1):
-            raise ValueError(f"`n` must be None or a positive integer. Received: n={n!r}")
-        self.n = n
+        self.n = None if n is None else integer("n", n)
 
     def build(self, input_shape):
         """Check that the groups divide the channels."""

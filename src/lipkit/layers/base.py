@@ -1,24 +1,36 @@
 """The mixins: a target constant, and a kernel that is constrained whenever it is read."""
 
-import math
-
 import keras
 from keras import ops
 
 from lipkit import parametrizations
+from lipkit._checks import integer, real
+
+
+def check_constant(k_coef_lip):
+    """The target constant as a float, or `ValueError`."""
+    return real("k_coef_lip", k_coef_lip, "]0, inf[")
 
 
 class LipschitzLayer:
-    """Mixin of all layers with a target constant `k_coef_lip`, fixed at construction."""
+    """Mixin of all layers with a target constant, fixed at construction."""
 
     def __init__(self, *args, k_coef_lip=1.0, **kwargs):
-        if not isinstance(k_coef_lip, (int, float)) or not 0 < k_coef_lip < math.inf:
-            raise ValueError(
-                "`k_coef_lip` must be a positive finite number. "
-                f"Received: k_coef_lip={k_coef_lip!r}"
-            )
+        k_coef_lip = check_constant(k_coef_lip)
         super().__init__(*args, **kwargs)
-        self.k_coef_lip = float(k_coef_lip)
+        self._k_coef_lip = k_coef_lip
+
+    @property
+    def k_coef_lip(self):
+        """The target constant."""
+        return self._k_coef_lip
+
+    @k_coef_lip.setter
+    def k_coef_lip(self, value):
+        raise AttributeError(
+            f"`k_coef_lip` of {self.name!r} is fixed at construction: graphs that were traced "
+            f"with it would keep the old value. Received: k_coef_lip={value!r}"
+        )
 
     def get_config(self):
         """Keras configuration, with `k_coef_lip`."""
@@ -36,13 +48,25 @@ class LipschitzKernel(LipschitzLayer):
 
     def __init__(self, *args, parametrization, **kwargs):
         super().__init__(*args, **kwargs)
-        if self.lora_rank or self.quantization_mode:
-            raise ValueError(
-                f"{type(self).__name__} supports neither `lora_rank` nor quantization: both change "
-                "the kernel after it was constrained. Export the model first. "
-                f"Received: lora_rank={self.lora_rank!r}, dtype={self.dtype_policy.name!r}"
-            )
+        if self.lora_rank:
+            self.enable_lora(self.lora_rank)
+        if self.quantization_mode:
+            self._refuse(f"dtype={self.dtype_policy.name!r}")
         self.parametrization = parametrizations.get(parametrization)
+
+    def enable_lora(self, rank, **kwargs):
+        """Not supported."""
+        self._refuse(f"lora_rank={rank!r}")
+
+    def quantize(self, mode=None, **kwargs):
+        """Not supported."""
+        self._refuse(f"mode={mode!r}")
+
+    def _refuse(self, received):
+        raise ValueError(
+            f"{type(self).__name__} supports neither `lora_rank` nor quantization: both change the "
+            f"kernel after it was constrained. Export the model first. Received: {received}"
+        )
 
     def add_weight(self, *args, **kwargs):
         """Keep the free kernel out of autocast: constrain in float32, cast last."""
@@ -125,19 +149,11 @@ def from_deel_lip(parametrization, default, **keywords):
         )
     for name, value in given.items():
         if name.startswith("maxiter"):
-            parametrizations.base.check_positive_integer(name, value)
-        elif value is None and name != "eps_spectral":
-            continue
-        elif not isinstance(value, (int, float)) or not value > 0:
-            raise ValueError(f"`{name}` must be positive. Received: {name}={value!r}")
+            integer(name, value)
+        elif value is not None or name == "eps_spectral":
+            real(name, value, "]0, 0.5]" if name == "beta_bjorck" else "]0, inf[")
     if given.get("eps_bjorck", ...) is None or given.get("beta_bjorck", ...) is None:
         return parametrizations.Spectral()
-    if "beta_bjorck" in given and given["beta_bjorck"] > 0.5:
-        raise ValueError(
-            f"`beta_bjorck` must be in ]0, 0.5]. Received: beta_bjorck={given['beta_bjorck']!r}"
-        )
-    if "beta_bjorck" in given or "maxiter_bjorck" in given:
-        return parametrizations.Bjorck(
-            iterations=given.get("maxiter_bjorck", 15), beta=given.get("beta_bjorck", 0.5)
-        )
-    return default
+    names = {"maxiter_bjorck": "iterations", "beta_bjorck": "beta"}
+    bjorck = {names[name]: value for name, value in given.items() if name in names}
+    return parametrizations.Bjorck(**bjorck) if bjorck else default

@@ -3,6 +3,7 @@
 import keras
 
 from lipkit.layers.base import LipschitzKernel, from_deel_lip
+from lipkit.parametrizations import UnitColumns
 
 
 @keras.saving.register_keras_serializable("lipkit")
@@ -90,12 +91,17 @@ class FrobeniusDense(LipschitzKernel, keras.layers.Dense):
         disjoint_neurons=True,
         **kwargs,
     ):
+        if "parametrization" in kwargs:
+            raise ValueError(
+                "FrobeniusDense has no `parametrization` but `disjoint_neurons`; SpectralDense has "
+                f"one. Received: parametrization={kwargs['parametrization']!r}"
+            )
         super().__init__(
             units=units,
             activation=activation,
             use_bias=use_bias,
             kernel_initializer=kernel_initializer,
-            parametrization="unit_columns" if disjoint_neurons else "frobenius",
+            parametrization=UnitColumns() if disjoint_neurons else "frobenius",
             **kwargs,
         )
         self.disjoint_neurons = bool(disjoint_neurons)

@@ -1,31 +1,48 @@
-"""The binary losses as Keras objects, usable in `loss=` and in `metrics=[...]`."""
+"""The binary losses as Keras objects, usable in `loss=` and in `metrics=[...]`.
+
+Keras averages a metric over the batches. For `HingeMargin` and batches of one size this is the
+mean over all samples; for `KR` and `HKR` it is if each batch has equally many of each class as
+well, as in `lipkit.data.BalancedBatches`.
+"""
 
 import math
 
 import keras
 
+from lipkit._checks import real
 from lipkit.losses import functional
 
 
-def _number(name, value, low, *, strict):
-    """A float above (or at) `low`, never NaN."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"`{name}` must be a number. Received: {name}={value!r}")
-    if math.isnan(value) or value < low or (strict and value == low):
-        relation = ">" if strict else ">="
-        raise ValueError(f"`{name}` must be {relation} {low}. Received: {name}={value!r}")
-    return float(value)
+class _ClassMeans(keras.losses.Loss):
+    """A loss whose sample weights belong inside its means over the classes.
+
+    Keras would multiply the values by them. So `__call__` hands them to `call` beside the labels.
+    """
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        if sample_weight is not None:
+            y_true = (y_true, sample_weight)
+        return super().__call__(y_true, y_pred)
+
+    def call(self, y_true, y_pred):
+        labels, weight = y_true if isinstance(y_true, tuple) else (y_true, None)
+        return self.weighted(labels, y_pred, weight)
+
+    def weighted(self, y_true, y_pred, sample_weight):
+        """Values (B,) whose mean is the weighted loss."""
+        raise NotImplementedError
 
 
 @keras.saving.register_keras_serializable("lipkit")
-class KR(keras.losses.Loss):
+class KR(_ClassMeans):
     """`lipkit.losses.kr`: positive sign, to be maximised. Train with `HKR(alpha=0)`."""
 
     def __init__(self, reduction="sum_over_batch_size", name="KR", dtype=None):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
-    def call(self, y_true, y_pred):
-        return functional.kr(y_true, y_pred)
+    def weighted(self, y_true, y_pred, sample_weight):
+        """See `lipkit.losses.kr`."""
+        return functional.kr(y_true, y_pred, sample_weight)
 
 
 @keras.saving.register_keras_serializable("lipkit")
@@ -40,7 +57,7 @@ class HingeMargin(keras.losses.Loss):
         self, min_margin=1.0, reduction="sum_over_batch_size", name="HingeMargin", dtype=None
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.min_margin = _number("min_margin", min_margin, 0, strict=True)
+        self.min_margin = real("min_margin", min_margin, "]0, inf[")
 
     def call(self, y_true, y_pred):
         return functional.hinge_margin(y_true, y_pred, self.min_margin)
@@ -51,7 +68,7 @@ class HingeMargin(keras.losses.Loss):
 
 
 @keras.saving.register_keras_serializable("lipkit")
-class HKR(keras.losses.Loss):
+class HKR(_ClassMeans):
     """`lipkit.losses.hkr`: -KR + alpha * hinge.
 
     Args:
@@ -68,11 +85,12 @@ class HKR(keras.losses.Loss):
         dtype=None,
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.alpha = _number("alpha", float("inf") if alpha == "inf" else alpha, 0, strict=False)
-        self.min_margin = _number("min_margin", min_margin, 0, strict=True)
+        self.alpha = real("alpha", math.inf if alpha == "inf" else alpha, "[0, inf]")
+        self.min_margin = real("min_margin", min_margin, "]0, inf[")
 
-    def call(self, y_true, y_pred):
-        return functional.hkr(y_true, y_pred, self.alpha, self.min_margin)
+    def weighted(self, y_true, y_pred, sample_weight):
+        """See `lipkit.losses.hkr`."""
+        return functional.hkr(y_true, y_pred, self.alpha, self.min_margin, sample_weight)
 
     def get_config(self):
         """Keras configuration, valid JSON (infinity as a string)."""

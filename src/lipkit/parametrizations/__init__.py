@@ -1,6 +1,6 @@
 """Kernel rules: pure maps from a free matrix to one of spectral norm at most 1."""
 
-from lipkit.parametrizations.base import Parametrization, get, serialize
+from lipkit.parametrizations.base import Parametrization, get, register, serialize
 from lipkit.parametrizations.orthogonal import Bjorck, Cholesky, Polar
 from lipkit.parametrizations.scaling import Frobenius, Spectral, UnitColumns
 
@@ -13,5 +13,6 @@ __all__ = [
     "Spectral",
     "UnitColumns",
     "get",
+    "register",
     "serialize",
 ]

@@ -8,16 +8,11 @@ _NAMES: dict[str, type["Parametrization"]] = {}
 class Parametrization:
     """A pure map on (..., m, n) whose result has spectral norm at most 1 for any finite input.
 
-    Subclasses set `name`, take their configuration as keyword arguments, store each under its
-    own name and implement `__call__`. They hold no state.
+    Subclasses are decorated with `register`, set `name`, take their configuration as keyword
+    arguments, store each under its own name and implement `__call__`. They hold no state.
     """
 
     name: str
-
-    def __init_subclass__(cls, **kwargs):
-        super().__init_subclass__(**kwargs)
-        if name := cls.__dict__.get("name"):
-            _NAMES[name] = cls
 
     def __call__(self, w):
         """Constrain the free matrix w of shape (..., m, n)."""
@@ -62,12 +57,21 @@ def serialize(parametrization: Parametrization) -> dict:
 
 
 def register(cls):
-    """Let Keras find the class in saved files."""
-    return keras.saving.register_keras_serializable("lipkit")(cls)
+    """Class decorator: saved files find the rule, and layers find it by its `name`, if it has one.
 
-
-def check_positive_integer(name, value):
-    """Raise `ValueError` naming the argument unless value is an integer >= 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
-    return value
+    Example:
+    >>> @register
+    ... class Halved(Parametrization):
+    ...     name = "halved"
+    ...
+    ...     def __call__(self, w):
+    ...         return 0.5 * Polar()(w)
+    >>> layer = SpectralDense(64, parametrization="halved")
+    """
+    if name := getattr(cls, "name", None):
+        known = _NAMES.setdefault(name, cls)
+        if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise ValueError(f"`name` must be new. Received: name={name!r}, that of {known}")
+        _NAMES[name] = cls  # a cell of a notebook that runs again
+    package = cls.__module__.partition(".")[0]
+    return keras.saving.register_keras_serializable(package)(cls)

@@ -1,7 +1,8 @@
 """Rules that make all singular values 1."""
 
 from lipkit import linalg
-from lipkit.parametrizations.base import Parametrization, check_positive_integer, register
+from lipkit._checks import integer, real
+from lipkit.parametrizations.base import Parametrization, register
 
 
 @register
@@ -16,7 +17,7 @@ class Polar(Parametrization):
     name = "polar"
 
     def __init__(self, *, iterations=7):
-        self.iterations = check_positive_integer("iterations", iterations)
+        self.iterations = integer("iterations", iterations)
 
     def __call__(self, w):
         return linalg.polar(w, self.iterations)
@@ -34,10 +35,8 @@ class Bjorck(Parametrization):
     name = "bjorck"
 
     def __init__(self, *, iterations=15, beta=0.5):
-        self.iterations = check_positive_integer("iterations", iterations)
-        if not 0 < beta <= 0.5:
-            raise ValueError(f"`beta` must be in ]0, 0.5]. Received: beta={beta!r}")
-        self.beta = beta
+        self.iterations = integer("iterations", iterations)
+        self.beta = real("beta", beta, "]0, 0.5]")
 
     def __call__(self, w):
         return linalg.bjorck(w, self.iterations, self.beta)

@@ -1,7 +1,8 @@
 """Rules that divide the kernel by a norm."""
 
 from lipkit import linalg
-from lipkit.parametrizations.base import Parametrization, check_positive_integer, register
+from lipkit._checks import integer
+from lipkit.parametrizations.base import Parametrization, register
 
 
 @register
@@ -15,7 +16,7 @@ class Spectral(Parametrization):
     name = "spectral"
 
     def __init__(self, *, iterations=8):
-        self.iterations = check_positive_integer("iterations", iterations)
+        self.iterations = integer("iterations", iterations)
 
     def __call__(self, w):
         return linalg.spectral_normalize(w, self.iterations)
@@ -36,10 +37,8 @@ class UnitColumns(Parametrization):
     """Every column divided by its norm: each output is 1-Lipschitz, the map sqrt(n)-Lipschitz.
 
     The exception to the contract of `Parametrization`: for the last layer of a classifier whose
-    outputs are read one by one.
+    outputs are read one by one. It has no name, so that no layer takes it by mistake.
     """
-
-    name = "unit_columns"
 
     def __call__(self, w):
         return linalg.frobenius_normalize(w, axis=-2)
