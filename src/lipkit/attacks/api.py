@@ -1,0 +1,140 @@
+"""`falsify` and the single attacks."""
+
+import numpy as np
+
+from lipkit.attacks import search
+from lipkit.attacks.result import Falsification
+from lipkit.attacks.target import Best, Target
+from lipkit.errors import NotCertifiable
+
+ATTACKS = ("pgd", "one_step", "rounding_search")
+
+
+def _positive(**arguments):
+    for name, value in arguments.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"`{name}` must be an integer >= 1. Received: {name}={value!r}")
+
+
+@np.errstate(over="ignore", invalid="ignore")  # inputs beyond the model's dtype
+def _run(target: Target, attacks, seed, steps=20, restarts=1):
+    """Run attacks and keep the best try of each point: a break before anything else."""
+    _positive(steps=steps, restarts=restarts)
+    if "rounding_search" in attacks and not search.is_linear(target):
+        raise NotCertifiable(
+            "`rounding_search` needs a model of one Dense layer, after reshapes at most. "
+            f"Received: {target.model.name!r}. Use `pgd` or `one_step`."
+        )
+    searches = {
+        "pgd": lambda rng: search.pgd(target, rng, steps, restarts),
+        "one_step": lambda rng: search.one_step(target),
+        "rounding_search": lambda rng: search.rounding(target, rng),
+    }
+    best = Best(target.x.astype(target.dtype))
+    name = np.full(len(target.rows), "", dtype=object)
+    broken = np.zeros(len(target.rows), dtype=bool)
+    for attack in attacks if len(target.rows) else ():
+        points = searches[attack](np.random.default_rng(seed))
+        success = target.broken(points)
+        name[best.offer(points, np.where(success, np.inf, target.excess(points)[0]))] = attack
+        broken |= success
+    n = len(target.all)
+    result = Falsification(
+        attacked=np.zeros(n, dtype=bool),
+        broken=np.zeros(n, dtype=bool),
+        x=target.all.astype(target.dtype),
+        ratio=np.full(n, np.nan),
+        attack=np.full(n, "", dtype=object),
+        attacks=tuple(attacks),
+        scale=float(target.scale),
+        arithmetic=target.arithmetic,
+    )
+    result.attacked[target.rows] = True
+    result.broken[target.rows] = broken
+    result.x[target.rows] = best.points.reshape(-1, *target.shape)
+    result.attack[target.rows] = name
+    distance = np.linalg.norm(best.points - target.x, axis=1)
+    result.ratio[target.rows] = distance / np.maximum(target.radius, 1e-300)
+    return result
+
+
+def falsify(
+    model, x, certificates, scale=1.0, attacks=None, seed=0, *, steps=20, restarts=1
+) -> Falsification:
+    """Try to break certificates with all attacks that apply.
+
+    A break is a proof against a certificate. No break is no proof of anything: of n points, 0
+    broken says at most that an attack as strong breaks fewer than 3 / n (95 % confidence).
+
+    Args:
+        model: the certified model, of one input and one output that is a logit or logits.
+        x: (n, ...) the certified inputs.
+        certificates: `lipkit.certify(model, x)`, with `preprocessing_scale=1`. The points with
+            status `"certified"` are attacked.
+        scale: factor on the radii; above 1 as a positive control of the attacks.
+        attacks: some of `"pgd"`, `"one_step"`, `"rounding_search"`; None: all that apply.
+        seed: of the random starts.
+        steps, restarts: of `pgd`.
+
+    Returns:
+        A `Falsification` with arrays attacked, broken, ratio, attack (n,), and x (n, ...).
+
+    Raises:
+        NotCertifiable: the model ends with a sigmoid or softmax, or has no rule.
+        ValueError: bad arguments.
+
+    Example:
+    >>> result = lipkit.attacks.falsify(model, x, lipkit.certify(model, x))
+    >>> result.broken.sum()
+    0
+    """
+    names = ATTACKS if attacks is None else tuple(attacks)
+    if isinstance(attacks, str) or not names or not set(names) <= set(ATTACKS):
+        raise ValueError(f"`attacks` must be some of {ATTACKS}. Received: attacks={attacks!r}")
+    target = Target(model, x, certificates, scale=scale)
+    if attacks is None and not search.is_linear(target):
+        names = tuple(name for name in names if name != "rounding_search")
+    return _run(target, names, seed, steps, restarts)
+
+
+def pgd(model, x, certificates, radius=None, steps=20, restarts=1, seed=0) -> Falsification:
+    """Attack by projected gradient ascent of the margin of the nearest wrong label, in 2-norm.
+
+    x' <- P(x' + t r g / |g|), P the projection on the ball of radius r about x, t from 1 to 0.
+
+    Args:
+        model, x, certificates, seed: as in `falsify`.
+        radius: radii to attack instead of the certified ones: one, or (n,).
+        steps: gradient steps.
+        restarts: starts; the first at x, others at random in the ball.
+
+    Reference: Madry et al., "Towards deep learning models resistant to adversarial attacks", ICLR
+    2018, arXiv:1706.06083.
+    """
+    target = Target(model, x, certificates, radius)
+    return _run(target, ("pgd",), seed, steps, restarts)
+
+
+def one_step(model, x, certificates, radius=None) -> Falsification:
+    """Attack by one step to the end of the ball, along the gradient of a margin at x.
+
+    The margins over the 9 nearest labels are tried. The strongest attack on nearly linear models.
+    Arguments are those of `pgd`.
+    """
+    return _run(Target(model, x, certificates, radius), ("one_step",), 0)
+
+
+def rounding_search(model, x, certificates, radius=None, seed=0) -> Falsification:
+    """Attack a linear model at its decision boundary, where rounding decides.
+
+    It finds inputs of the model's dtype whose margin is reversed by the least that can be proven,
+    and so refutes radii that are too large by about 1e-9. Arguments are those of `pgd`.
+
+    Raises:
+        NotCertifiable: the model is not one Dense layer.
+
+    Reference: Jin, Ohrimenko and Rubinstein, "Getting a-Round Guarantees: Floating-Point Attacks on
+    Certified Robustness", 2022, arXiv:2205.10159.
+    """
+    target = Target(model, x, certificates, radius)
+    return _run(target, ("rounding_search",), seed)
