@@ -1,5 +1,6 @@
 """Every bound is compared with the truth in rational arithmetic, so no tolerance hides a gap."""
 
+import functools
 from fractions import Fraction
 
 import numpy as np
@@ -9,7 +10,6 @@ from lipkit.certify import norms
 from lipkit.certify.norms import matrix_norm_bound, vector_norm_bound
 
 HADAMARD = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]], "float64")
-ROUNDS = 300
 
 
 def orthogonal(rng, m, n):
@@ -78,7 +78,7 @@ def singular_value(a):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_bound_holds_exactly(kind):
-    for a in cases(kind, ROUNDS):
+    for a in cases(kind, 300):
         bound = matrix_norm_bound(a)
         assert is_bound(bound, a), a
         assert (bound == 0) == (not a.any())
@@ -132,30 +132,27 @@ def test_a_family_whose_largest_member_is_overlooked():
         assert is_bound(bound, family[33]) and bound <= 0.901 * (1 + 1e-12)
 
 
-@pytest.mark.parametrize("names", [["cholesky"], ["eigvalsh"], ["cholesky", "eigvalsh"]])
+@pytest.mark.parametrize("names", ["cholesky", "eigvalsh", "cholesky, eigvalsh"])
 @pytest.mark.parametrize("factor", [None, np.nan, np.inf, 0.0, 0.5, 1.001, -1.0])
 def test_the_proof_does_not_rest_on_lapack(names, factor, monkeypatch):
-    def broken(function):
-        def call(s):
-            if factor is None:
-                raise np.linalg.LinAlgError("broken on purpose")
-            return factor * function(s)
+    def broken(function, s):
+        if factor is None:
+            raise np.linalg.LinAlgError("broken on purpose")
+        return factor * function(s)
 
-        return call
-
-    functions = {"cholesky": np.tril, "eigvalsh": np.linalg.eigvalsh}
-    for name in names:
-        monkeypatch.setattr(np.linalg, name, broken(functions[name]))
+    for name, function in {"cholesky": np.tril, "eigvalsh": np.linalg.eigvalsh}.items():
+        if name in names:
+            monkeypatch.setattr(np.linalg, name, functools.partial(broken, function))
     with np.errstate(invalid="ignore", over="ignore"):
-        for kind in KINDS:
-            assert all(is_bound(matrix_norm_bound(a), a) for a in cases(kind, 10))
+        for kind, a in ((k, a) for k in KINDS for a in cases(k, 10)):
+            bound = matrix_norm_bound(a)
+            assert is_bound(bound, a) and (bound < np.inf or kind == "huge")
 
 
 @pytest.mark.parametrize("shape", [(1024, 1024), (300, 500)])
 def test_large_orthogonal_matrix(shape):
     w = orthogonal(np.random.default_rng(0), *shape).astype("float32")
-    truth = singular_value(w)
-    assert truth * (1 - 1e-13) <= matrix_norm_bound(w) <= truth * (1 + 5e-10)
+    assert 1 - 1e-13 <= matrix_norm_bound(w) / singular_value(w) <= 1 + 5e-10
 
 
 @pytest.mark.parametrize("entry", [1.0, 1 / 3, 0.1, np.pi, 1.1e-200, 7e-310, 1e300])

@@ -138,7 +138,7 @@ def _density(shape):
     """Number of axes with waves, and grid points per degree that `SYMBOL_COST` pays for."""
     (groups, *channels), degrees = shape[-3:], [t - 1 for t in shape[:-3] if t > 1]
     short, long = sorted(channels)
-    cost = 4 * groups * (short + 8) ** 2 * (long + 2 * short + 20)  # of half of the grid
+    cost = 4 * groups * (short + 24) ** 2 * (long + 2 * short + 20)  # of half of the grid
     density = (SYMBOL_COST / cost / math.prod(degrees)) ** (1 / max(1, len(degrees)))
     return len(degrees), int(min(max(density, COARSEST), FINEST))
 
