@@ -33,7 +33,7 @@ lint: $(VENV)/test
 	$(BIN)/pyright
 
 bench: $(VENV)/test
-	KERAS_BACKEND=jax $(BIN)/python benchmarks/moons_step.py
+	KERAS_BACKEND=jax taskset -c 0 $(BIN)/python benchmarks/moons_step.py
 
 clean:
 	rm -rf $(VENV) lipkit-demo

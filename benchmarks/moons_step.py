@@ -1,6 +1,6 @@
 """One training step of the toy classifier for each kernel rule, against plain Dense layers.
 
-    KERAS_BACKEND=jax python benchmarks/moons_step.py
+    KERAS_BACKEND=jax taskset -c 0 python benchmarks/moons_step.py
 
 Same shapes, activations, loss and optimizer; interleaved rounds in one run; medians.
 """
@@ -69,7 +69,8 @@ def main():
     result = {
         "backend": keras.backend.backend(),
         "batch": BATCH,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
         "date": datetime.date.today().isoformat(),
         "commit": commit,
         "rows": rows,

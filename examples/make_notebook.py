@@ -87,9 +87,9 @@ batches = data.BalancedBatches(x, y, batch_size=256, steps=158, seed=0)
 history = model.fit(batches, epochs=EPOCHS, verbose=2)""",
     """## The function that it learnt
 
-The contour lines of f are nearly evenly spaced: f grows at slope 1 almost everywhere. The bold line
-is f = 0. A point on the line labelled 0.4 cannot be moved across the bold line by less than
-0.4.""",
+The slope of f is close to 1 between the classes, where the contour lines are nearly evenly spaced,
+and never above. The bold line is f = 0. A point on the line labelled 0.4 cannot be moved across the
+bold line by less than 0.4.""",
     """plots.decision_function(model, x, y)
 plt.show()""",
     """plots.decision_surface(model, x, y)
