@@ -282,14 +282,14 @@ def test_breaks_one_unit_outside_the_radius_are_not_claimed(arithmetic):
 def test_claims_are_checked_again(arithmetic):
     """Fake tries: too far by one unit in the last place, and near but with the same label."""
     model = keras.Sequential([keras.Input((1,)), kl.Dense(1)])
-    model.set_weights([np.array([[1.0]], "float32"), np.array([-0.3], "float32")])
+    model.set_weights([np.array([[1.0]], "float32"), np.array([-0.15], "float32")])
     certificates = lipkit.certify(model, [[0.1]], arithmetic=arithmetic)  # 0.1 is no float32
-    tries = np.array([[0.5]], "float32")
-    distance = 0.5 - 0.1  # exact in float64
+    tries = np.array([[0.1875]], "float32")
+    distance = 0.1875 - 0.1  # exact in float64
     for radius, expected in ((distance, True), (np.nextafter(distance, 0), False)):
         target = Target(model, np.array([[0.1]]), certificates, radius)
         assert target.broken(tries)[0] == expected
-        assert not target.broken(np.array([[0.2]], "float32")).any()
+        assert not target.broken(np.array([[0.125]], "float32")).any()
         assert not target.broken(np.array([[np.nan]], "float32")).any()
     nowhere = attacks.pgd(model, np.array([[0.1]]), certificates, radius=1e-12)
     assert not nowhere.broken.any()

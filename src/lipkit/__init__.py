@@ -16,7 +16,7 @@ if not hasattr(_keras, "layers"):  # a first `import keras` failed half-way and 
         f"set KERAS_BACKEND to an installed backend before importing Keras. {INSTALL}"
     )
 
-from lipkit import certify, data, layers, losses, metrics, models, parametrizations, plots  # noqa: E402
+from lipkit import attacks, certify, data, layers, losses, metrics, models, parametrizations, plots  # noqa: E402
 from lipkit.certify import finalize, lipschitz_bound  # noqa: E402
 from lipkit.models import Model, Sequential, vanillaModel  # noqa: E402
 
@@ -25,6 +25,7 @@ __all__ = [
     "NotCertifiable",
     "Sequential",
     "__version__",
+    "attacks",
     "certify",
     "data",
     "finalize",
