@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 BACKENDS = jax tensorflow torch
 RUN = TF_CPP_MIN_LOG_LEVEL=2 OMP_NUM_THREADS=1
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench mutants clean
 
 $(VENV)/demo: pyproject.toml requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +34,12 @@ lint: $(VENV)/test
 
 bench: $(VENV)/test
 	KERAS_BACKEND=jax taskset -c 0 $(BIN)/python benchmarks/moons_step.py
+	KERAS_BACKEND=jax $(BIN)/python benchmarks/certify_speed.py
+
+mutants: $(VENV)/test
+	$(BIN)/pip install -q -c requirements.txt mutmut
+	KERAS_BACKEND=torch $(RUN) $(BIN)/mutmut run
+	$(BIN)/mutmut results
 
 clean:
-	rm -rf $(VENV) lipkit-demo
+	rm -rf $(VENV) lipkit-demo mutants

@@ -3,18 +3,15 @@
 KERAS_BACKEND=jax python benchmarks/certify_speed.py
 """
 
-import datetime
 import json
-import os
-import platform
 import statistics
-import subprocess
 import time
 from pathlib import Path
 
 import keras
 import numpy as np
 from keras import layers as kl
+from provenance import provenance
 
 import lipkit
 from lipkit.certify.norms import matrix_norm_bound
@@ -70,14 +67,8 @@ def model_row(model, x):
 def main():
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
     result = {
-        "backend": keras.backend.backend(),
-        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
-        "date": datetime.date.today().isoformat(),
-        "commit": commit,
+        **provenance(),
         "orthogonal 1024 x 1024": matrix_row(rng),
         "mlp": model_row(mlp(), rng.random((10_000, 784), dtype="float32")),
         "cnn": model_row(cnn(), rng.random((1_000, 32, 32, 3), dtype="float32")),

@@ -5,17 +5,14 @@
 Same shapes, activations, loss and optimizer; interleaved rounds in one run; medians.
 """
 
-import datetime
 import json
-import os
-import platform
 import statistics
-import subprocess
 import time
 from pathlib import Path
 
 import keras
 import numpy as np
+from provenance import provenance
 
 from lipkit import demo
 from lipkit.layers import FullSort
@@ -63,16 +60,8 @@ def main():
     }
     for name, row in rows.items():
         print(f"{name:12s} {row['ms']:8.2f} ms  {row['ratio']:5.2f}x")
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
     result = {
-        "backend": keras.backend.backend(),
-        "batch": BATCH,
-        "machine": platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
-        "date": datetime.date.today().isoformat(),
-        "commit": commit,
+        **provenance(),
         "rows": rows,
     }
     OUT.write_text(json.dumps(result, indent=1) + "\n")

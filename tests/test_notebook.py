@@ -43,11 +43,13 @@ def test_code_of_the_readme_runs(tmp_path, monkeypatch):
     matplotlib.use("agg")
     monkeypatch.chdir(tmp_path)
     text = EXAMPLES.with_name("README.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    code, after = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     code, replaced = re.subn(r"steps=158\), epochs=10", "steps=2), epochs=1", code)
     assert replaced == 1
     names = {}
     exec(code, names)
+    exec(after, names)
+    assert 0.99 < names["bound"] < 1 + 1e-5 and (names["result"].radius > 0).any()
     export = keras.models.load_model("two_moons.keras")
     assert not any(isinstance(layer, lipkit.layers.LipschitzLayer) for layer in export.layers)
     assert export.count_params() == names["model"].count_params() == 41985

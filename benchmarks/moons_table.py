@@ -1,7 +1,7 @@
 """Train the published toy classifier over seeds and write one row a rule to a results file.
 
-    KERAS_BACKEND=jax python recipes/moons_table.py --rule polar --seeds 5
-    python recipes/moons_table.py --summary    # the table of all results so far
+    KERAS_BACKEND=jax python benchmarks/moons_table.py --rule polar --seeds 5
+    python benchmarks/moons_table.py --summary    # the table of all results so far
 
 Medians over the seeds of the last epoch's running averages; the singular values are the extremes
 over all seeds and layers of the exported kernels, by float64 SVD.
@@ -13,8 +13,8 @@ import statistics
 import time
 from pathlib import Path
 
-import keras
 import numpy as np
+from provenance import provenance
 
 from lipkit import demo
 
@@ -56,7 +56,7 @@ def main():
         rows.append(run(demo.Settings(seed=seed, parametrization=args.rule, cosine=args.cosine)))
         print(seed, rows[-1], flush=True)
     result = {
-        "backend": keras.backend.backend(),
+        **provenance(),
         "rule": args.rule,
         "rate": "cosine" if args.cosine else "constant",
         "seeds": args.seeds,
