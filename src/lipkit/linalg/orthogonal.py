@@ -39,7 +39,6 @@ def tangent_projection(q, x):
     return x - ops.matmul(q, 0.5 * (product + t(product)))
 
 
-@functools.cache
 def _step_sizes(smallest: float, iterations: int) -> tuple[float, ...]:
     """Scales alpha of the cubic x -> alpha x (1.5 - 0.5 alpha² x²) that lift [smallest, 1] best.
 

@@ -1,8 +1,6 @@
 """The binary losses as Keras objects, usable in `loss=` and in `metrics=[...]`.
 
-Keras averages a metric over the batches. For `HingeMargin` and batches of one size this is the
-mean over all samples; for `KR` and `HKR` it is if each batch has equally many of each class as
-well, as in `lipkit.data.BalancedBatches`.
+Keras averages a loss object in `metrics=` over the batches, not over the samples.
 """
 
 import math
@@ -35,7 +33,11 @@ class _ClassMeans(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable("lipkit")
 class KR(_ClassMeans):
-    """`lipkit.losses.kr`: positive sign, to be maximised. Train with `HKR(alpha=0)`."""
+    """`lipkit.losses.kr`: positive sign, to be maximised. Train with `HKR(alpha=0)`.
+
+    As a metric, the mean of its values on the batches: that of the whole sample if the batches
+    have the same size and equally many of each class.
+    """
 
     def __init__(self, reduction="sum_over_batch_size", name="KR", dtype=None):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
@@ -51,6 +53,9 @@ class HingeMargin(keras.losses.Loss):
 
     Args:
         min_margin: margin asked for on each side of 0. deel-lip from 1.4 on uses half of it.
+
+    As a metric, the mean of its values on the batches: that of the samples if these are equally
+    large.
     """
 
     def __init__(
@@ -74,6 +79,8 @@ class HKR(_ClassMeans):
     Args:
         alpha: weight of the hinge, >= 0; `math.inf` for the hinge alone.
         min_margin: margin asked for on each side of 0.
+
+    As a metric, averaged as `KR` is.
     """
 
     def __init__(
