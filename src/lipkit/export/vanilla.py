@@ -8,9 +8,11 @@ from keras import ops
 # Keras layers that apply their activation last, so that its operations may stand behind them
 ACTIVATION_LAST = {
     getattr(keras.layers, name)
-    for name in ("Activation", "Dense", "EinsumDense")
-    + tuple(f"Conv{n}D{suffix}" for n in (1, 2, 3) for suffix in ("", "Transpose"))
-    + tuple(f"{kind}Conv{n}D" for n in (1, 2) for kind in ("Depthwise", "Separable"))
+    for name in (
+        *("Activation", "Dense", "EinsumDense"),
+        *(f"Conv{n}D{suffix}" for n in (1, 2, 3) for suffix in ("", "Transpose")),
+        *(f"{kind}Conv{n}D" for n in (1, 2) for kind in ("Depthwise", "Separable")),
+    )
 }
 
 

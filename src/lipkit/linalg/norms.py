@@ -18,7 +18,7 @@ def gram(w):
 
 
 def divisor(x, floor=TINY):
-    """x >= 0 as a divisor: at least `floor`, and 1 where x is 0.
+    """Values x >= 0 as divisors: at least `floor`, and 1 where x is 0.
 
     So a zero kernel stays zero, and its gradient has the size of the others'.
     """
