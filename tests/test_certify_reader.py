@@ -111,7 +111,7 @@ NONLINEAR = {
     "conv, gelu": (IMAGE, lambda: kl.Conv2D(4, 3, activation="gelu")),
 }
 OPERATIONS = {
-    "norm": (IMAGE, lambda x: ops.norm(x, axis=-1)),
+    "norm": (IMAGE, lambda x: ops.norm(x, axis=(-1,))),
     "norm over windows": (IMAGE, lambda x: ops.norm(x, ord=None, axis=(1, 2), keepdims=True)),
     "abs": (VECTOR, ops.abs),
     "operators": (VECTOR, lambda x: 1.0 - (2.0 * x + 3.0 - x) / 4.0),

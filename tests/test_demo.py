@@ -158,7 +158,7 @@ def test_unwritable_folder_fails_before_training(tmp_path, monkeypatch):
 
 
 def test_infinite_results_end_in_one_line_and_no_file(tmp_path):
-    arguments = ["--min-margin", "1e300", "--epochs", "1", "--samples", "300"]
+    arguments = ["--min-margin", "1e30", "--alpha", "1e30", "--epochs", "1", "--samples", "300"]
     result = CliRunner().invoke(app, ["demo", *arguments, "--out", str(tmp_path)])
     assert result.exit_code == 1
     assert result.stderr == (
