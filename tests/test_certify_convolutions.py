@@ -184,17 +184,91 @@ def test_no_output_or_windows_that_only_see_padding(size, stride, padding):
     assert conv.patch_bound(*arguments) < 1e-300
 
 
+def test_either_side_of_the_patches_can_be_the_sharp_one():
+    kernel = np.ones((3, 1, 2))  # two groups of one channel
+    gathered = kernel, (9,), (3,), (1,), ((0, 0),), 2  # each sample read once
+    spread = kernel, (1,), (1,), (1,), ((2, 2),), 2  # each output written once
+    assert conv.patch_bound(*gathered) == pytest.approx(math.sqrt(3), rel=1e-12)
+    assert conv.patch_bound(*spread) == pytest.approx(math.sqrt(3), rel=1e-12)
+
+
+def test_groups_are_bounded_one_by_one(monkeypatch):
+    monkeypatch.setattr(conv, "MATRIX_COST", 0)
+    geometry = (50,), (1,), (1,), ((1, 1),), 2
+    wave = np.array([1.0, 0, -1]).reshape(3, 1, 1).repeat(2, axis=-1)
+    bound, rule = conv.conv_norm_bound(wave, *geometry)
+    assert rule == "symbol" and bound == pytest.approx(2, rel=1e-3)
+    point = np.array([0, 1.0, 0]).reshape(3, 1, 1).repeat(2, axis=-1)
+    flat = np.ones((1, 1, 2)), *geometry[:3], ((0, 0),), 2
+    assert conv.conv_norm_bound(flat[0], *flat[1:]) == (pytest.approx(1, rel=1e-12), "patch")
+    assert conv.symbol_bound(point, (1,), (1,), 2) == pytest.approx(1, rel=1e-3)
+    assert conv.symbol_bound(0 * point, (1,), (1,), 2) == 0
+
+
+LIMITS = [  # kernel, input size, stride, groups; outputs and inputs of a group
+    ((3, 2, 6), 30, 2, 2, 42, 60),
+    ((2, 1, 9), 12, 1, 3, 33, 12),
+    ((5, 4, 2), 20, 1, 1, 32, 80),
+]
+
+
+@pytest.mark.parametrize(("shape", "size", "stride", "groups", "outputs", "inputs"), LIMITS)
+def test_explicit_matrices_within_the_limits(
+    shape, size, stride, groups, outputs, inputs, monkeypatch
+):
+    """Wherever the limits on memory and time allow it, and nowhere else."""
+    kernel = np.random.default_rng(0).standard_normal(shape)
+    arguments = kernel, (size,), (stride,), (1,), ((0, 0),), groups
+    short, long = sorted((outputs, inputs))
+    limits = {
+        "ENTRIES": groups * outputs * inputs,
+        "MATRIX_COST": groups * (short + 64) ** 2 * (long + 5 * (short + 64)),
+    }
+    for name, limit in limits.items():
+        for allowed, others in ((limit, ("toeplitz",)), (limit - 1, ("symbol", "patch"))):
+            with monkeypatch.context() as patch:
+                patch.setattr(conv, name, allowed)
+                assert conv.conv_norm_bound(*arguments)[1] in others
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 1), (3, 2, 4), (2, 3, 2, 2)])
+def test_rounding_of_the_symbol_is_in_the_bound(shape, monkeypatch):
+    """In an arithmetic of a coarse unit u the symbols are wrong by 2 (taps + 40) u |sum of |K||."""
+    kernel, axes = np.random.default_rng(0).integers(-4, 5, shape).astype("float64"), len(shape) - 2
+    groups = 2 if shape[-1] == 4 else 1
+    arguments = kernel, (1,) * axes, (1,) * axes, groups
+    exact, unit = conv.symbol_bound(*arguments), 2.0**-10
+    monkeypatch.setattr(conv, "U", unit)
+    blocks = np.split(np.abs(kernel).reshape(-1, *shape[-2:]).sum(axis=0), groups, axis=-1)
+    taps = math.prod(shape[:-2])
+    size = max(np.linalg.norm(block) for block in blocks)
+    missed = math.cos(math.pi / (2 * conv.FINEST)) ** axes
+    expected = exact + 2 * (taps + 40) * unit * size / missed
+    assert conv.symbol_bound(*arguments) == pytest.approx(expected, rel=1e-9)
+
+
 BAD = [
     ({"kernel": np.ones((3, 2))}, "shape"),
     ({"kernel": np.ones((3, 3, 2, 4))}, "n entries"),
     ({"kernel": np.ones((3, 2, 4)) * 1j}, "real"),
     ({"strides": (0,)}, "positive"),
     ({"groups": 3}, "divide"),
+    ({"input_shape": (5, 5)}, "n entries"),
+    ({"strides": (1, 1)}, "n entries"),
+    ({"dilation": (1, 1)}, "n entries"),
+    ({"padding": ((0, 0), (0, 0))}, "n entries"),
 ]
+RULES = conv.conv_norm_bound, conv.conv_matrix, conv.toeplitz_bound, conv.patch_bound
 
 
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize(("changes", "message"), BAD)
-def test_bad_arguments(changes, message):
+def test_bad_arguments(changes, message, rule):
     good = {"input_shape": (5,), "strides": (1,), "dilation": (1,), "padding": ((0, 0),)}
     with pytest.raises(ValueError, match=message):
-        conv.conv_norm_bound(**{"kernel": np.ones((3, 2, 4)), **good, **changes})
+        rule(**{"kernel": np.ones((3, 2, 4)), **good, **changes})
+
+
+def test_output_shape_of_unequal_axes():
+    with pytest.raises(ValueError, match="argument"):
+        conv.conv_output_shape((3,), (5, 5), (1,), (1,), ((0, 0),))
