@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 BACKENDS = jax tensorflow torch
 RUN = TF_CPP_MIN_LOG_LEVEL=2 OMP_NUM_THREADS=1
 
-.PHONY: demo test lint bench mutants clean
+.PHONY: demo test lint bench mutants clean $(BACKENDS:%=test-%)
 
 $(VENV)/demo: pyproject.toml requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -22,10 +22,10 @@ $(VENV)/test: pyproject.toml requirements.txt
 demo: $(VENV)/demo
 	$(BIN)/lipkit demo moons
 
-test: $(VENV)/test
-	set -e; for backend in $(BACKENDS); do \
-	  echo "== $$backend"; KERAS_BACKEND=$$backend $(RUN) $(BIN)/python -m pytest -q tests; \
-	done
+test: $(BACKENDS:%=test-%)
+
+$(BACKENDS:%=test-%): test-%: $(VENV)/test
+	KERAS_BACKEND=$* $(RUN) $(BIN)/python -m pytest -q -p no:cacheprovider tests
 
 lint: $(VENV)/test
 	$(BIN)/ruff check .
