@@ -60,6 +60,8 @@ class LossParamScheduler(_OfLosses):
     def on_train_begin(self, logs=None):
         """Check all values, so that none fails in the middle of training."""
         for loss in self._losses():
+            if len(set(self.fp)) > 1 and not loss.is_read_by(self.model):
+                raise loss.constant(self.param_name)
             for value in self.fp:
                 loss.parameter(self.param_name).check(value)
 

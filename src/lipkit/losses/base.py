@@ -66,12 +66,7 @@ class Parameter:
             loss._sync()
             variable.assign(value)
         elif value != self.__get__(loss):
-            raise RuntimeError(
-                f"`{self._name}` of loss {loss.name!r} cannot change to {value}: on JAX it is a "
-                "constant of a step that is compiled already. Compile the loss in a `lipkit.Model` "
-                "or `lipkit.Sequential`, which pass it to the step; or compile the model again "
-                "with a new loss."
-            )
+            raise loss.constant(self._name)
 
 
 class Loss(keras.losses.Loss):
@@ -121,6 +116,19 @@ class Loss(keras.losses.Loss):
     def parameter(self, name):
         """The `Parameter` of that name, or None."""
         return getattr(type(self), name) if name in self._values else None
+
+    def is_read_by(self, model):
+        """Whether the compiled steps of the model read the parameters each time they run."""
+        return model in self._models or model.run_eagerly or not hasattr(model, "jax_state_sync")
+
+    def constant(self, name):
+        """The error of a parameter that cannot change."""
+        return RuntimeError(
+            f"`{name}` of loss {self.name!r} cannot change: on JAX it is a constant of the steps "
+            "that other models compile. Compile the loss in a `lipkit.Model` or "
+            "`lipkit.Sequential`, which pass it to each step; or, for another value, compile the "
+            "model again with a new loss."
+        )
 
     def _sync(self):
         # On JAX the value of a variable is with the running step until the model takes it back.

@@ -54,7 +54,8 @@ def multiclass_soft_hkr(
 
     With p the softmax of T f over the wrong classes,
     (sum p f - f_true) / alpha + relu(min_margin - f_true) + sum p relu(min_margin + f), where
-    T = temperature * min_margin / max(mean, min_margin), within [0.005, 250], is not differentiated.
+    T = temperature * min_margin / max(mean, min_margin), within [0.005, 250].
+
     `alpha=inf` is the hinge alone.
 
     Args:
