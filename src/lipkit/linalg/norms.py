@@ -86,3 +86,12 @@ def frobenius_normalize(w, axis=(-2, -1)):
     """Divide by the 2-norm over `axis`; a zero kernel stays zero: (..., m, n) -> (..., m, n)."""
     w = w / largest_entry(w)
     return w / ops.sqrt(divisor(ops.sum(w * w, axis=axis, keepdims=True)))
+
+
+def euclidean_norm(x, axis):
+    """2-norm over `axis`, which vanishes: no over- or underflow, and gradient 0 at 0."""
+    top = ops.stop_gradient(divisor(ops.max(ops.abs(x), axis=axis, keepdims=True), SMALLEST))
+    squares = ops.sum(ops.square(x / top), axis=axis)
+    # where all is 0, `divisor` is 1 and without gradient
+    norm = ops.squeeze(top, axis=axis) * ops.sqrt(divisor(squares))
+    return ops.where(squares > 0, norm, 0.0)
