@@ -16,14 +16,14 @@ class _Centering(LipschitzLayer, keras.layers.Layer):
 
     def __init__(self, channel_axis, use_bias, bias_initializer, k_coef_lip, **kwargs):
         super().__init__(k_coef_lip=k_coef_lip, **kwargs)
-        self._channel_axis = channel_axis
+        self.channel_axis = channel_axis
         self.use_bias = bool(use_bias)
         self.bias_initializer = keras.initializers.get(bias_initializer)
         self.bias = None
 
     def build(self, input_shape):
         """Create the bias, and what the subclass tracks."""
-        axis = place_axis(self, self._channel_axis, len(input_shape))
+        axis = place_axis(self, self.channel_axis, len(input_shape))
         channels = input_shape[axis]
         if channels is None:
             raise ValueError(
@@ -48,11 +48,11 @@ class _Centering(LipschitzLayer, keras.layers.Layer):
 
     def _along_channels(self, vector, rank):
         shape = [1] * rank
-        shape[self._channel_axis] = -1
+        shape[self.channel_axis] = -1
         return ops.reshape(ops.convert_to_tensor(vector), shape)
 
     def _all_but_channels(self, rank):
-        channel = place_axis(self, self._channel_axis, rank)
+        channel = place_axis(self, self.channel_axis, rank)
         return tuple(axis for axis in range(rank) if axis != channel)
 
     def call(self, inputs, training=None):
@@ -128,7 +128,7 @@ class LayerCentering(_Centering):
 
     def get_config(self):
         """Keras configuration."""
-        return {**super().get_config(), "axis": self.axis, "channel_axis": self._channel_axis}
+        return {**super().get_config(), "axis": self.axis, "channel_axis": self.channel_axis}
 
 
 class _BatchStatistics(_Centering):
@@ -236,9 +236,11 @@ class BatchLipNorm(_BatchStatistics):
     @property
     def scale(self):
         """The scale s, a scalar tensor."""
-        variance = ops.maximum(ops.max(ops.convert_to_tensor(self.moving_variance)), self.epsilon)
-        scale = 1 / ops.sqrt(variance)
-        return scale if self.max_scale is None else ops.minimum(scale, self.max_scale)
+        floor = self.epsilon
+        if self.max_scale is not None:
+            floor = max(floor, self.max_scale**-2)
+        variance = ops.max(ops.convert_to_tensor(self.moving_variance))
+        return 1 / ops.sqrt(ops.maximum(variance, floor))
 
     def _factor(self, read):
         return read(self.k_coef_lip * self.scale)

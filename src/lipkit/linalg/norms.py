@@ -22,7 +22,8 @@ def divisor(x, floor=TINY):
 
     So a zero kernel stays zero, and its gradient has the size of the others'.
     """
-    return ops.where(x > 0, ops.maximum(x, floor), 1.0)
+    # no `ops.maximum`: on PyTorch Keras makes float32 of float64 there
+    return ops.where(x > floor, x, ops.cast(ops.where(x > 0, floor, 1.0), x.dtype))
 
 
 def largest_entry(w):

@@ -9,6 +9,7 @@ from keras import ops as kops
 from lipkit.certify import evaluate, rounding
 from lipkit.certify import graph as g
 from lipkit.certify.reader import layers, operations, registry, windows  # noqa: F401 (register)
+from lipkit.certify.reader.fusion import fused
 from lipkit.errors import NotCertifiable
 from lipkit.layers import LipschitzKernel
 
@@ -60,43 +61,8 @@ class _Walk:
                 f"Layer {layer!r} ({kind}) cannot be certified: it reads {len(inputs)} tensors."
             )
         for op in given:
-            inputs = [self.add(*self._fused(op, inputs), layer, kind)]
+            inputs = [self.add(*fused(self.nodes, op, inputs), layer, kind)]
         return inputs[0]
-
-    def _relu_pair(self, op, inputs):
-        """The node x of concat(relu(x), relu(-x)), or None."""
-        if not isinstance(op, g.Concat) or len(inputs) != 2:
-            return None
-        first, second = (self.nodes[i] for i in inputs)
-        if not all(
-            isinstance(n.op, g.Elementwise) and n.op.name == "relu" and not n.op.parameters
-            for n in (first, second)
-        ):
-            return None
-        negative = self.nodes[second.inputs[0]]
-        is_negative = isinstance(negative.op, g.Elementwise) and negative.op.name == "negative"
-        source = first.inputs[0]
-        return source if is_negative and negative.inputs == (source,) else None
-
-    def _centered(self, op, inputs):
-        """The axes of x - mean(x) over some axes, or ()."""
-        if not isinstance(op, g.Sum) or op.signs != (1, -1):
-            return ()
-        mean = self.nodes[inputs[1]]
-        if not isinstance(mean.op, g.AxisMaps) or mean.inputs != (inputs[0],):
-            return ()
-        is_mean = all(
-            np.array_equal(m, windows.mean_matrix(m.shape[1])) for _, m in mean.op.matrices
-        )
-        return tuple(axis for axis, _ in mean.op.matrices) if is_mean else ()
-
-    def _fused(self, op, inputs):
-        """An operation and its inputs, or one that says more about several operations together."""
-        if (source := self._relu_pair(op, inputs)) is not None:
-            return g.ConcatReLU(op.axis), [source]
-        if axes := self._centered(op, inputs):
-            return g.Center(axes), inputs[:1]
-        return op, inputs
 
     def layer(self, layer, node, inputs, owner=None):
         """Append what a layer, or an operation of its `owner`, computes at one of its calls."""
