@@ -31,12 +31,34 @@ def _inlined_activation(layer):
     return activation if last and _is_stateless(activation) else None
 
 
-def _inline(layer, x):
-    """The operations of a stateless layer, behind the cast that Keras does before its call."""
-    dtype = keras.backend.standardize_dtype(x.dtype)
-    if keras.backend.is_float_dtype(dtype) and dtype != layer.compute_dtype:
-        x = ops.cast(x, layer.compute_dtype)
-    return layer.to_vanilla(x)
+def _inlined(layer):
+    """A stateless layer's operations, behind the cast that Keras does before its call."""
+    parts = []
+    if hasattr(layer, "inner"):  # a block, whose operations surround those of a model
+        parts.append(_renamed(layer.inner, f"{layer.name}_{layer.inner.name}"))
+
+    def function(x, **_):
+        dtype = keras.backend.standardize_dtype(x.dtype)
+        if keras.backend.is_float_dtype(dtype) and dtype != layer.compute_dtype:
+            x = ops.cast(x, layer.compute_dtype)
+        return layer.to_vanilla(x, *parts)
+
+    return function
+
+
+def _plain(layer):
+    """What replaces a layer or operation in a model: itself, or plain layers and operations."""
+    if isinstance(layer, keras.Model):
+        return vanilla_model(layer)
+    if isinstance(layer, keras.layers.InputLayer) or not isinstance(layer, keras.layers.Layer):
+        return layer
+    if _is_stateless(layer):
+        return _inlined(layer)
+    plain, activation = _plain_copy(layer), _inlined_activation(layer)
+    if activation is None:
+        return plain
+    after = _inlined(activation)
+    return lambda *args, **kwargs: after(plain(*args, **kwargs))
 
 
 def vanilla_layer(layer):
@@ -97,33 +119,23 @@ def vanilla_model(model):
         ValueError: if the model is not built, is no graph, or has a layer of lipkit where it
             cannot be replaced: inside a wrapper such as `keras.layers.TimeDistributed`.
     """
+    return _renamed(model, model.name)
+
+
+def _renamed(model, name):
+    """`vanilla_model` under a name, which has to be unique among a model's layers."""
     if not getattr(model, "inputs", None):
         raise ValueError(
             f"Model {model.name!r} cannot be exported: it must be a Functional model, or a "
             "Sequential model that has been built. Call it on data, or start it with keras.Input."
         )
-    activations = {}
-
-    def clone(layer):
-        if isinstance(layer, keras.Model):
-            return vanilla_model(layer)
-        is_input = isinstance(layer, keras.layers.InputLayer)
-        if is_input or _is_stateless(layer) or not isinstance(layer, keras.layers.Layer):
-            return layer
-        plain = _plain_copy(layer)
-        activations[plain.name] = _inlined_activation(layer)
-        return plain
-
-    def call(layer, *args, **kwargs):
-        if _is_stateless(layer):
-            return _inline(layer, *args)
-        outputs = layer(*args, **kwargs)
-        activation = activations.get(layer.name)
-        return _inline(activation, outputs) if activation else outputs
-
-    functional = keras.Model(*_inputs_outputs(model), name=model.name)
+    functional = keras.Model(*_inputs_outputs(model), name=name)
     _reserve_names(functional.operations)
-    return keras.models.clone_model(functional, clone_function=clone, call_function=call)
+    return keras.models.clone_model(
+        functional,
+        clone_function=_plain,
+        call_function=lambda plain, *args, **kwargs: plain(*args, **kwargs),
+    )
 
 
 def _inputs_outputs(model):

@@ -1,0 +1,57 @@
+"""Operations that have a smaller constant together than one after the other."""
+
+import numpy as np
+
+from lipkit.certify import graph as g
+from lipkit.certify.reader.windows import mean_matrix
+
+
+def fused(nodes, op, inputs):
+    """The operation and its inputs, or what says the same of earlier nodes with more structure."""
+    source = _relu_pair(nodes, op, inputs)
+    if source is not None:
+        return g.ConcatReLU(op.axis), [source]
+    slopes = _slopes(nodes, op, inputs)
+    if slopes is not None:
+        return g.Elementwise("relu", (slopes,)), inputs[:1]
+    axes = _mean_axes(nodes, op, inputs)
+    return (g.Center(axes), inputs[:1]) if axes else (op, inputs)
+
+
+def _relu_pair(nodes, op, inputs):
+    """The node x of concat(relu(x), relu(-x)), or None."""
+    if not isinstance(op, g.Concat) or len(inputs) != 2:
+        return None
+    first, second = (nodes[i] for i in inputs)
+    if not all(
+        isinstance(n.op, g.Elementwise) and n.op.name == "relu" and not n.op.parameters
+        for n in (first, second)
+    ):
+        return None
+    negative = nodes[second.inputs[0]]
+    is_negative = isinstance(negative.op, g.Elementwise) and negative.op.name == "negative"
+    source = first.inputs[0]
+    return source if is_negative and negative.inputs == (source,) else None
+
+
+def _mean_axes(nodes, op, inputs):
+    """The axes of x - mean(x), a mean over some axes of the same node, or ()."""
+    if not isinstance(op, g.Sum) or op.signs != (1, -1):
+        return ()
+    mean = nodes[inputs[1]]
+    if not isinstance(mean.op, g.AxisMaps) or mean.inputs != (inputs[0],):
+        return ()
+    matrices = mean.op.matrices
+    if not all(np.array_equal(matrix, mean_matrix(matrix.shape[1])) for _, matrix in matrices):
+        return ()
+    return tuple(axis for axis, _ in matrices)
+
+
+def _slopes(nodes, op, inputs):
+    """The a <= 1 of max(x, a x) for one node x, or None."""
+    if not isinstance(op, g.Maximum) or op.sign != 1 or len(inputs) != 2:
+        return None
+    other = nodes[inputs[1]]
+    if not isinstance(other.op, g.Diagonal) or other.inputs != (inputs[0],):
+        return None
+    return other.op.scale if not other.op.shift.any() and (other.op.scale <= 1).all() else None
