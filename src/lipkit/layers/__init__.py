@@ -4,8 +4,6 @@ from lipkit.layers.activations import FullSort, GroupSort, GroupSort2, MaxMin
 from lipkit.layers.base import LipschitzKernel, LipschitzLayer
 from lipkit.layers.convolutional import (
     FrobeniusConv2D,
-    PadConv1D,
-    PadConv2D,
     SpectralConv1D,
     SpectralConv1DTranspose,
     SpectralConv2D,
@@ -16,6 +14,7 @@ from lipkit.layers.convolutional import (
     SpectralDepthwiseConv2D,
 )
 from lipkit.layers.dense import FrobeniusDense, SpectralDense
+from lipkit.layers.padded import PadConv1D, PadConv2D
 
 __all__ = [
     "FrobeniusConv2D",
