@@ -31,19 +31,20 @@ def _inlined_activation(layer):
     return activation if last and _is_stateless(activation) else None
 
 
+def _as_called(layer, x):
+    """The input as the layer's `call` gets it, after the cast that Keras does before."""
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    if keras.backend.is_float_dtype(dtype) and dtype != layer.compute_dtype:
+        x = ops.cast(x, layer.compute_dtype)
+    return x
+
+
 def _inlined(layer):
-    """A stateless layer's operations, behind the cast that Keras does before its call."""
+    """The operations of a stateless layer, or of a block around its inner model."""
     parts = []
-    if hasattr(layer, "inner"):  # a block, whose operations surround those of a model
+    if hasattr(layer, "inner"):
         parts.append(_renamed(layer.inner, f"{layer.name}_{layer.inner.name}"))
-
-    def function(x, **_):
-        dtype = keras.backend.standardize_dtype(x.dtype)
-        if keras.backend.is_float_dtype(dtype) and dtype != layer.compute_dtype:
-            x = ops.cast(x, layer.compute_dtype)
-        return layer.to_vanilla(x, *parts)
-
-    return function
+    return lambda x, **_: layer.to_vanilla(_as_called(layer, x), *parts)
 
 
 def _plain(layer):
@@ -55,14 +56,29 @@ def _plain(layer):
     if _is_stateless(layer):
         return _inlined(layer)
     plain, activation = _plain_copy(layer), _inlined_activation(layer)
-    if activation is None:
+    if not _pads_inputs(layer) and activation is None:
         return plain
-    after = _inlined(activation)
-    return lambda *args, **kwargs: after(plain(*args, **kwargs))
+    after = _inlined(activation) if activation else lambda x: x
+
+    def function(x, **kwargs):
+        x = layer.vanilla_inputs(_as_called(layer, x)) if _pads_inputs(layer) else x
+        return after(plain(x, **kwargs))
+
+    return function
+
+
+def _pads_inputs(layer):
+    """Whether operations stand before the plain layer."""
+    return getattr(layer, "pad_mode", None) is not None
 
 
 def vanilla_layer(layer):
     """A plain, built and filled copy of a layer whose activation is plain too."""
+    if _pads_inputs(layer):
+        raise ValueError(
+            f"Layer {layer.name!r} has padding={layer.pad_mode!r}, which no plain Keras layer has. "
+            "Export the model instead: operations before the layer will pad its inputs."
+        )
     if activation := _inlined_activation(layer):
         raise ValueError(
             f"Layer {layer.name!r} has the activation {type(activation).__name__} of lipkit, which "
@@ -91,14 +107,15 @@ def _plain_copy(layer):
                 f"hold lipkit's {type(inner).__name__} {inner.name!r}. Use the layers of lipkit "
                 "directly in the model, not inside other layers."
             )
-    plain.build_from_config(layer.get_build_config())
-    # through NumPy: on JAX an assigned variable would be an alias of a buffer that `fit` donates
-    if lipschitz:
-        plain._kernel.assign(ops.convert_to_numpy(ops.cast(layer.kernel, layer.variable_dtype)))
-        if layer.bias is not None:
-            plain.bias.assign(ops.convert_to_numpy(layer.bias))
+    if _pads_inputs(layer):
+        plain.build(layer.vanilla_input_shape(layer.get_build_config()["input_shape"]))
     else:
-        plain.set_weights(layer.get_weights())
+        plain.build_from_config(layer.get_build_config())
+    # through NumPy: on JAX an assigned variable would be an alias of a buffer that `fit` donates
+    weights = layer.get_weights()
+    if lipschitz:  # the first weight is the free kernel
+        weights[0] = ops.convert_to_numpy(ops.cast(layer.kernel, layer.variable_dtype))
+    plain.set_weights(weights)
     plain.trainable = layer.trainable
     return plain
 

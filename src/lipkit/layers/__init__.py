@@ -10,7 +10,19 @@ from lipkit.layers.blocks import (
     ScaledResidual,
 )
 from lipkit.layers.centering import BatchCentering, BatchLipNorm, LayerCentering
+from lipkit.layers.convolutional import (
+    FrobeniusConv2D,
+    SpectralConv1D,
+    SpectralConv1DTranspose,
+    SpectralConv2D,
+    SpectralConv2DTranspose,
+    SpectralConv3D,
+    SpectralConv3DTranspose,
+    SpectralDepthwiseConv1D,
+    SpectralDepthwiseConv2D,
+)
 from lipkit.layers.dense import FrobeniusDense, SpectralDense
+from lipkit.layers.padded import PadConv1D, PadConv2D
 from lipkit.layers.pooling import (
     ScaledAveragePooling1D,
     ScaledAveragePooling2D,
@@ -32,6 +44,7 @@ __all__ = [
     "BatchCentering",
     "BatchLipNorm",
     "ConcatResidual",
+    "FrobeniusConv2D",
     "FrobeniusDense",
     "FullSort",
     "GroupSort",
@@ -46,6 +59,8 @@ __all__ = [
     "LipschitzLayer",
     "MaxMin",
     "PReLUlip",
+    "PadConv1D",
+    "PadConv2D",
     "PrescaledAdditiveResidual",
     "ScaledAveragePooling1D",
     "ScaledAveragePooling2D",
@@ -60,5 +75,13 @@ __all__ = [
     "ScaledL2NormPooling2D",
     "ScaledL2NormPooling3D",
     "ScaledResidual",
+    "SpectralConv1D",
+    "SpectralConv1DTranspose",
+    "SpectralConv2D",
+    "SpectralConv2DTranspose",
+    "SpectralConv3D",
+    "SpectralConv3DTranspose",
     "SpectralDense",
+    "SpectralDepthwiseConv1D",
+    "SpectralDepthwiseConv2D",
 ]

@@ -1,0 +1,166 @@
+"""Convolutions with a Lipschitz constant."""
+
+import keras
+
+from lipkit.layers._delta import DeltaOrthogonal
+from lipkit.layers.base import FixedKernel, SpectralKernel
+from lipkit.layers.padded import Filters, PaddedConv
+from lipkit.parametrizations import AOL
+
+_register = keras.saving.register_keras_serializable("lipkit")
+
+
+class _AlmostOrthogonal(SpectralKernel):
+    """What is rescaled channel by channel starts at an orthogonal convolution."""
+
+    default_rule = "aol"
+
+    def starting_point(self, rule, arguments):
+        if not isinstance(rule, AOL):
+            return super().starting_point(rule, arguments)
+        groups = arguments.get("groups", getattr(type(self), "groups", 1))
+        return DeltaOrthogonal(arguments["strides"], groups)
+
+
+class _SpectralConv(Filters, _AlmostOrthogonal):
+    pass
+
+
+class _SpectralConvTranspose(_SpectralConv):
+    paddings = ("valid", "same")
+
+
+@_register
+class SpectralConv1D(_SpectralConv, keras.layers.Conv1D):
+    """`keras.layers.Conv1D` with Lipschitz constant at most `k_coef_lip`: see `SpectralConv2D`.
+
+    `padding` may also be `"causal"`.
+    """
+
+    vanilla_class = keras.layers.Conv1D
+    paddings = (*PaddedConv.paddings, "causal")
+
+
+@_register
+class SpectralConv2D(_SpectralConv, keras.layers.Conv2D):
+    """`keras.layers.Conv2D` with Lipschitz constant at most `k_coef_lip` on inputs of any size.
+
+    By default, the kernel's channels are rescaled such that the convolution cannot expand
+    (`lipkit.linalg.conv_aol`), and start at an orthogonal convolution. Other rules, `"polar"` or
+    those of deel-lip's keywords, constrain the unfolded kernel, one matrix for each group; it is
+    then divided by the root of how often the windows read one sample, at most
+    (`lipkit.views.ConvView`): by 3 for 3x3, which an identity kernel, say, does not need.
+
+    Shapes are those of `Conv2D`: (batch, height, width, channels) -> (batch, new_height,
+    new_width, filters), or with the channels first.
+
+    Args:
+        filters, kernel_size, strides: as in `keras.layers.Conv2D`.
+        padding: `"same"`, `"valid"`, or one of `lipkit.padding.MODES`: `"circular"`, `"symmetric"`,
+            `"reflect"`, `"replicate"` (repeated samples) and `"constant"` (zeros).
+        parametrization: kernel rule: `"aol"` (default), or as in `SpectralDense`.
+        k_coef_lip: target Lipschitz constant of the linear map.
+        eps_spectral, eps_bjorck, beta_bjorck, maxiter_spectral, maxiter_bjorck: deel-lip's
+            keywords, see `lipkit.layers.base.from_deel_lip`.
+        data_format, dilation_rate, groups, activation, use_bias, ...: as in Keras.
+
+    Raises:
+        ValueError: at construction for an unknown `padding`; when called on inputs too small to be
+            padded by repeating samples.
+
+    Example:
+    >>> layer = SpectralConv2D(16, 3, padding="circular")
+    >>> layer(keras.ops.ones((2, 8, 8, 4))).shape
+    (2, 8, 8, 16)
+
+    Reference: Prach and Lampert, ECCV 2022, arXiv:2208.03160, for the default; Li et al., NeurIPS
+    2019, arXiv:1911.00937, for unfolded kernels. Both bounds are proven for inputs of every size,
+    and enforced to float32 rounding.
+    """
+
+    vanilla_class = keras.layers.Conv2D
+
+
+@_register
+class SpectralConv3D(_SpectralConv, keras.layers.Conv3D):
+    """`keras.layers.Conv3D` with Lipschitz constant at most `k_coef_lip`: see `SpectralConv2D`."""
+
+    vanilla_class = keras.layers.Conv3D
+
+
+@_register
+class SpectralConv1DTranspose(_SpectralConvTranspose, keras.layers.Conv1DTranspose):
+    """`keras.layers.Conv1DTranspose`, constrained: see `SpectralConv2DTranspose`."""
+
+    vanilla_class = keras.layers.Conv1DTranspose
+
+
+@_register
+class SpectralConv2DTranspose(_SpectralConvTranspose, keras.layers.Conv2DTranspose):
+    """`keras.layers.Conv2DTranspose` with Lipschitz constant at most `k_coef_lip` at any size.
+
+    It is the adjoint of a strided convolution from its outputs to its inputs, so it has the same
+    norm: the kernel is unfolded as that one's, to (taps * filters, channels), and divided likewise.
+
+    Args:
+        filters, kernel_size, strides, output_padding, ...: as in `keras.layers.Conv2DTranspose`.
+        padding: `"same"` or `"valid"`.
+        parametrization, k_coef_lip, eps_spectral, ...: as in `SpectralConv2D`.
+    """
+
+    vanilla_class = keras.layers.Conv2DTranspose
+
+
+@_register
+class SpectralConv3DTranspose(_SpectralConvTranspose, keras.layers.Conv3DTranspose):
+    """`keras.layers.Conv3DTranspose`, constrained: see `SpectralConv2DTranspose`."""
+
+    vanilla_class = keras.layers.Conv3DTranspose
+
+
+class _SpectralDepthwise(PaddedConv, _AlmostOrthogonal):
+    kernel_role = "depthwise"
+    groups = None  # one for each channel
+
+    def __init__(self, kernel_size, strides=1, padding="same", depth_multiplier=1, **kwargs):
+        kwargs.update(kernel_size=kernel_size, strides=strides, depth_multiplier=depth_multiplier)
+        super().__init__(padding=padding, **kwargs)
+
+
+@_register
+class SpectralDepthwiseConv1D(_SpectralDepthwise, keras.layers.DepthwiseConv1D):
+    """`keras.layers.DepthwiseConv1D`, constrained: see `SpectralDepthwiseConv2D`."""
+
+    vanilla_class = keras.layers.DepthwiseConv1D
+
+
+@_register
+class SpectralDepthwiseConv2D(_SpectralDepthwise, keras.layers.DepthwiseConv2D):
+    """`keras.layers.DepthwiseConv2D` with Lipschitz constant at most `k_coef_lip` at any size.
+
+    A convolution with one group for each channel.
+
+    Args:
+        kernel_size, strides, depth_multiplier, depthwise_initializer, ...: as in
+            `keras.layers.DepthwiseConv2D`.
+        padding, parametrization, k_coef_lip, eps_spectral, ...: as in `SpectralConv2D`.
+    """
+
+    vanilla_class = keras.layers.DepthwiseConv2D
+
+
+@_register
+class FrobeniusConv2D(Filters, FixedKernel, keras.layers.Conv2D):
+    """`keras.layers.Conv2D` with a kernel divided by its Frobenius norm: for a single filter.
+
+    With more filters the Lipschitz constant of the whole map is at most `k_coef_lip` too, but they
+    share it. The factor for the overlap of windows is that of `SpectralConv2D`.
+
+    Args:
+        filters, kernel_size, padding, k_coef_lip, ...: as in `SpectralConv2D`.
+    """
+
+    vanilla_class = keras.layers.Conv2D
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, rule="frobenius", **kwargs)
