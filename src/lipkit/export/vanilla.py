@@ -134,7 +134,7 @@ def vanilla_model(model):
         if _is_stateless(layer):
             return _inline(layer, *args)
         source = sources.get(layer.name)
-        if _pads_inputs(source):
+        if source is not None and _pads_inputs(source):
             args = (source.vanilla_inputs(_as_called(source, *args)),)
         outputs = layer(*args, **kwargs)
         activation = _inlined_activation(source)

@@ -95,8 +95,8 @@ class _Walk:
         first = self.nodes[inputs[0]]
         axis = op.axis % len(first.shape)
         for source in (inputs[0], *first.inputs):
-            rows = [self._rows(i, source, axis) for i in inputs]
-            if all(r is not None for r in rows):
+            rows = [r for i in inputs if (r := self._rows(i, source, axis)) is not None]
+            if len(rows) == len(inputs):
                 return source, g.AxisMaps(((axis, np.concatenate(rows)),))
         return None
 
