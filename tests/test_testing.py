@@ -383,10 +383,10 @@ def wrong_rules():
     @parametrizations.register
     class GradientIsNaN(Rule):
         def __call__(self, w):
-            return ops.sqrt(ops.minimum(w * w, 1.0)) * 0.0
+            return ops.sqrt(ops.minimum(w * w, 1.0)) * 0.01
 
     return [
-        (TooLong(), "norm", "the spectral norm is 1.0499.*rank one"),
+        (TooLong(), "norm", "the spectral norm is 1.0[45].*rank one"),
         (NaNAtZero(), "finite", r"not finite for \(5, 3\), zero"),
         (MixesTheBatch(), "leading axes", "values differ"),
         (Forgets(factor=0.5), "config", "values differ by 1"),

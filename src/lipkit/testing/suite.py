@@ -3,6 +3,7 @@
 import contextlib
 import json
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -72,6 +73,8 @@ class Suite(dict):
 
 def array(tensor):
     """A tensor as float64."""
+    if keras.backend.standardize_dtype(tensor.dtype) in ("float16", "bfloat16"):
+        tensor = ops.cast(tensor, "float32")  # NumPy has no bfloat16
     return ops.convert_to_numpy(tensor).astype("float64")
 
 
