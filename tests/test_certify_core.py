@@ -607,6 +607,7 @@ def test_real_radii_take_off_the_float64_error():
     error = 5 * F64.unit * math.sqrt(3) * math.sqrt(2) * 1e10
     assert radius[0] == pytest.approx((1e-3 - math.sqrt(2) * error) / math.sqrt(3), rel=1e-3)
     assert list(radius[1:]) == [0, 0] and list(label) == [1, 1, 0]
+    assert label.dtype.kind == "i"
     assert margin[2] == 0
 
 
@@ -653,6 +654,7 @@ def test_multilabel_margins(rng):
     label, radius, margin, constant, _ = certify(head_graph(kernel, bias), x, task="multilabel")
     logits = x @ kernel + bias
     np.testing.assert_array_equal(label, (logits > 0).astype(int))
+    assert label.dtype.kind == "i"
     distances = np.abs(logits) / np.linalg.norm(kernel, axis=0)
     np.testing.assert_allclose(radius, distances.min(1), rtol=1e-9)
     np.testing.assert_allclose(margin / constant, distances.min(1), rtol=1e-9)
