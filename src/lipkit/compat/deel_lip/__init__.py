@@ -1,0 +1,1 @@
+from lipkit.compat.deel_lip._files import load_model
