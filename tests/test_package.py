@@ -17,8 +17,8 @@ CERTIFIER_CORE = [
 ]
 LEVELS = {
     0: ["errors", "_version", "_backend", "_checks", "backend"],
-    1: ["linalg", "losses.functional", *CERTIFIER_CORE],
-    2: ["parametrizations"],
+    1: ["linalg", "padding", "losses.functional", *CERTIFIER_CORE],
+    2: ["parametrizations", "views"],
     3: ["layers", "losses"],
     4: ["models", "metrics", "export", "certify", "certify.reader", "certify.api"],
     5: ["data", "plots", "attacks"],

@@ -31,16 +31,31 @@ def _inlined_activation(layer):
     return activation if last and _is_stateless(activation) else None
 
 
-def _inline(layer, x):
-    """The operations of a stateless layer, behind the cast that Keras does before its call."""
+def _as_called(layer, x):
+    """The input as the layer's `call` gets it, after the cast that Keras does before."""
     dtype = keras.backend.standardize_dtype(x.dtype)
     if keras.backend.is_float_dtype(dtype) and dtype != layer.compute_dtype:
         x = ops.cast(x, layer.compute_dtype)
-    return layer.to_vanilla(x)
+    return x
+
+
+def _inline(layer, x):
+    """The operations of a stateless layer."""
+    return layer.to_vanilla(_as_called(layer, x))
+
+
+def _pads_inputs(layer):
+    """Whether operations stand before the plain layer."""
+    return getattr(layer, "pad_mode", None) is not None
 
 
 def vanilla_layer(layer):
     """A plain, built and filled copy of a layer whose activation is plain too."""
+    if _pads_inputs(layer):
+        raise ValueError(
+            f"Layer {layer.name!r} has padding={layer.pad_mode!r}, which no plain Keras layer has. "
+            "Export the model instead: operations before the layer will pad its inputs."
+        )
     if activation := _inlined_activation(layer):
         raise ValueError(
             f"Layer {layer.name!r} has the activation {type(activation).__name__} of lipkit, which "
@@ -69,14 +84,15 @@ def _plain_copy(layer):
                 f"hold lipkit's {type(inner).__name__} {inner.name!r}. Use the layers of lipkit "
                 "directly in the model, not inside other layers."
             )
-    plain.build_from_config(layer.get_build_config())
-    # through NumPy: on JAX an assigned variable would be an alias of a buffer that `fit` donates
-    if lipschitz:
-        plain._kernel.assign(ops.convert_to_numpy(ops.cast(layer.kernel, layer.variable_dtype)))
-        if layer.bias is not None:
-            plain.bias.assign(ops.convert_to_numpy(layer.bias))
+    if _pads_inputs(layer):
+        plain.build(layer.vanilla_input_shape(layer.get_build_config()["input_shape"]))
     else:
-        plain.set_weights(layer.get_weights())
+        plain.build_from_config(layer.get_build_config())
+    # through NumPy: on JAX an assigned variable would be an alias of a buffer that `fit` donates
+    weights = layer.get_weights()
+    if lipschitz:  # the first weight is the free kernel
+        weights[0] = ops.convert_to_numpy(ops.cast(layer.kernel, layer.variable_dtype))
+    plain.set_weights(weights)
     plain.trainable = layer.trainable
     return plain
 
@@ -102,7 +118,7 @@ def vanilla_model(model):
             f"Model {model.name!r} cannot be exported: it must be a Functional model, or a "
             "Sequential model that has been built. Call it on data, or start it with keras.Input."
         )
-    activations = {}
+    sources = {}
 
     def clone(layer):
         if isinstance(layer, keras.Model):
@@ -111,14 +127,17 @@ def vanilla_model(model):
         if is_input or _is_stateless(layer) or not isinstance(layer, keras.layers.Layer):
             return layer
         plain = _plain_copy(layer)
-        activations[plain.name] = _inlined_activation(layer)
+        sources[plain.name] = layer
         return plain
 
     def call(layer, *args, **kwargs):
         if _is_stateless(layer):
             return _inline(layer, *args)
+        source = sources.get(layer.name)
+        if _pads_inputs(source):
+            args = (source.vanilla_inputs(_as_called(source, *args)),)
         outputs = layer(*args, **kwargs)
-        activation = activations.get(layer.name)
+        activation = _inlined_activation(source)
         return _inline(activation, outputs) if activation else outputs
 
     functional = keras.Model(*_inputs_outputs(model), name=model.name)

@@ -2,9 +2,23 @@
 
 from lipkit.layers.activations import FullSort, GroupSort, GroupSort2, MaxMin
 from lipkit.layers.base import LipschitzKernel, LipschitzLayer
+from lipkit.layers.convolutional import (
+    FrobeniusConv2D,
+    PadConv1D,
+    PadConv2D,
+    SpectralConv1D,
+    SpectralConv1DTranspose,
+    SpectralConv2D,
+    SpectralConv2DTranspose,
+    SpectralConv3D,
+    SpectralConv3DTranspose,
+    SpectralDepthwiseConv1D,
+    SpectralDepthwiseConv2D,
+)
 from lipkit.layers.dense import FrobeniusDense, SpectralDense
 
 __all__ = [
+    "FrobeniusConv2D",
     "FrobeniusDense",
     "FullSort",
     "GroupSort",
@@ -12,5 +26,15 @@ __all__ = [
     "LipschitzKernel",
     "LipschitzLayer",
     "MaxMin",
+    "PadConv1D",
+    "PadConv2D",
+    "SpectralConv1D",
+    "SpectralConv1DTranspose",
+    "SpectralConv2D",
+    "SpectralConv2DTranspose",
+    "SpectralConv3D",
+    "SpectralConv3DTranspose",
     "SpectralDense",
+    "SpectralDepthwiseConv1D",
+    "SpectralDepthwiseConv2D",
 ]

@@ -5,6 +5,7 @@ from keras import ops
 
 from lipkit import parametrizations
 from lipkit._checks import integer, real
+from lipkit.views import KernelView
 
 
 def check_constant(k_coef_lip):
@@ -45,14 +46,21 @@ class LipschitzKernel(LipschitzLayer):
     """
 
     vanilla_class: type[keras.layers.Layer]
+    kernel_role = "kernel"  # prefix of Keras's arguments about it
 
     def __init__(self, *args, parametrization, **kwargs):
+        kwargs.setdefault(f"{self.kernel_role}_initializer", "orthogonal")
         super().__init__(*args, **kwargs)
-        if self.lora_rank:
-            self.enable_lora(self.lora_rank)
+        if rank := getattr(self, "lora_rank", None):
+            self.enable_lora(rank)
         if self.quantization_mode:
             self._refuse(f"dtype={self.dtype_policy.name!r}")
         self.parametrization = parametrizations.get(parametrization)
+
+    @property
+    def view(self) -> KernelView:
+        """How the kernel is seen as matrices, see `lipkit.views`."""
+        return KernelView()
 
     def enable_lora(self, rank, **kwargs):
         """Not supported."""
@@ -86,10 +94,17 @@ class LipschitzKernel(LipschitzLayer):
             raise AttributeError("You must build the layer before accessing `kernel`.")
         return ops.cast(self.k_coef_lip * self._constrained(), self.compute_dtype)
 
+    @kernel.setter
+    def kernel(self, variable):  # some of Keras's `build` assign it
+        self._kernel = variable
+
     def _constrained(self):
         """The constrained kernel before the factor and the cast, in float32 at least."""
         kernel = ops.convert_to_tensor(self._kernel)
-        return self.parametrization(ops.cast(kernel, _at_least_float32(kernel.dtype)))
+        kernel = ops.cast(kernel, _at_least_float32(kernel.dtype))
+        view = self.view
+        matrix = self.parametrization(view.matrix(kernel)) / view.unfold_norm
+        return view.kernel(matrix, kernel.shape)
 
     # Dense stores `self.kernel`; what must be saved is the free kernel.
     def save_own_variables(self, store):
@@ -115,9 +130,9 @@ class LipschitzKernel(LipschitzLayer):
         config = super().get_config()
         del config["k_coef_lip"]
         # what only training needs may be lipkit's own, and the export must load without lipkit
-        training_only = ("kernel_constraint", "kernel_regularizer", "bias_constraint")
-        plain = {"kernel_initializer": "glorot_uniform", "bias_regularizer": None}
-        return {**config, **dict.fromkeys(training_only), **plain}
+        for part in (self.kernel_role, "bias"):
+            config.update({f"{part}_constraint": None, f"{part}_regularizer": None})
+        return {**config, f"{self.kernel_role}_initializer": "glorot_uniform"}
 
     def vanilla_export(self):
         """The equivalent plain Keras layer, built and filled."""
@@ -131,7 +146,41 @@ def _at_least_float32(dtype):
     return "float32" if dtype in ("bfloat16", "float16") else dtype
 
 
-def from_deel_lip(parametrization, default, **keywords):
+DEEL_LIP = ("eps_spectral", "eps_bjorck", "beta_bjorck", "maxiter_spectral", "maxiter_bjorck")
+
+
+class SpectralKernel(LipschitzKernel):
+    """Mixin whose rule is given by `parametrization`, or by deel-lip's keywords.
+
+    `parametrization` is a name (`"polar"`, the default, `"bjorck"`, `"cholesky"`: orthogonal
+    matrices; `"spectral"`, `"frobenius"`) or a `lipkit.parametrizations.Parametrization`.
+    """
+
+    def __init__(self, *args, parametrization=None, **kwargs):
+        keywords = {name: kwargs.pop(name) for name in DEEL_LIP if name in kwargs}
+        rule = from_deel_lip(parametrization, "polar", **keywords)
+        super().__init__(*args, parametrization=rule, **kwargs)
+
+
+class FixedKernel(LipschitzKernel):
+    """Mixin of layers whose class fixes the `rule`: no argument, and not in the configuration."""
+
+    def __init__(self, *args, rule, **kwargs):
+        if "parametrization" in kwargs:
+            raise ValueError(
+                f"{type(self).__name__} has no `parametrization`; the Spectral layers have one. "
+                f"Received: parametrization={kwargs['parametrization']!r}"
+            )
+        super().__init__(*args, parametrization=rule, **kwargs)
+
+    def get_config(self):
+        """Keras configuration, without the parametrization."""
+        config = super().get_config()
+        del config["parametrization"]
+        return config
+
+
+def from_deel_lip(parametrization, default, **given):
     """Translate deel-lip's keywords into a parametrization.
 
     `eps_bjorck=None` or `beta_bjorck=None` asks for spectral normalisation alone; `beta_bjorck`
@@ -139,7 +188,6 @@ def from_deel_lip(parametrization, default, **keywords):
     are checked and otherwise without effect: iteration counts here are fixed, and norms are
     bounded from above instead of by power iteration.
     """
-    given = {name: value for name, value in keywords.items() if value is not ...}
     if not given:
         return default if parametrization is None else parametrization
     if parametrization is not None:
@@ -156,4 +204,4 @@ def from_deel_lip(parametrization, default, **keywords):
         return parametrizations.Spectral()
     names = {"maxiter_bjorck": "iterations", "beta_bjorck": "beta"}
     bjorck = {names[name]: value for name, value in given.items() if name in names}
-    return parametrizations.Bjorck(**bjorck) if bjorck else default
+    return parametrizations.Bjorck(**bjorck) if bjorck else "polar"

@@ -2,12 +2,12 @@
 
 import keras
 
-from lipkit.layers.base import LipschitzKernel, from_deel_lip
+from lipkit.layers.base import FixedKernel, SpectralKernel
 from lipkit.parametrizations import UnitColumns
 
 
 @keras.saving.register_keras_serializable("lipkit")
-class SpectralDense(LipschitzKernel, keras.layers.Dense):
+class SpectralDense(SpectralKernel, keras.layers.Dense):
     """`keras.layers.Dense` with a kernel of spectral norm at most `k_coef_lip`.
 
     Shapes are those of `Dense`: (..., input_dim) -> (..., units).
@@ -33,40 +33,14 @@ class SpectralDense(LipschitzKernel, keras.layers.Dense):
     vanilla_class = keras.layers.Dense
 
     def __init__(
-        self,
-        units,
-        activation=None,
-        use_bias=True,
-        kernel_initializer="orthogonal",
-        *,
-        parametrization=None,
-        eps_spectral=...,
-        eps_bjorck=...,
-        beta_bjorck=...,
-        maxiter_spectral=...,
-        maxiter_bjorck=...,
-        **kwargs,
+        self, units, activation=None, use_bias=True, kernel_initializer="orthogonal", **kwargs
     ):
-        super().__init__(
-            units=units,
-            activation=activation,
-            use_bias=use_bias,
-            kernel_initializer=kernel_initializer,
-            parametrization=from_deel_lip(
-                parametrization,
-                "polar",
-                eps_spectral=eps_spectral,
-                eps_bjorck=eps_bjorck,
-                beta_bjorck=beta_bjorck,
-                maxiter_spectral=maxiter_spectral,
-                maxiter_bjorck=maxiter_bjorck,
-            ),
-            **kwargs,
-        )
+        kwargs["kernel_initializer"] = kernel_initializer
+        super().__init__(units=units, activation=activation, use_bias=use_bias, **kwargs)
 
 
 @keras.saving.register_keras_serializable("lipkit")
-class FrobeniusDense(LipschitzKernel, keras.layers.Dense):
+class FrobeniusDense(FixedKernel, keras.layers.Dense):
     """`keras.layers.Dense` with a kernel normalised by its 2-norm: for the last layer.
 
     Args:
@@ -91,23 +65,16 @@ class FrobeniusDense(LipschitzKernel, keras.layers.Dense):
         disjoint_neurons=True,
         **kwargs,
     ):
-        if "parametrization" in kwargs:
-            raise ValueError(
-                "FrobeniusDense has no `parametrization` but `disjoint_neurons`; SpectralDense has "
-                f"one. Received: parametrization={kwargs['parametrization']!r}"
-            )
         super().__init__(
             units=units,
             activation=activation,
             use_bias=use_bias,
             kernel_initializer=kernel_initializer,
-            parametrization=UnitColumns() if disjoint_neurons else "frobenius",
+            rule=UnitColumns() if disjoint_neurons else "frobenius",
             **kwargs,
         )
         self.disjoint_neurons = bool(disjoint_neurons)
 
     def get_config(self):
-        """Keras configuration, with `disjoint_neurons` instead of the parametrization."""
-        config = {**super().get_config(), "disjoint_neurons": self.disjoint_neurons}
-        del config["parametrization"]
-        return config
+        """Keras configuration, with `disjoint_neurons`."""
+        return {**super().get_config(), "disjoint_neurons": self.disjoint_neurons}

@@ -7,6 +7,7 @@ import numpy as np
 from lipkit.certify import graph as g
 from lipkit.certify.reader.layers import diagonal, sample_axis
 from lipkit.errors import NotCertifiable
+from lipkit.padding import padding_matrix
 
 
 def _constant(arguments, name):
@@ -84,6 +85,31 @@ def _transpose(op, arguments, shapes):
     return g.Permute(tuple(axis - 1 for axis in axes[1:]))
 
 
+def _take(op, arguments, shapes):
+    axis = sample_axis(op, op.axis, shapes[0])
+    indices, size = np.asarray(arguments[1]), shapes[0][axis]
+    inside = indices.ndim == 1 and (-size <= indices).all() and (indices < size).all()
+    if not inside or indices.dtype.kind != "i":
+        raise NotCertifiable(
+            f"Operation {op.name!r} (Take) cannot be certified: indices must be a list of integers "
+            f"that lie within the axis. Received: {arguments[1]!r} for an axis of size {size}"
+        )
+    return g.AxisMaps(((axis, np.eye(size)[indices]),))
+
+
+def _pad(op, arguments, shapes):
+    rank, pairs = len(shapes[0]), [tuple(map(int, pair)) for pair in op.pad_width]
+    zeros = op.mode == "constant" and not any(c for c in arguments[1:])
+    if not zeros or len(pairs) != rank + 1 or any(pairs[0]):
+        raise NotCertifiable(
+            f"Operation {op.name!r} (Pad) cannot be certified: only zeros around a sample are. "
+            f"Received: pad_width={op.pad_width!r}, mode={op.mode!r}"
+        )
+    axes = enumerate(zip(shapes[0], pairs[1:], strict=True))
+    matrices = [(i, padding_matrix("constant", n, *pair)) for i, (n, pair) in axes if any(pair)]
+    return g.AxisMaps(tuple(matrices))
+
+
 def _along(make):
     return lambda op, arguments, shapes: make(sample_axis(op, op.axis, shapes[0]))
 
@@ -126,6 +152,8 @@ RULES = {
     "Concatenate": _along(g.Concat),
     "Softmax": _along(g.Softmax),
     "Norm": _norm,
+    "Take": _take,
+    "Pad": _pad,
     "Absolute": _simple("abs"),
     "Abs": _simple("abs"),
     "Negative": _simple("negative"),

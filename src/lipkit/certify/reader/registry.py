@@ -8,6 +8,7 @@ from keras import ops
 from lipkit.certify import graph as g
 from lipkit.errors import NotCertifiable
 from lipkit.layers import LipschitzKernel
+from lipkit.layers.convolutional import PaddedConv
 
 _RULES: dict[type, object] = {}
 WAY_OUT = (
@@ -49,7 +50,8 @@ def rule_of(layer):
     if (rule := _RULES.get(type(layer))) is not None:
         return rule
     plain = getattr(layer, "vanilla_class", None)
-    if isinstance(layer, LipschitzKernel) and plain and type(layer).call is plain.call:
+    ours = isinstance(layer, (LipschitzKernel, PaddedConv))
+    if ours and plain and type(layer).call in (plain.call, PaddedConv.call):
         return _RULES[plain]
     reason = REASONS.get(type(layer).__name__, "it has no Lipschitz rule")
     raise NotCertifiable(

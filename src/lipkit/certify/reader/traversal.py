@@ -60,7 +60,7 @@ class _Walk:
                 f"Layer {layer!r} ({kind}) cannot be certified: it reads {len(inputs)} tensors."
             )
         for op in given:
-            inputs = [self.add(self._fused(op, inputs), self._sources(op, inputs), layer, kind)]
+            inputs = [self.add(*self._fused(op, inputs), layer, kind)]
         return inputs[0]
 
     def _relu_pair(self, op, inputs):
@@ -78,12 +78,35 @@ class _Walk:
         source = first.inputs[0]
         return source if is_negative and negative.inputs == (source,) else None
 
-    def _fused(self, op, inputs):
-        return op if self._relu_pair(op, inputs) is None else g.ConcatReLU(op.axis)
+    def _rows(self, index, source, axis):
+        """The matrix along `axis` that takes node `source` to node `index`, or None."""
+        node = self.nodes[index]
+        if index == source:
+            return np.eye(node.shape[axis])
+        if isinstance(node.op, g.AxisMaps) and node.inputs == (source,):
+            axes, matrices = zip(*node.op.matrices, strict=True)
+            return matrices[0] if axes == (axis,) else None
+        return None
 
-    def _sources(self, op, inputs):
-        source = self._relu_pair(op, inputs)
-        return inputs if source is None else [source]
+    def _stacked(self, op, inputs):
+        """Padding written as a concatenation of parts of one node: that node and one matrix."""
+        if not isinstance(op, g.Concat):
+            return None
+        first = self.nodes[inputs[0]]
+        axis = op.axis % len(first.shape)
+        for source in (inputs[0], *first.inputs):
+            rows = [self._rows(i, source, axis) for i in inputs]
+            if all(r is not None for r in rows):
+                return source, g.AxisMaps(((axis, np.concatenate(rows)),))
+        return None
+
+    def _fused(self, op, inputs):
+        """An operation and its inputs, or what says the same of a node before, with less."""
+        if (source := self._relu_pair(op, inputs)) is not None:
+            return g.ConcatReLU(op.axis), [source]
+        if (stacked := self._stacked(op, inputs)) is not None:
+            return stacked[1], [stacked[0]]
+        return op, inputs
 
     def layer(self, layer, node, inputs):
         """Append what a layer or an operation computes at one of its calls."""

@@ -7,25 +7,28 @@ from lipkit.certify import graph as g
 from lipkit.certify.reader.layers import refuse_quantized
 from lipkit.certify.reader.registry import activation_ops, array, register_rule
 from lipkit.errors import NotCertifiable
+from lipkit.padding import padding_matrix
 
 
 def _per_axis(value, d):
     return (value,) * d if isinstance(value, int) else tuple(int(v) for v in value)
 
 
-def same_padding(size, window, stride):
-    """TensorFlow's "same": ceil(size / stride) windows, the odd zero at the end."""
-    total = max((-(-size // stride) - 1) * stride + window - size, 0)
+def same_padding(size, window, stride, count):
+    """Zeros for `count` windows, the odd one at the end: TensorFlow's "same"."""
+    total = max((count - 1) * stride + window - size, 0)
     return total // 2, total - total // 2
 
 
-def _padding(layer, sizes, reach, strides):
+def _padding(layer, sizes, reach, strides, counts=None):
+    """Pairs (low, high); `counts` windows for "same", by default ceil(size / stride)."""
     if layer.padding == "valid":
         return ((0, 0),) * len(sizes)
     if layer.padding == "causal":
         return tuple((k - 1, 0) for k in reach)
     if layer.padding == "same":
-        return tuple(map(same_padding, sizes, reach, strides))
+        counts = counts or [-(-n // s) for n, s in zip(sizes, strides, strict=True)]
+        return tuple(map(same_padding, sizes, reach, strides, counts))
     raise NotCertifiable(
         f"Layer {layer.name!r} ({type(layer).__name__}) cannot be certified: unknown "
         f"padding={layer.padding!r}."
@@ -49,20 +52,29 @@ def _in_layout(layer, shape, ops):
     return [g.Permute(forth), *ops, g.Permute(back)]
 
 
+def _repeated_samples(layer, sizes):
+    """The paddings that lipkit's layers do before Keras's convolution; the padded sizes."""
+    if getattr(layer, "pad_mode", None) is None:
+        return [], sizes
+    axes = zip(sizes, layer.pad_widths(), strict=True)
+    matrices = [padding_matrix(layer.pad_mode, n, *pair) for n, pair in axes]
+    return [g.AxisMaps(tuple(enumerate(matrices)))], [len(m) for m in matrices]
+
+
 def _conv_ops(layer, shape, kernel, bias, groups):
     d = len(shape) - 1
-    sizes = _channels_last(layer, shape)[:-1]
+    before, sizes = _repeated_samples(layer, _channels_last(layer, shape)[:-1])
     strides, dilation = _per_axis(layer.strides, d), _per_axis(layer.dilation_rate, d)
     reach = [(k - 1) * r + 1 for k, r in zip(kernel.shape, dilation, strict=False)]
     padding = _padding(layer, sizes, reach, strides)
-    return g.Conv(kernel, bias, strides, dilation, padding, groups)
+    return [*before, g.Conv(kernel, bias, strides, dilation, padding, groups)]
 
 
 @register_rule(kl.Conv1D, kl.Conv2D, kl.Conv3D)
 def _conv(layer, shape):
     refuse_quantized(layer)
     conv = _conv_ops(layer, shape, array(layer.kernel), array(layer.bias), layer.groups)
-    return [*_in_layout(layer, shape, [conv]), *_activation(layer, shape)]
+    return [*_in_layout(layer, shape, conv), *_activation(layer, shape)]
 
 
 def _activation(layer, shape):
@@ -78,7 +90,7 @@ def _depthwise_kernel(kernel):
 def _depthwise(layer, shape):
     kernel = array(layer.kernel)
     conv = _conv_ops(layer, shape, _depthwise_kernel(kernel), array(layer.bias), kernel.shape[-2])
-    return [*_in_layout(layer, shape, [conv]), *_activation(layer, shape)]
+    return [*_in_layout(layer, shape, conv), *_activation(layer, shape)]
 
 
 @register_rule(kl.SeparableConv1D, kl.SeparableConv2D)
@@ -87,22 +99,18 @@ def _separable(layer, shape):
     groups = depthwise.shape[-2]
     first = _conv_ops(layer, shape, _depthwise_kernel(depthwise), None, groups)
     second = g.Dense(pointwise.reshape(pointwise.shape[-2:]), array(layer.bias))
-    return [*_in_layout(layer, shape, [first, second]), *_activation(layer, shape)]
+    return [*_in_layout(layer, shape, [*first, second]), *_activation(layer, shape)]
 
 
 @register_rule(kl.Conv1DTranspose, kl.Conv2DTranspose, kl.Conv3DTranspose)
 def _conv_transpose(layer, shape):
     d = len(shape) - 1
-    if getattr(layer, "output_padding", None) is not None:
-        raise NotCertifiable(
-            f"Layer {layer.name!r} ({type(layer).__name__}) cannot be certified: `output_padding` "
-            "is not covered."
-        )
     kernel = array(layer.kernel)
+    counts = _channels_last(layer, shape)[:-1]  # of windows of the adjoint
     sizes = _channels_last(layer, tuple(layer.compute_output_shape((1, *shape)))[1:])[:-1]
     strides, dilation = _per_axis(layer.strides, d), _per_axis(layer.dilation_rate, d)
     reach = [(k - 1) * r + 1 for k, r in zip(kernel.shape, dilation, strict=False)]
-    padding = _padding(layer, sizes, reach, strides)
+    padding = _padding(layer, sizes, reach, strides, counts)
     conv = g.Conv(kernel, None, strides, dilation, padding)
     op = g.ConvTranspose(conv, tuple(sizes), array(layer.bias))
     return [*_in_layout(layer, shape, [op]), *_activation(layer, shape)]
