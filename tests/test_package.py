@@ -20,7 +20,7 @@ LEVELS = {
     1: ["linalg", "padding", "losses.functional", *CERTIFIER_CORE],
     2: ["parametrizations", "views"],
     3: ["layers", "losses"],
-    4: ["models", "metrics", "export", "certify", "certify.reader", "certify.api"],
+    4: ["models", "metrics", "callbacks", "export", "certify", "certify.reader", "certify.api"],
     5: ["data", "plots", "attacks"],
     6: ["demo", "cli"],
 }

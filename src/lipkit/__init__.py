@@ -16,7 +16,18 @@ if not hasattr(_keras, "layers"):  # a first `import keras` failed half-way and 
         f"set KERAS_BACKEND to an installed backend before importing Keras. {INSTALL}"
     )
 
-from lipkit import attacks, certify, data, layers, losses, metrics, models, parametrizations, plots  # noqa: E402
+from lipkit import (  # noqa: E402
+    attacks,
+    callbacks,
+    certify,
+    data,
+    layers,
+    losses,
+    metrics,
+    models,
+    parametrizations,
+    plots,
+)
 from lipkit.certify import finalize, lipschitz_bound  # noqa: E402
 from lipkit.models import Model, Sequential, vanillaModel  # noqa: E402
 
@@ -26,6 +37,7 @@ __all__ = [
     "Sequential",
     "__version__",
     "attacks",
+    "callbacks",
     "certify",
     "data",
     "finalize",

@@ -6,11 +6,11 @@ from keras import ops
 
 from lipkit._checks import real
 from lipkit.certify.api import margin_bound
-from lipkit.losses.functional import _aligned
+from lipkit.losses.functional.labels import positives
 
 
 def _binary_accuracy(y_true, y_pred):
-    positive, y_pred = _aligned(y_true, y_pred)
+    positive, y_pred = positives(y_true, y_pred)
     right = ops.where(positive, ops.greater(y_pred, 0), ops.less_equal(y_pred, 0))
     return ops.mean(ops.cast(right, keras.config.floatx()), axis=-1)
 
@@ -32,7 +32,7 @@ class HKRBinaryAccuracy(keras.metrics.MeanMetricWrapper):
 
 def _binary_margin(y_true, y_pred):
     """The margin y f with y = +-1: (B,)."""
-    positive, y_pred = _aligned(y_true, y_pred)
+    positive, y_pred = positives(y_true, y_pred)
     return ops.mean(ops.where(positive, y_pred, -y_pred), axis=-1)
 
 

@@ -5,6 +5,7 @@ import keras
 from lipkit.export import vanilla_model
 from lipkit.layers import LipschitzKernel, LipschitzLayer
 from lipkit.layers.base import check_constant
+from lipkit.losses.state import HoldsLosses
 
 
 def vanillaModel(model):
@@ -16,7 +17,7 @@ def _instance(given):
     return given() if isinstance(given, type) else given
 
 
-class _Export:
+class _Export(HoldsLosses):
     def compile(self, *args, **kwargs):
         """As in Keras. Classes become instances here: Keras takes them, but cannot save them."""
         args, kwargs = keras.tree.map_structure(_instance, (args, kwargs))

@@ -1,4 +1,4 @@
-"""What Keras has no name for, once per backend: the gradient with respect to an input."""
+"""What Keras has no name for, once per backend: input gradients, and what is being compiled."""
 
 import importlib
 
@@ -20,8 +20,19 @@ def value_and_input_gradient(function, variables):
         A function of NumPy arrays x (n, ...) and further ones that returns the values (n,) and
         their gradients with respect to x (n, ...), as NumPy arrays.
     """
+    return _module().value_and_input_gradient(function, variables)
+
+
+def is_constant_of_a_step(variable_value, argument):
+    """Whether a variable's value becomes a constant of the function of `argument` in compilation.
+
+    It does on JAX, where the variable is not part of the function's state.
+    """
+    return _module().is_constant_of_a_step(variable_value, argument)
+
+
+def _module():
     name = keras.config.backend()
     if name not in _BACKENDS:
-        raise BackendError(f"Gradients need one of the backends {_BACKENDS}. Received: {name!r}")
-    module = importlib.import_module(f"lipkit.backend.{name}")
-    return module.value_and_input_gradient(function, variables)
+        raise BackendError(f"lipkit needs one of the backends {_BACKENDS}. Received: {name!r}")
+    return importlib.import_module(f"lipkit.backend.{name}")

@@ -1,4 +1,4 @@
-"""Input gradients on JAX."""
+"""Input gradients and compilation on JAX."""
 
 import jax
 import keras
@@ -21,3 +21,10 @@ def value_and_input_gradient(function, variables):
         return np.asarray(values), np.asarray(gradient)
 
     return run
+
+
+def is_constant_of_a_step(variable_value, argument):
+    """See `lipkit.backend.is_constant_of_a_step`."""
+    # An argument that is only being differentiated is a tracer too, but not without its tangent.
+    compiled = isinstance(jax.lax.stop_gradient(argument), jax.core.Tracer)
+    return compiled and not isinstance(variable_value, jax.core.Tracer)

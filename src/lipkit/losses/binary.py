@@ -1,54 +1,38 @@
-"""The binary losses as Keras objects, usable in `loss=` and in `metrics=[...]`.
+"""The losses of one or several independent outputs as Keras objects, for `loss=` and `metrics=`.
 
 Keras averages a loss object in `metrics=` over the batches, not over the samples.
 """
 
-import math
-
 import keras
 
-from lipkit._checks import real
 from lipkit.losses import functional
+from lipkit.losses.base import Loss, Parameter
+
+register = keras.saving.register_keras_serializable("lipkit")
 
 
-class _ClassMeans(keras.losses.Loss):
-    """A loss whose sample weights belong inside its means over the classes.
-
-    Keras would multiply the values by them. So `__call__` hands them to `call` beside the labels.
-    """
-
-    def __call__(self, y_true, y_pred, sample_weight=None):
-        if sample_weight is not None:
-            y_true = (y_true, sample_weight)
-        return super().__call__(y_true, y_pred)
-
-    def call(self, y_true, y_pred):
-        labels, weight = y_true if isinstance(y_true, tuple) else (y_true, None)
-        return self.weighted(labels, y_pred, weight)
-
-    def weighted(self, y_true, y_pred, sample_weight):
-        """Values (B,) whose mean is the weighted loss."""
-        raise NotImplementedError
-
-
-@keras.saving.register_keras_serializable("lipkit")
-class KR(_ClassMeans):
-    """`lipkit.losses.kr`: positive sign, to be maximised. Train with `HKR(alpha=0)`.
+@register
+class KR(Loss):
+    """`lipkit.losses.kr`: positive sign, to be maximised. Train with `NegKR` or `HKR(alpha=0)`.
 
     As a metric, the mean of its values on the batches: that of the whole sample if the batches
     have the same size and equally many of each class.
     """
 
-    def __init__(self, reduction="sum_over_batch_size", name="KR", dtype=None):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-
-    def weighted(self, y_true, y_pred, sample_weight):
-        """See `lipkit.losses.kr`."""
-        return functional.kr(y_true, y_pred, sample_weight)
+    function = staticmethod(functional.kr)
+    weighs = True
 
 
-@keras.saving.register_keras_serializable("lipkit")
-class HingeMargin(keras.losses.Loss):
+@register
+class NegKR(Loss):
+    """`lipkit.losses.neg_kr`: -KR, to be minimised. As a metric, averaged as `KR` is."""
+
+    function = staticmethod(functional.neg_kr)
+    weighs = True
+
+
+@register
+class HingeMargin(Loss):
     """`lipkit.losses.hinge_margin`: mean of relu(min_margin - y f), the full margin.
 
     Args:
@@ -58,22 +42,15 @@ class HingeMargin(keras.losses.Loss):
     large.
     """
 
-    def __init__(
-        self, min_margin=1.0, reduction="sum_over_batch_size", name="HingeMargin", dtype=None
-    ):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.min_margin = real("min_margin", min_margin, "]0, inf[")
+    function = staticmethod(functional.hinge_margin)
+    min_margin = Parameter("]0, inf[")
 
-    def call(self, y_true, y_pred):
-        return functional.hinge_margin(y_true, y_pred, self.min_margin)
-
-    def get_config(self):
-        """Keras configuration."""
-        return {**super().get_config(), "min_margin": self.min_margin}
+    def __init__(self, min_margin=1.0, **kwargs):
+        super().__init__(min_margin=min_margin, **kwargs)
 
 
-@keras.saving.register_keras_serializable("lipkit")
-class HKR(_ClassMeans):
+@register
+class HKR(Loss):
     """`lipkit.losses.hkr`: -KR + alpha * hinge.
 
     Args:
@@ -83,23 +60,25 @@ class HKR(_ClassMeans):
     As a metric, averaged as `KR` is.
     """
 
-    def __init__(
-        self,
-        alpha=10.0,
-        min_margin=1.0,
-        reduction="sum_over_batch_size",
-        name="HKR",
-        dtype=None,
-    ):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.alpha = real("alpha", math.inf if alpha == "inf" else alpha, "[0, inf]")
-        self.min_margin = real("min_margin", min_margin, "]0, inf[")
+    function = staticmethod(functional.hkr)
+    weighs = True
+    alpha = Parameter("[0, inf]")
+    min_margin = Parameter("]0, inf[")
 
-    def weighted(self, y_true, y_pred, sample_weight):
-        """See `lipkit.losses.hkr`."""
-        return functional.hkr(y_true, y_pred, self.alpha, self.min_margin, sample_weight)
+    def __init__(self, alpha=10.0, min_margin=1.0, **kwargs):
+        super().__init__(alpha=alpha, min_margin=min_margin, **kwargs)
 
-    def get_config(self):
-        """Keras configuration, valid JSON (infinity as a string)."""
-        alpha = "inf" if math.isinf(self.alpha) else self.alpha
-        return {**super().get_config(), "alpha": alpha, "min_margin": self.min_margin}
+
+@register
+class TauBinaryCrossentropy(Loss):
+    """`lipkit.losses.tau_binary_crossentropy`: that of the logits tau * f, over tau.
+
+    Args:
+        tau: inverse temperature, > 0.
+    """
+
+    function = staticmethod(functional.tau_binary_crossentropy)
+    tau = Parameter("]0, inf[")
+
+    def __init__(self, tau, **kwargs):
+        super().__init__(tau=tau, **kwargs)

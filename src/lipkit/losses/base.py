@@ -1,0 +1,165 @@
+"""A loss as a Keras object: a pure function with parameters that may change during training."""
+
+import contextlib
+import contextvars
+import math
+import weakref
+
+import keras
+import numpy as np
+
+from lipkit import backend
+from lipkit._checks import real
+
+_training = contextvars.ContextVar("training", default=None)
+training = _training.get  # True in a training step of a lipkit model, False where it evaluates
+
+
+@contextlib.contextmanager
+def phase(is_training):
+    """Within it, `training()` is what is given."""
+    token = _training.set(is_training)
+    try:
+        yield
+    finally:
+        _training.reset(token)
+
+
+class Parameter:
+    """A number of a loss: reads as a float, may be assigned to at any time.
+
+    The value is held by a Keras variable that compiled steps read, so that assigning compiles
+    nothing again. JAX needs the variable in the state of the step for that, where `lipkit.Model`
+    and `lipkit.Sequential` put it; in other models an assignment raises `RuntimeError` there.
+    """
+
+    def __init__(self, interval):
+        self._interval = interval
+
+    def __set_name__(self, owner, name):
+        self._name = name
+
+    def check(self, value):
+        """The value as a float, if it lies in the interval; infinity may be a string."""
+        value = math.inf if isinstance(value, str) and value == "inf" else value
+        return real(self._name, value, self._interval)
+
+    def __get__(self, loss, owner=None):
+        if loss is None:
+            return self
+        loss._sync()
+        # the shortest decimal number of the variable's precision: 0.3, not 0.30000001192092896
+        return float(str(np.asarray(keras.ops.convert_to_numpy(loss._values[self._name]))[()]))
+
+    def __set__(self, loss, value):
+        value, variable = self.check(value), loss._values.get(self._name)
+        if variable is None:
+            loss._values[self._name] = keras.Variable(
+                keras.initializers.Constant(value),
+                shape=(),
+                dtype=keras.backend.result_type(loss.dtype, "float32"),
+                trainable=False,
+                autocast=False,
+                name=f"{loss.name}_{self._name}".replace("/", "_"),
+            )
+        elif self._name not in loss._constants:
+            loss._sync()
+            variable.assign(value)
+        elif value != self.__get__(loss):
+            raise loss.constant(self._name)
+
+
+class Loss(keras.losses.Loss):
+    """Base of the losses: a pure function of `lipkit.losses.functional` and its parameters.
+
+    A subclass sets `function` and declares each parameter as a `Parameter`.
+
+    Args:
+        reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
+        multi_gpu: accepted and without effect. The terms that are means over a class are always
+            those of the global batch, and labels are not to be processed beforehand.
+        **parameters: initial values of the parameters.
+    """
+
+    @staticmethod
+    def function(y_true, y_pred, sample_weight=None):
+        """Values (B,) whose mean is the loss."""
+        raise NotImplementedError
+
+    # Whether sample weights belong inside `function`; else Keras multiplies the values by them.
+    weighs = False
+
+    def __init__(
+        self,
+        reduction="sum_over_batch_size",
+        name=None,
+        dtype=None,
+        multi_gpu=False,
+        **parameters,
+    ):
+        del multi_gpu
+        super().__init__(name=name or type(self).__name__, reduction=reduction, dtype=dtype)
+        if self.weighs and reduction == "mean_with_sample_weight":
+            raise ValueError(
+                f"{type(self).__name__} has the sample weights in its means over the classes. Use "
+                f"reduction='sum_over_batch_size'. Received: reduction={reduction!r}"
+            )
+        self._values, self._constants, self._models = {}, set(), weakref.WeakSet()
+        for parameter, value in parameters.items():
+            setattr(self, parameter, value)
+
+    @property
+    def variables(self):
+        """The variables that hold the parameters."""
+        return list(self._values.values())
+
+    def parameter(self, name):
+        """The `Parameter` of that name, or None."""
+        return getattr(type(self), name) if name in self._values else None
+
+    def is_read_by(self, model):
+        """Whether the compiled steps of the model read the parameters each time they run."""
+        return model in self._models or model.run_eagerly or not hasattr(model, "jax_state_sync")
+
+    def constant(self, name):
+        """The error of a parameter that cannot change."""
+        return RuntimeError(
+            f"`{name}` of loss {self.name!r} cannot change: on JAX it is a constant of the steps "
+            "that other models compile. Compile the loss in a `lipkit.Model` or "
+            "`lipkit.Sequential`, which pass it to each step; or, for another value, compile the "
+            "model again with a new loss."
+        )
+
+    def _sync(self):
+        # On JAX the value of a variable is with the running step until the model takes it back.
+        for model in self._models:
+            if hasattr(model, "jax_state_sync"):
+                model.jax_state_sync()
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        if isinstance(y_true, np.ndarray):  # the values of its labels are checked
+            self.function(y_true, y_pred)
+        if sample_weight is None or not self.weighs:
+            return super().__call__(y_true, y_pred, sample_weight)
+        return super().__call__((y_true, sample_weight), y_pred)
+
+    def call(self, y_true, y_pred):
+        labels, weight = y_true if isinstance(y_true, tuple) else (y_true, None)
+        numbers = self._numbers(y_pred)
+        return self.function(labels, y_pred, sample_weight=weight, **numbers)
+
+    def _numbers(self, y_pred):
+        """The parameters as tensors."""
+        numbers = {name: variable.value for name, variable in self._values.items()}
+        with keras.SymbolicScope() as scope:
+            computes = scope.original_scope is None  # and does not only infer shapes
+        if computes:
+            constant = backend.is_constant_of_a_step
+            self._constants.update(n for n, value in numbers.items() if constant(value, y_pred))
+        return numbers
+
+    def get_config(self):
+        """Keras configuration, valid JSON (infinity as a string)."""
+        values = {name: getattr(self, name) for name in self._values}
+        values = {name: "inf" if math.isinf(value) else value for name, value in values.items()}
+        return {**super().get_config(), "dtype": self.dtype, **values}

@@ -1,0 +1,94 @@
+"""Losses of one output, or of several independent ones."""
+
+from keras import ops
+
+from lipkit.losses.functional import labels
+
+
+def _shares(weight):
+    """Weights over their sum in each column, 0 where that is 0: (B, C) -> (B, C)."""
+    total = ops.sum(weight, axis=0, keepdims=True)
+    return weight / ops.where(ops.equal(total, 0), 1.0, total)
+
+
+def mean_gap(positive, y_pred, sample_weight):
+    """Values (B,) whose mean is E[f | +] - E[f | -], averaged over the columns."""
+    up = ops.cast(positive, y_pred.dtype)
+    batch = ops.cast(ops.shape(y_pred)[0], y_pred.dtype)
+    weight = labels.weights(sample_weight, y_pred)
+    signed = _shares(weight * up) - _shares(weight * (1 - up))
+    return ops.mean(batch * signed * y_pred, axis=-1)
+
+
+def weighted(values, sample_weight):
+    """Values (B, C) averaged over the columns, times the weights: (B,)."""
+    return ops.mean(labels.weights(sample_weight, values) * values, axis=-1)
+
+
+def signed_hinge(positive, y_pred, min_margin):
+    """relu(min_margin - y f) with y = +-1: (B, C)."""
+    margin = labels.number(min_margin, y_pred)
+    return ops.relu(margin - ops.where(positive, y_pred, -y_pred))
+
+
+def regularised(gap, hinge, alpha):
+    """-gap + alpha * hinge; the hinge alone where alpha is infinite, also a traced alpha."""
+    alpha = labels.number(alpha, hinge)
+    alone = ops.isinf(alpha)  # selected beforehand: inf * 0 would be NaN
+    one, zero = ops.ones_like(alpha), ops.zeros_like(alpha)
+    return ops.where(alone, one, alpha) * hinge - ops.where(alone, zero, one) * gap
+
+
+def kr(y_true, y_pred, sample_weight=None):
+    """Kantorovich-Rubinstein term: mean of f over the positive class minus over the negative.
+
+    For a 1-Lipschitz f it is a lower bound of the Wasserstein-1 distance between the classes, to
+    be maximised. A class missing from the batch contributes 0.
+
+    With weights w a class mean is sum(w f) / sum(w).
+
+    Returns:
+        (B,) values whose mean is the term (averaged over the columns of `y_pred`).
+
+    Reference: Serrurier et al., "Achieving robustness in classification using optimal transport
+    with hinge regularization", CVPR 2021, arXiv:2006.06520.
+    """
+    return mean_gap(*labels.positives(y_true, y_pred), sample_weight)
+
+
+def neg_kr(y_true, y_pred, sample_weight=None):
+    """-`kr`, to be minimised."""
+    return -kr(y_true, y_pred, sample_weight)
+
+
+def hinge_margin(y_true, y_pred, min_margin=1.0, sample_weight=None):
+    """Hinge relu(min_margin - y f) with y = +-1, averaged over the columns: (B,)."""
+    hinge = signed_hinge(*labels.positives(y_true, y_pred), min_margin)
+    return weighted(hinge, sample_weight)
+
+
+def hkr(y_true, y_pred, alpha=10.0, min_margin=1.0, sample_weight=None):
+    """Hinge-regularised Kantorovich-Rubinstein loss: -KR + alpha * hinge, (B,).
+
+    `alpha=inf` is the hinge alone.
+
+    Reference: Serrurier et al., CVPR 2021, arXiv:2006.06520.
+    """
+    hinge = hinge_margin(y_true, y_pred, min_margin, sample_weight)
+    return regularised(kr(y_true, y_pred, sample_weight), hinge, alpha)
+
+
+def tau_binary_crossentropy(y_true, y_pred, tau=1.0, sample_weight=None):
+    """Binary cross-entropy of the logits tau * f, over tau: (B,). Labels may be probabilities.
+
+    A large tau sharpens it towards the hinge relu(-y f): a 1-Lipschitz network cannot scale its
+    logits itself.
+
+    Reference: Béthune et al., "Pay attention to your loss: understanding misconceptions about
+    1-Lipschitz neural networks", NeurIPS 2022, arXiv:2104.05097.
+    """
+    y_true, y_pred = labels.aligned(y_true, y_pred, soft=True)
+    tau = labels.number(tau, y_pred)
+    positive = ops.relu(labels.number(y_true, y_pred))  # -1 is 0
+    values = ops.binary_crossentropy(positive, tau * y_pred, from_logits=True)
+    return weighted(values, sample_weight) / tau

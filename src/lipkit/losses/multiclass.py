@@ -1,0 +1,165 @@
+"""The losses of exclusive classes as Keras objects; labels one-hot, or integers."""
+
+from lipkit._checks import real
+from lipkit.losses import base, functional
+from lipkit.losses.base import Loss, Parameter
+from lipkit.losses.binary import HKR, HingeMargin, TauBinaryCrossentropy, register
+from lipkit.losses.functional.multiclass import mean_size
+
+
+@register
+class MulticlassKR(Loss):
+    """`lipkit.losses.multiclass_kr`: positive sign, to be maximised."""
+
+    function = staticmethod(functional.multiclass_kr)
+    weighs = True
+
+
+@register
+class MulticlassNegKR(Loss):
+    """`lipkit.losses.multiclass_neg_kr`: -MulticlassKR, to be minimised."""
+
+    function = staticmethod(functional.multiclass_neg_kr)
+    weighs = True
+
+
+@register
+class MulticlassHinge(HingeMargin):
+    """`lipkit.losses.multiclass_hinge`: hinge of each class, that of the true one C - 1 times.
+
+    Args:
+        min_margin: margin asked for on each side of 0, in full.
+    """
+
+    function = staticmethod(functional.multiclass_hinge)
+
+
+@register
+class MulticlassHKR(HKR):
+    """`lipkit.losses.multiclass_hkr`: -MulticlassKR + alpha * MulticlassHinge.
+
+    Args:
+        alpha: weight of the hinge, >= 0; `math.inf` for the hinge alone.
+        min_margin: margin asked for on each side of 0, in full.
+    """
+
+    function = staticmethod(functional.multiclass_hkr)
+
+
+@register
+class MulticlassSoftHKR(Loss):
+    """`lipkit.losses.multiclass_soft_hkr`: wrong classes are weighted by a softmax.
+
+    It is scaled by a running mean of |f|, updated in the training steps of `lipkit.Model` and
+    `lipkit.Sequential`, left alone in evaluation, and saved. Elsewhere, in a plain Keras model or a
+    call of the loss, nothing tells training from evaluation, and the mean is the batch's own.
+
+    Args:
+        alpha: weight of the hinge, > 0; `math.inf` for the hinge alone.
+        min_margin: margin asked for on each side of 0, in full.
+        alpha_mean: what the running mean keeps at each step, in [0, 1].
+        temperature: of the softmax; the larger, the sharper.
+        mean: the running mean to start with; None for `min_margin`.
+    """
+
+    function = staticmethod(functional.multiclass_soft_hkr)
+    alpha = Parameter("]0, inf]")
+    min_margin = Parameter("]0, inf[")
+    temperature = Parameter("]0, inf[")
+    mean = Parameter("[0, inf]")
+
+    def __init__(
+        self, alpha=10.0, min_margin=1.0, alpha_mean=0.99, temperature=1.0, mean=None, **kwargs
+    ):
+        super().__init__(
+            alpha=alpha,
+            min_margin=min_margin,
+            temperature=temperature,
+            mean=min_margin if mean is None else mean,
+            **kwargs,
+        )
+        self.alpha_mean = real("alpha_mean", alpha_mean, "[0, 1]")
+
+    def _numbers(self, y_pred):
+        numbers = super()._numbers(y_pred)
+        training = base.training()
+        if training:
+            numbers["mean"] = self._moved(numbers["mean"], y_pred)
+        return {**numbers, "mean": None} if training is None else numbers
+
+    def _moved(self, mean, y_pred):
+        """The running mean after a step, remembered."""
+        size = mean_size(y_pred)
+        return self._values["mean"].assign(self.alpha_mean * mean + (1 - self.alpha_mean) * size)
+
+    def get_config(self):
+        """Keras configuration."""
+        return {**super().get_config(), "alpha_mean": self.alpha_mean}
+
+
+@register
+class LseHKR(Loss):
+    """`lipkit.losses.lse_hkr`: the true class against the smooth maximum of the others.
+
+    Args:
+        alpha: weight of the hinge, >= 0; `math.inf` for the hinge alone. torchlip's a in [0, 1] is
+            a / (1 - a) here, up to a factor of the loss.
+        min_margin: margin asked for on each side of 0, in full.
+        temperature: factor of the predictions.
+        penalty: how far the smooth maximum may exceed the maximum, in units of `min_margin`.
+    """
+
+    function = staticmethod(functional.lse_hkr)
+    alpha = Parameter("[0, inf]")
+    min_margin = Parameter("]0, inf[")
+    temperature = Parameter("]0, inf[")
+    penalty = Parameter("]0, inf[")
+
+    def __init__(self, alpha=10.0, min_margin=1.0, temperature=1.0, penalty=1.0, **kwargs):
+        super().__init__(
+            alpha=alpha,
+            min_margin=min_margin,
+            temperature=temperature,
+            penalty=penalty,
+            **kwargs,
+        )
+
+
+@register
+class MultiMargin(HingeMargin):
+    """`lipkit.losses.multi_margin`: mean over the classes of relu(min_margin - f_true + f).
+
+    Args:
+        min_margin: by how much the true class is to exceed each other.
+    """
+
+    function = staticmethod(functional.multi_margin)
+
+
+@register
+class CategoricalHinge(HingeMargin):
+    """`lipkit.losses.categorical_hinge`: relu(min_margin - f_true + max of the others).
+
+    Args:
+        min_margin: by how much the true class is to exceed the best other.
+    """
+
+    function = staticmethod(functional.categorical_hinge)
+
+
+@register
+class TauCategoricalCrossentropy(TauBinaryCrossentropy):
+    """`lipkit.losses.tau_categorical_crossentropy`: that of the logits tau * f, over tau.
+
+    Labels may be integers and probabilities, too.
+
+    Args:
+        tau: inverse temperature, > 0.
+    """
+
+    function = staticmethod(functional.tau_categorical_crossentropy)
+
+
+@register
+class TauSparseCategoricalCrossentropy(TauCategoricalCrossentropy):
+    """`TauCategoricalCrossentropy`, which takes integer labels, under deel-lip's second name."""
