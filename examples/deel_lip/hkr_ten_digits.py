@@ -61,10 +61,15 @@ def main(epochs=20):
 
 if __name__ == "__main__":
     vanilla, (x, y), values = main()
-    print(f"accuracy {values['accuracy']:.3f}, {values['robust']:.3f} within {EPSILON} by the metric")
+    print(
+        f"accuracy {values['accuracy']:.3f}, {values['robust']:.3f} within {EPSILON} by the metric"
+    )
 
     from lipkit import certify, lipschitz_bound
 
     certified = certify(vanilla, x, y).certified_accuracy(EPSILON)
-    print(f"proven: at most {lipschitz_bound(vanilla):.7f}-Lipschitz for all logits together;", end=" ")
+    print(
+        f"proven: at most {lipschitz_bound(vanilla):.7f}-Lipschitz for all logits together;",
+        end=" ",
+    )
     print(f"accuracy {certified:.3f} after any change of 2-norm {EPSILON}")

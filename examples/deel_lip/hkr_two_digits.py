@@ -56,7 +56,9 @@ def main(epochs=30):
 
 if __name__ == "__main__":
     vanilla, (x, y), values = main()
-    print(f"accuracy {values['accuracy']:.3f}, {values['robust']:.3f} within {EPSILON} by the metric")
+    print(
+        f"accuracy {values['accuracy']:.3f}, {values['robust']:.3f} within {EPSILON} by the metric"
+    )
 
     from lipkit import certify, lipschitz_bound
 

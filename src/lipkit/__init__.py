@@ -28,7 +28,9 @@ from lipkit import (  # noqa: E402
     parametrizations,
     plots,
 )
+from lipkit import models as model  # noqa: E402  # deel-lip's names
 from lipkit.certify import finalize, lipschitz_bound  # noqa: E402
+from lipkit.layers import activations  # noqa: E402
 from lipkit.models import Model, Sequential, vanillaModel  # noqa: E402
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "NotCertifiable",
     "Sequential",
     "__version__",
+    "activations",
     "attacks",
     "callbacks",
     "certify",
@@ -45,6 +48,7 @@ __all__ = [
     "lipschitz_bound",
     "losses",
     "metrics",
+    "model",
     "models",
     "parametrizations",
     "plots",

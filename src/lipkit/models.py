@@ -93,7 +93,7 @@ class Sequential(_Export, keras.Sequential):
 
     Args:
         layers: list of layers, or None.
-        trainable, name: as in `keras.Sequential`.
+        name, trainable: as in `keras.Sequential`, in deel-lip's order.
         k_coef_lip: constant of the whole model, divided over its n Lipschitz layers: each becomes
             a copy with k_coef_lip^(1/n). With 1.0, the default, the layers are used as they are.
 
@@ -102,7 +102,7 @@ class Sequential(_Export, keras.Sequential):
             own, or is added later.
     """
 
-    def __init__(self, layers=None, trainable=True, name=None, k_coef_lip=1.0):
+    def __init__(self, layers=None, name=None, k_coef_lip=1.0, trainable=True):
         self._k_coef_lip = check_constant(k_coef_lip)
         self._closed = False
         super().__init__(_share(layers or [], self._k_coef_lip), trainable=trainable, name=name)

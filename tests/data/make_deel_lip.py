@@ -1,4 +1,4 @@
-"""Make the files of `test_compat_load.py`: small models trained, saved and run with deel-lip itself.
+"""Make the files of `test_compat_load.py`: models trained, saved and run with deel-lip itself.
 
 Run it in an environment of its own, not lipkit's: Python 3.11 with deel-lip 1.5.0,
 tensorflow-cpu 2.15.1, numpy below 2 and scikit-learn. It writes beside itself, for each model,

@@ -180,14 +180,15 @@ class FixedKernel(LipschitzKernel):
         return config
 
 
-def from_deel_lip(parametrization, default, **given):
-    """Translate deel-lip's keywords into a parametrization.
+def from_deel_lip(parametrization, default, **keywords):
+    """Translate deel-lip's keywords into a parametrization; `...` is a keyword that is not given.
 
     `eps_bjorck=None` or `beta_bjorck=None` asks for spectral normalisation alone; `beta_bjorck`
     and `maxiter_bjorck` ask for Björck iterations. The tolerances `eps_*` and `maxiter_spectral`
     are checked and otherwise without effect: iteration counts here are fixed, and norms are
     bounded from above instead of by power iteration.
     """
+    given = {name: value for name, value in keywords.items() if value is not ...}
     if not given:
         return default if parametrization is None else parametrization
     if parametrization is not None:

@@ -20,33 +20,20 @@ from lipkit.models import Model, Sequential, vanillaModel
 __version__ = lipkit.__version__
 
 
-def _unknown(module):
-    def getter(name):
-        raise AttributeError(
-            f"{module} has no {name!r}: deel-lip has no such public name, or lipkit nothing of its "
-            "kind. See docs/migration.md."
-        )
-
-    return getter
-
-
 def _make(path):
-    """The module at this path below the package, with its names bound."""
+    """The module at this path below the package; returns its own name."""
     module = types.ModuleType(f"{__name__}.{path}", f"The names of deel.lip.{path}.")
-    module.__getattr__ = _unknown(module.__name__)
-    for name in _names.MODULES[path]:
-        setattr(module, name, _names.find(path, name))
     module.__all__ = list(_names.MODULES[path])
-    parent, _, own = module.__name__.rpartition(".")
+    module.__getattr__ = lambda name: _names.find(path, name)
+    module.__dir__ = lambda: module.__all__
     sys.modules[module.__name__] = module
+    parent, _, own = module.__name__.rpartition(".")
     setattr(sys.modules[parent], own, module)
     return own
 
 
-__all__ = [
-    *("Model", "Sequential", "load_model", "vanillaModel"),
-    *(_make(path) for path in sorted(_names.MODULES) if "." not in path),
-]
+__all__ = ["Model", "Sequential", "load_model", "vanillaModel"]
+__all__ += [_make(path) for path in sorted(_names.MODULES) if "." not in path]
 for _path in _names.MODULES:
     if "." in _path:
         _make(_path)

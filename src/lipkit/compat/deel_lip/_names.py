@@ -85,7 +85,9 @@ class LipschitzLayer(ll.LipschitzLayer, abc.ABC):
 
     def _get_coef(self):
         if self.coef_lip is None:
-            raise RuntimeError("`_init_lip_coef` must be called, as in `build`, before `_get_coef`.")
+            raise RuntimeError(
+                "`_init_lip_coef` must be called, as in `build`, before `_get_coef`."
+            )
         return self.coef_lip * self.k_coef_lip
 
 
@@ -122,6 +124,11 @@ _RENAMED = {"Lorth": "Lorth2D"}  # the base of deel-lip's only such class
 
 def find(path, name):
     """The object behind a name of the module at this path."""
+    if name not in MODULES[path]:
+        raise AttributeError(
+            f"deel-lip's module {path!r} has no public name {name!r} that lipkit stands in for. "
+            "See docs/migration.md."
+        )
     if name in _OWN:
         return _OWN[name]
     module = path.partition(".")[0]
