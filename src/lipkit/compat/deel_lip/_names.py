@@ -122,7 +122,7 @@ _OWN = {c.__name__: c for c in (LipschitzLayer, Condensable, process_labels_for_
 _RENAMED = {"Lorth": "Lorth2D"}  # the base of deel-lip's only such class
 
 
-def find(path, name):
+def find(path: str, name: str):
     """The object behind a name of the module at this path."""
     if name not in MODULES[path]:
         raise AttributeError(

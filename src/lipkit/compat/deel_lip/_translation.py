@@ -148,6 +148,8 @@ def _for_lipkit(name, config):
         config.pop("n", None)
     if name == "Householder":
         config["k_coef_lip"] = 1.0  # deel-lip does not apply it
+    if name == "ScaledGlobalL2NormPooling2D":
+        config.pop("keepdims", None)  # nor this
     return config
 
 
