@@ -74,6 +74,19 @@ def padding_matrix(mode, size, low, high):
     return (shown(mode, size, low, high)[:, None] == np.arange(size)).astype("float64")
 
 
+def _most(samples):
+    """How often the most frequent sample occurs."""
+    return int(np.bincount(samples[samples >= 0]).max(initial=0))
+
+
+@functools.cache
+def copies(mode, kernel_size, dilation):
+    """How often a padded axis shows one sample, at most, over all sizes."""
+    low, high = same_width(dilation * (kernel_size - 1) + 1)
+    sizes = range(smallest_size(mode, low, high), 2 * (low + high) + 2)
+    return max(_most(shown(mode, size, low, high)) for size in sizes)
+
+
 @functools.cache
 def reads(mode, kernel_size, stride, dilation):
     """How often one sample of an axis is read, at most: pairs (window, tap), over all sizes.
@@ -85,12 +98,12 @@ def reads(mode, kernel_size, stride, dilation):
     """
     taps = dilation * np.arange(kernel_size)
     if mode not in BORDERS:
-        return int(np.bincount(taps % stride).max())
+        return _most(taps % stride)
     reach = int(taps[-1]) + 1
     low, high = same_width(reach)
-    largest = 0
-    for size in range(smallest_size(mode, low, high), 4 * reach + 2 * stride):
+
+    def at(size):
         windows = stride * np.arange(-(-size // stride))[:, None] + taps
-        samples = shown(mode, size, low, high)[windows]
-        largest = max(largest, int(np.bincount(samples.ravel()).max()))
-    return largest
+        return _most(shown(mode, size, low, high)[windows])
+
+    return max(map(at, range(smallest_size(mode, low, high), 4 * reach + 2 * stride)))

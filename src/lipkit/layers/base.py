@@ -102,9 +102,7 @@ class LipschitzKernel(LipschitzLayer):
         """The constrained kernel before the factor and the cast, in float32 at least."""
         kernel = ops.convert_to_tensor(self._kernel)
         kernel = ops.cast(kernel, _at_least_float32(kernel.dtype))
-        view = self.view
-        matrix = self.parametrization(view.matrix(kernel)) / view.unfold_norm
-        return view.kernel(matrix, kernel.shape)
+        return self.parametrization.constrain(kernel, self.view)
 
     # Dense stores `self.kernel`; what must be saved is the free kernel.
     def save_own_variables(self, store):
@@ -116,8 +114,12 @@ class LipschitzKernel(LipschitzLayer):
         keras.layers.Layer.load_own_variables(self, store)
 
     def condense(self):
-        """Overwrite the free kernel with the constrained one (the function is unchanged)."""
-        self._kernel.assign(ops.convert_to_numpy(self._constrained()))
+        """Overwrite the free kernel with the constrained one; the function is unchanged.
+
+        Nothing happens where the rule would change its own result.
+        """
+        if self.parametrization.idempotent:
+            self._kernel.assign(ops.convert_to_numpy(self._constrained()))
 
     def get_config(self):
         """Keras configuration, with the parametrization."""

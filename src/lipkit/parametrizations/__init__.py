@@ -2,9 +2,10 @@
 
 from lipkit.parametrizations.base import Parametrization, get, register, serialize
 from lipkit.parametrizations.orthogonal import Bjorck, Cholesky, Polar
-from lipkit.parametrizations.scaling import Frobenius, Spectral, UnitColumns
+from lipkit.parametrizations.scaling import AOL, Frobenius, Spectral, UnitColumns
 
 __all__ = [
+    "AOL",
     "Bjorck",
     "Cholesky",
     "Frobenius",

@@ -13,10 +13,16 @@ class Parametrization:
     """
 
     name: str
+    idempotent = True  # whether what is constrained stays as it is when constrained again
 
     def __call__(self, w):
         """Constrain the free matrix w of shape (..., m, n)."""
         raise NotImplementedError(f"{type(self).__name__} must implement __call__(w).")
+
+    def constrain(self, kernel, view):
+        """The kernel of an operator of norm at most 1; see `lipkit.views.KernelView`."""
+        matrix = self(view.matrix(kernel)) / view.unfold_norm
+        return view.kernel(matrix, kernel.shape)
 
     def get_config(self) -> dict:
         """The constructor's arguments."""

@@ -23,6 +23,28 @@ class Spectral(Parametrization):
 
 
 @register
+class AOL(Parametrization):
+    """Almost orthogonal rescaling of the channels, see `lipkit.linalg.aol` and `conv_aol`.
+
+    For convolutions it bounds the operator itself, not the unfolded kernel: so a convolution may
+    become orthogonal, and an identity kernel stays one.
+    """
+
+    name = "aol"
+    idempotent = False
+
+    def __call__(self, w):
+        return linalg.aol(w)
+
+    def constrain(self, kernel, view):
+        """Rescale the channels of a convolution; matrices as in `__call__`."""
+        if (taps := view.taps(kernel)) is None:
+            return self(kernel)
+        taps = linalg.conv_aol(taps, view.blocks(kernel.shape))
+        return view.from_taps(taps, kernel.shape) / view.pad_norm
+
+
+@register
 class Frobenius(Parametrization):
     """W divided by its Frobenius norm: the whole map is 1-Lipschitz."""
 

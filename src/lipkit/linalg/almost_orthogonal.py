@@ -1,0 +1,71 @@
+"""Almost orthogonal rescaling: bounds the norm of matrices and convolutions in closed form."""
+
+import math
+
+import numpy as np
+from keras import ops
+
+from lipkit.linalg.norms import divisor, largest_entry, transpose
+
+
+def _divided(w, overlaps):
+    return w * ops.rsqrt(divisor(overlaps))
+
+
+def aol(w):
+    """W D with D = diag(sum_i |WᵀW|_ij)^(-1/2), of norm at most 1: (..., m, n) -> (..., m, n).
+
+    D WᵀW D <= 1 by diagonal dominance: x_i x_j |G_ij| <= (x_i² + x_j²) |G_ij| / 2. A wide matrix is
+    treated through its transpose, where D is smaller. Orthogonal columns become unit vectors.
+
+    Reference: Prach and Lampert, "Almost-Orthogonal Layers for Efficient General-Purpose Lipschitz
+    Networks", ECCV 2022, arXiv:2208.03160. Proven in exact arithmetic.
+    """
+    if w.shape[-2] < w.shape[-1]:
+        return transpose(aol(transpose(w)))
+    w = w / largest_entry(w)
+    return _divided(w, ops.sum(ops.abs(ops.matmul(transpose(w), w)), axis=-2, keepdims=True))
+
+
+def conv_aol(kernel, groups=1):
+    """The same for a convolution of stride 1: of norm at most 1 at any size, with zeros around.
+
+    Args:
+        kernel: (t_1, ..., t_n, inputs / groups, outputs), the outputs of each group in a block.
+            Its matrix WᵀW has the entries (K * K)(shift), the correlation of the kernel with
+            itself; so D is a factor for each channel: of the outputs, or of the inputs where they
+            are fewer.
+        groups: number of groups.
+    """
+    *_, inputs, outputs = kernel.shape
+    if inputs < outputs // groups:
+        return adjoint(conv_aol(adjoint(kernel, groups), groups), groups)
+    kernel = kernel / largest_entry(ops.reshape(kernel, (1, -1)))
+    return _divided(kernel, _overlaps(kernel, groups))
+
+
+def _overlaps(kernel, groups):
+    """Per output channel, the sum of |(K * K)(shift)| over shifts and other channels of its group.
+
+    All products of two taps, then sums of those at the same shift: matrix products only, because
+    convolutions of kernels are slow on some backends, and in TF32 on others.
+    """
+    *taps, inputs, outputs = kernel.shape
+    count, channels = math.prod(taps), outputs // groups
+    w = ops.reshape(kernel, (count, inputs, groups, channels))
+    w = ops.reshape(ops.transpose(w, (2, 1, 0, 3)), (groups, inputs, count * channels))
+    pairs = ops.reshape(ops.matmul(transpose(w), w), (groups, count, channels, count, channels))
+    pairs = ops.reshape(ops.transpose(pairs, (1, 3, 0, 2, 4)), (count**2, -1))
+    place = np.indices(taps).reshape(len(taps), -1).T
+    shift = (place[:, None] - place).reshape(count**2, -1)
+    _, which = np.unique(shift, axis=0, return_inverse=True)
+    same = np.eye(which.max() + 1)[which.ravel()].T  # (shifts, pairs)
+    sums = ops.matmul(ops.cast(same, pairs.dtype), pairs)
+    return ops.sum(ops.reshape(ops.abs(sums), (-1, outputs, channels)), axis=(0, 2))
+
+
+def adjoint(kernel, groups=1):
+    """Exchange inputs and outputs: (taps..., m, groups * n) -> (taps..., n, groups * m)."""
+    *taps, m, _ = kernel.shape
+    blocks = ops.reshape(kernel, (*taps, m, groups, -1))
+    return ops.reshape(ops.swapaxes(blocks, -3, -1), (*taps, -1, groups * m))
