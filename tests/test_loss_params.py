@@ -114,6 +114,11 @@ def test_plain_keras_model_follows_or_refuses(data):
     assert values == pytest.approx([hkr(data, a) for a in (1, 9)], abs=1e-5)
 
 
+@pytest.mark.parametrize("cls", [keras.Sequential, lipkit.Sequential])
+def test_loss_given_as_a_class(cls, data):
+    assert fit(model(losses.HKR, cls=cls), data)[0] == pytest.approx(hkr(data, 10, 1), abs=1e-5)
+
+
 def test_saved_in_the_middle_of_a_schedule(data, tmp_path):
     def schedule(step=0):
         return LossParamScheduler("alpha", fp=[1, 5], xp=[0, 6], step=step)

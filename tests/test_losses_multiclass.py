@@ -203,8 +203,9 @@ def test_wrong_binary_labels_and_predictions_are_errors(rng):
     f = np.zeros((3, 1), "float32")
     for y, shown in [([0, 1, 2], "0, 1, 2"), ([0.9, 0.1, 0.9], "0.1, 0.9"), ([-1, 0, 1], "-1, 0")]:
         for loss in (losses.KR(), losses.HKR(), losses.HingeMargin()):
-            with pytest.raises(ValueError, match=rf"all in {{0, 1}}, or .* values {shown}"):
-                loss(np.array(y), f)
+            for given in (y, np.array(y)):
+                with pytest.raises(ValueError, match=rf"all in {{0, 1}}, or .* values {shown}"):
+                    loss(given, f)
     with pytest.raises(ValueError, match=r"known C >= 2. Received: y_pred.shape=\(3, 1\)"):
         losses.MultiMargin()(np.array([0, 0, 0]), f)
     with pytest.raises(ValueError, match="300 classes are not exact in bfloat16"):

@@ -6,7 +6,7 @@ from keras import ops
 
 from lipkit._checks import real
 from lipkit.certify.api import margin_bound
-from lipkit.losses.functional.labels import positives
+from lipkit.losses.functional.labels import own_class, positives
 
 
 def _binary_accuracy(y_true, y_pred):
@@ -38,23 +38,7 @@ def _binary_margin(y_true, y_pred):
 
 def _categorical_margin(y_true, y_pred):
     """Logit of the true class minus the largest other: (B,). One-hot or sparse labels."""
-    y_pred, y_true = ops.convert_to_tensor(y_pred), ops.convert_to_tensor(y_true)
-    classes = y_pred.shape[-1]
-    if len(y_pred.shape) != 2 or classes < 2:
-        raise ValueError(
-            "Categorical metrics need logits of shape (B, C) with C >= 2. Received: "
-            f"y_pred.shape={tuple(y_pred.shape)}"
-        )
-    if len(y_true.shape) == 2 and y_true.shape[-1] == classes:
-        label = ops.argmax(y_true, axis=-1)
-    elif len(y_true.shape) == 1 or y_true.shape[-1] == 1:
-        label = ops.cast(ops.reshape(y_true, (-1,)), "int32")
-    else:
-        raise ValueError(
-            "Labels must be one-hot (B, C), or integers (B,) or (B, 1). Received: "
-            f"y_true.shape={tuple(y_true.shape)} for y_pred.shape={tuple(y_pred.shape)}"
-        )
-    own = ops.one_hot(label, classes, dtype="bool")  # by index: ties must stay
+    own, y_pred = own_class(y_true, y_pred)
     others = ops.max(ops.where(own, -np.inf, y_pred), axis=-1)
     return ops.sum(ops.where(own, y_pred, 0), axis=-1) - others
 

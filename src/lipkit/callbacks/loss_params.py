@@ -16,9 +16,8 @@ class _OfLosses(keras.callbacks.Callback):
 
     def _losses(self):
         given = [loss for loss in keras.tree.flatten(self.model.loss) if loss is not None]
-        chosen = [
-            loss for loss in given if isinstance(loss, Loss) and loss.parameter(self.param_name)
-        ]
+        mine = [loss for loss in given if isinstance(loss, Loss)]
+        chosen = [loss for loss in mine if self.param_name in loss.parameters]
         if not chosen:
             names = ", ".join(getattr(loss, "name", None) or repr(loss) for loss in given)
             raise ValueError(
@@ -29,7 +28,7 @@ class _OfLosses(keras.callbacks.Callback):
 
 
 class LossParamScheduler(_OfLosses):
-    """Set a parameter of the loss before each training step, interpolated between given points.
+    """Set a parameter of the loss before training steps, interpolated between given points.
 
     The value at a step is `numpy.interp(step, xp, fp)`: linear in between, constant outside. A
     repeated step in `xp` is a jump, to the later value. On JAX the model must be a `lipkit.Model`
@@ -59,21 +58,25 @@ class LossParamScheduler(_OfLosses):
 
     def on_train_begin(self, logs=None):
         """Check all values, so that none fails in the middle of training."""
-        for loss in self._losses():
+        # kept, because to ask for the model costs a synchronisation of its state on JAX
+        self._scheduled, self._last = self._losses(), None
+        for loss in self._scheduled:
             if len(set(self.fp)) > 1 and not loss.is_read_by(self.model):
                 raise loss.constant(self.param_name)
             for value in self.fp:
-                loss.parameter(self.param_name).check(value)
+                loss.parameters[self.param_name].check(value)
 
     def on_epoch_begin(self, epoch, logs=None):
         """Remember the step that the epoch starts with."""
         self._first = self.step
 
     def on_train_batch_begin(self, batch, logs=None):
-        """Set the value of the step."""
+        """Set the value of the step, if it is another than that of the step before."""
         value = float(np.interp(self.step, self.xp, self.fp))
-        for loss in self._losses():
-            setattr(loss, self.param_name, value)
+        if value != self._last:
+            for loss in self._scheduled:
+                setattr(loss, self.param_name, value)
+        self._last = value
 
     def on_train_batch_end(self, batch, logs=None):
         """Count the steps: several, where Keras runs several in one execution."""

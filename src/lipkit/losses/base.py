@@ -4,6 +4,8 @@ import contextlib
 import contextvars
 import math
 import weakref
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -82,11 +84,7 @@ class Loss(keras.losses.Loss):
         **parameters: initial values of the parameters.
     """
 
-    @staticmethod
-    def function(y_true, y_pred, sample_weight=None):
-        """Values (B,) whose mean is the loss."""
-        raise NotImplementedError
-
+    function: Callable[..., Any]  # (y_true, y_pred, **parameters, sample_weight) -> (B,)
     # Whether sample weights belong inside `function`; else Keras multiplies the values by them.
     weighs = False
 
@@ -116,9 +114,10 @@ class Loss(keras.losses.Loss):
         """The variables that hold the parameters."""
         return list(self._values.values())
 
-    def parameter(self, name):
-        """The `Parameter` of that name, or None."""
-        return getattr(type(self), name) if name in self._values else None
+    @property
+    def parameters(self):
+        """Each `Parameter` by its name."""
+        return {name: getattr(type(self), name) for name in self._values}
 
     def is_read_by(self, model):
         """Whether the compiled steps of the model read the parameters each time they run."""
@@ -140,7 +139,8 @@ class Loss(keras.losses.Loss):
                 model.jax_state_sync()
 
     def __call__(self, y_true, y_pred, sample_weight=None):
-        if isinstance(y_true, np.ndarray):  # the values of its labels are checked
+        if isinstance(y_true, list | np.ndarray):  # the values of such labels are checked
+            y_true = np.asarray(y_true)
             self.function(y_true, y_pred)
         if sample_weight is None or not self.weighs:
             return super().__call__(y_true, y_pred, sample_weight)

@@ -68,7 +68,7 @@ def targets(y_true, y_pred, soft=False):
     shape = tuple(y_true.shape)
     if classes is None or classes < 2:
         raise ValueError(
-            "Multiclass losses need predictions of shape (B, C) with a known C >= 2. Received: "
+            "Exclusive classes need logits of shape (B, C) with a known C >= 2. Received: "
             f"y_pred.shape={tuple(y_pred.shape)}"
         )
     if len(shape) == 2 and shape[-1] == classes:

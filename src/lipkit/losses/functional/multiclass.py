@@ -32,7 +32,7 @@ def multiclass_neg_kr(y_true, y_pred, sample_weight=None):
 def multiclass_hinge(y_true, y_pred, min_margin=1.0, sample_weight=None):
     """Mean over the classes of w relu(min_margin - y f), w = C - 1 for the true class, else 1."""
     own, y_pred = labels.own_class(y_true, y_pred)
-    balance = ops.where(own, y_pred.shape[-1] - 1.0, 1.0)
+    balance = 1 + (y_pred.shape[-1] - 2) * labels.number(own, y_pred)
     return weighted(balance * signed_hinge(own, y_pred, min_margin), sample_weight)
 
 
