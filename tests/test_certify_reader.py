@@ -294,7 +294,7 @@ REFUSED = {
     "own call": (CallsItself, "overrides `call`"),
     "training": (training, "training=True"),
     "product": (product, "product of two tensors"),
-    "broadcast": (broadcast, "GetItem"),
+    "broadcast": (broadcast, "broadcasts inputs of shapes"),
     "mixes batch": (mixes_batch, "mixes the samples"),
     "batch concat": (batch_concat, "other than the batch's"),
     "bfloat16": (lambda: model_of(kl.Dense(3, dtype="bfloat16")), "computes in bfloat16"),

@@ -22,7 +22,7 @@ LEVELS = {
     3: ["layers", "losses"],
     4: ["models", "metrics", "callbacks", "export", "certify", "certify.reader", "certify.api"],
     5: ["data", "plots", "attacks"],
-    6: ["demo", "cli"],
+    6: ["demo", "cli", "compat"],
 }
 
 

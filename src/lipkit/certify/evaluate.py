@@ -92,6 +92,10 @@ def _axis_maps(op: g.AxisMaps, x):
     return x
 
 
+def _center(op: g.Center, x):
+    return x - x.mean(axis=tuple(map(_batched, op.axes)), keepdims=True)
+
+
 def _diagonal(op: g.Diagonal, x):
     return op.scale * x + op.shift
 
@@ -138,6 +142,10 @@ def _permute(op: g.Permute, x):
     return x.transpose(0, *(axis + 1 for axis in op.axes))
 
 
+def _slice(op: g.Slice, x):
+    return x[(slice(None),) * _batched(op.axis) + (slice(op.start, op.stop),)]
+
+
 def _sum(op: g.Sum, *xs):
     if op.signs is not None:
         xs = tuple(sign * x for sign, x in zip(op.signs, xs, strict=True))
@@ -162,6 +170,7 @@ for _op, _function in {
     g.Conv: _conv,
     g.ConvTranspose: _conv_transpose,
     g.AxisMaps: _axis_maps,
+    g.Center: _center,
     g.Diagonal: _diagonal,
     g.Elementwise: _elementwise,
     g.Softmax: _softmax,
@@ -171,6 +180,7 @@ for _op, _function in {
     g.Norm: _norm,
     g.Reshape: _reshape,
     g.Permute: _permute,
+    g.Slice: _slice,
     g.Sum: _sum,
     g.Concat: _concat,
     g.Maximum: _maximum,

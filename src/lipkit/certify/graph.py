@@ -75,6 +75,13 @@ class AxisMaps(Op):
 
 
 @dataclass(frozen=True, eq=False)
+class Center(Op):
+    """x minus its mean over some axes: an orthogonal projection."""
+
+    axes: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Diagonal(Op):
     """scale * x + shift, both broadcast against the sample, with a shape that stays.
 
@@ -143,6 +150,15 @@ class Permute(Op):
     """The same values with axes in another order."""
 
     axes: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Slice(Op):
+    """The entries start, ..., stop - 1 of one axis."""
+
+    axis: int
+    start: int
+    stop: int
 
 
 @dataclass(frozen=True, eq=False)

@@ -107,6 +107,12 @@ def _axis_maps(op: g.AxisMaps, arithmetic, shape, out_shape):
     return _linear(arithmetic, terms, norm, None, out_shape) if terms else (0.0, 0.0)
 
 
+def _center(op: g.Center, arithmetic, shape, out_shape):
+    # a mean of `count` terms and a difference; |x| + |mean| has norm at most 2 |x|
+    count = math.prod(shape[axis] for axis in op.axes)
+    return _linear(arithmetic, count + 2, 2.0, None, out_shape)
+
+
 def _diagonal(op: g.Diagonal, arithmetic, shape, out_shape):
     # 8: the root, division, product and differences that make up the factor and the shift
     shift = float(np.linalg.norm(np.broadcast_to(op.magnitude, out_shape)))
@@ -195,6 +201,7 @@ def forward_errors(graph: g.Graph, own, local, reach, arithmetic: Arithmetic, in
 for _op, _function in {
     g.Reshape: _exact,
     g.Permute: _exact,
+    g.Slice: _exact,
     g.Sort: _exact,
     g.ConcatReLU: _exact,
     g.MaxPool: _exact,
@@ -203,6 +210,7 @@ for _op, _function in {
     g.Conv: _conv_op,
     g.ConvTranspose: _conv_transpose,
     g.AxisMaps: _axis_maps,
+    g.Center: _center,
     g.Diagonal: _diagonal,
     g.Elementwise: _elementwise,
     g.Softmax: _softmax,

@@ -1,5 +1,6 @@
 """Lipschitz constants in 2-norm: of one operation, and of a graph by one recursion."""
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 from functools import singledispatch
@@ -72,6 +73,10 @@ def _axis_maps(op: g.AxisMaps, shape):
     for _, matrix in op.matrices:
         bound = up(bound * matrix_norm_bound(matrix))
     return bound, "product over axes"
+
+
+def _projection(op, shape):
+    return 1.0, "projection"
 
 
 def _diagonal(op: g.Diagonal, shape):
@@ -154,6 +159,21 @@ def merge(op, branches):
     return across([within(bounds) for bounds in _clusters(branches)])
 
 
+def _sources(indices, supports, parts):
+    """What each branch of a merge depends on, inputs or disjoint slices of z, and the merge's part.
+
+    Slices of an earlier node z change independently, like inputs: the squares of their changes add
+    up to at most |dz|^2, and each branch's constant from its slice on is its bound over that of z.
+    """
+    slices = {parts[i] for i in indices}
+    if None not in slices and len({part[:2] for part in slices}) == 1:
+        ends = sorted(part[2:] for part in slices)
+        if all(stop <= start for (_, stop), (start, _) in itertools.pairwise(ends)):
+            part = slices.pop() if len(slices) == 1 else parts[parts[indices[0]][0]]
+            return [frozenset([parts[i]]) for i in indices], part
+    return [supports[i] for i in indices], None
+
+
 def _product(a, b):
     """The product rounded up; exact where a factor is 1."""
     return a * b if 1.0 in (a, b) else up(a * b)
@@ -166,8 +186,9 @@ def _add_row(table, row):
         return
     last = table.pop()
     bound = _product(last.bound, row.bound)
-    rules = [rule for rule in (last.rule, row.rule) if rule != "isometry"] or ["isometry"]
-    table.append(replace(last, rule=", ".join(rules), bound=bound))
+    rules = dict.fromkeys([*last.rule.split(", "), *row.rule.split(", ")])
+    rule = ", ".join(rule for rule in rules if rule != "isometry") or "isometry"
+    table.append(replace(last, rule=rule, bound=bound))
 
 
 class Bounds(NamedTuple):
@@ -183,18 +204,25 @@ def compose(graph: g.Graph) -> Bounds:
     own: list[float] = []
     total: list[float] = []
     supports: list[frozenset] = []
+    parts: list = []  # (node, axis, start, stop): the slice that all a node depends on is in
     table = []
     for index, node in enumerate(graph.nodes):
         shapes = [graph.nodes[i].shape for i in node.inputs]
         constant, rule = lipschitz(node.op, *shapes)
         own.append(constant)
+        part = parts[node.inputs[0]] if node.inputs else None
         if len(node.inputs) > 1:
-            total.append(merge(node.op, [(total[i], supports[i]) for i in node.inputs]))
+            origins, part = _sources(node.inputs, supports, parts)
+            bounds = [total[i] for i in node.inputs]
+            total.append(merge(node.op, list(zip(bounds, origins, strict=True))))
         else:
+            if isinstance(node.op, g.Slice):
+                part = (*node.inputs, node.op.axis, node.op.start, node.op.stop)
             before = total[node.inputs[0]] if node.inputs else 1.0
             total.append(_product(before, constant))
         sources = [supports[i] for i in node.inputs] or [frozenset([index])]
         supports.append(frozenset().union(*sources))
+        parts.append(part)
         if node.inputs:
             _add_row(table, LayerBound(node.layer, node.kind, rule, constant, shapes[0]))
     return Bounds(own, total, tuple(table))
@@ -211,6 +239,8 @@ for _op, _function in {
     g.Sort: _isometry,
     g.ConcatReLU: _isometry,
     g.Input: _isometry,
+    g.Slice: _projection,
+    g.Center: _projection,
     g.Sum: _merge,
     g.Concat: _merge,
     g.Maximum: _merge,

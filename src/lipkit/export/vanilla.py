@@ -39,14 +39,33 @@ def _as_called(layer, x):
     return x
 
 
-def _inline(layer, x):
-    """The operations of a stateless layer."""
-    return layer.to_vanilla(_as_called(layer, x))
-
-
 def _pads_inputs(layer):
     """Whether operations stand before the plain layer."""
     return getattr(layer, "pad_mode", None) is not None
+
+
+def _inlined(layer):
+    """A stateless layer's operations, behind the cast that Keras does before its call."""
+    parts = []
+    if hasattr(layer, "inner"):  # a block, whose operations surround those of a model
+        parts.append(_renamed(layer.inner, f"{layer.name}_{layer.inner.name}"))
+
+    return lambda x, **_: layer.to_vanilla(_as_called(layer, x), *parts)
+
+
+def _plain(layer):
+    """What replaces a layer or operation in a model: itself, or plain layers and operations."""
+    if isinstance(layer, keras.Model):
+        return vanilla_model(layer)
+    if isinstance(layer, keras.layers.InputLayer) or not isinstance(layer, keras.layers.Layer):
+        return layer
+    if _is_stateless(layer):
+        return _inlined(layer)
+    plain, activation = _plain_copy(layer), _inlined_activation(layer)
+    after = _inlined(activation) if activation else lambda x: x
+    if _pads_inputs(layer):
+        return lambda x: after(plain(layer.vanilla_inputs(_as_called(layer, x))))
+    return (lambda *args, **kwargs: after(plain(*args, **kwargs))) if activation else plain
 
 
 def vanilla_layer(layer):
@@ -118,31 +137,18 @@ def vanilla_model(model):
             f"Model {model.name!r} cannot be exported: it must be a Functional model, or a "
             "Sequential model that has been built. Call it on data, or start it with keras.Input."
         )
-    sources = {}
+    return _renamed(model, model.name)
 
-    def clone(layer):
-        if isinstance(layer, keras.Model):
-            return vanilla_model(layer)
-        is_input = isinstance(layer, keras.layers.InputLayer)
-        if is_input or _is_stateless(layer) or not isinstance(layer, keras.layers.Layer):
-            return layer
-        plain = _plain_copy(layer)
-        sources[plain.name] = layer
-        return plain
 
-    def call(layer, *args, **kwargs):
-        if _is_stateless(layer):
-            return _inline(layer, *args)
-        source = sources.get(layer.name)
-        if _pads_inputs(source):
-            args = (source.vanilla_inputs(_as_called(source, *args)),)
-        outputs = layer(*args, **kwargs)
-        activation = _inlined_activation(source)
-        return _inline(activation, outputs) if activation else outputs
-
-    functional = keras.Model(*_inputs_outputs(model), name=model.name)
+def _renamed(model, name):
+    """The plain model under a name, which has to be unique among a model's layers."""
+    functional = keras.Model(*_inputs_outputs(model), name=name)
     _reserve_names(functional.operations)
-    return keras.models.clone_model(functional, clone_function=clone, call_function=call)
+    return keras.models.clone_model(
+        functional,
+        clone_function=_plain,
+        call_function=lambda plain, *args, **kwargs: plain(*args, **kwargs),
+    )
 
 
 def _inputs_outputs(model):

@@ -2,6 +2,14 @@
 
 from lipkit.layers.activations import FullSort, GroupSort, GroupSort2, MaxMin
 from lipkit.layers.base import LipschitzKernel, LipschitzLayer
+from lipkit.layers.blocks import (
+    ConcatResidual,
+    L2NormResidual,
+    LipResidual,
+    PrescaledAdditiveResidual,
+    ScaledResidual,
+)
+from lipkit.layers.centering import BatchCentering, BatchLipNorm, LayerCentering
 from lipkit.layers.convolutional import (
     FrobeniusConv2D,
     PadConv1D,
@@ -18,16 +26,24 @@ from lipkit.layers.convolutional import (
 from lipkit.layers.dense import FrobeniusDense, SpectralDense
 
 __all__ = [
+    "BatchCentering",
+    "BatchLipNorm",
+    "ConcatResidual",
     "FrobeniusConv2D",
     "FrobeniusDense",
     "FullSort",
     "GroupSort",
     "GroupSort2",
+    "L2NormResidual",
+    "LayerCentering",
+    "LipResidual",
     "LipschitzKernel",
     "LipschitzLayer",
     "MaxMin",
     "PadConv1D",
     "PadConv2D",
+    "PrescaledAdditiveResidual",
+    "ScaledResidual",
     "SpectralConv1D",
     "SpectralConv1DTranspose",
     "SpectralConv2D",

@@ -25,9 +25,6 @@ class _Activation(LipschitzLayer, keras.layers.Layer):
         self.data_format = data_format
         self.supports_masking = True
 
-    def _scaled(self, x):
-        return x if self.k_coef_lip == 1.0 else self.k_coef_lip * x
-
     def get_config(self):
         """Keras configuration."""
         return {**super().get_config(), "data_format": self.data_format}

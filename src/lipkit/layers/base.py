@@ -13,6 +13,16 @@ def check_constant(k_coef_lip):
     return real("k_coef_lip", k_coef_lip, "]0, inf[")
 
 
+def place_axis(layer, axis, rank):
+    """An axis of inputs of this rank counted from 0, or `ValueError`: not the batch's."""
+    if isinstance(axis, bool) or axis not in (*range(1, rank), *range(1 - rank, 0)):
+        raise ValueError(
+            f"{type(layer).__name__} {layer.name!r}: `axis` must be an axis other than the batch's "
+            f"of inputs of rank {rank}. Received: axis={axis!r}"
+        )
+    return axis % rank
+
+
 class LipschitzLayer:
     """Mixin of all layers with a target constant, fixed at construction."""
 
@@ -32,6 +42,9 @@ class LipschitzLayer:
             f"`k_coef_lip` of {self.name!r} is fixed at construction: graphs that were traced "
             f"with it would keep the old value. Received: k_coef_lip={value!r}"
         )
+
+    def _scaled(self, x):
+        return x if self.k_coef_lip == 1.0 else self.k_coef_lip * x
 
     def get_config(self):
         """Keras configuration, with `k_coef_lip`."""

@@ -22,7 +22,8 @@ def divisor(x, floor=TINY):
 
     So a zero kernel stays zero, and its gradient has the size of the others'.
     """
-    return ops.where(x > 0, ops.maximum(x, floor), 1.0)
+    # no `ops.maximum`: on PyTorch Keras makes float32 of float64 there
+    return ops.where(x > floor, x, ops.cast(ops.where(x > 0, floor, 1.0), x.dtype))
 
 
 def largest_entry(w):
@@ -86,3 +87,12 @@ def frobenius_normalize(w, axis=(-2, -1)):
     """Divide by the 2-norm over `axis`; a zero kernel stays zero: (..., m, n) -> (..., m, n)."""
     w = w / largest_entry(w)
     return w / ops.sqrt(divisor(ops.sum(w * w, axis=axis, keepdims=True)))
+
+
+def euclidean_norm(x, axis):
+    """2-norm over `axis`, which vanishes: no over- or underflow, and gradient 0 at 0."""
+    top = ops.stop_gradient(divisor(ops.max(ops.abs(x), axis=axis, keepdims=True), SMALLEST))
+    squares = ops.sum(ops.square(x / top), axis=axis)
+    # where all is 0, `divisor` is 1 and without gradient
+    norm = ops.squeeze(top, axis=axis) * ops.sqrt(divisor(squares))
+    return ops.where(squares > 0, norm, 0.0)

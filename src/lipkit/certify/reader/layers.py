@@ -8,7 +8,7 @@ from keras import layers as kl
 
 from lipkit import layers as ll
 from lipkit.certify import graph as g
-from lipkit.certify.reader.registry import activation_ops, array, register_rule
+from lipkit.certify.reader.registry import activation_ops, array, as_exported, register_rule
 from lipkit.errors import NotCertifiable
 
 
@@ -120,6 +120,11 @@ def _group_sort(layer, shape):
     n = layer.group_size(shape[-1])
     groups = (*shape[:-1], shape[-1] // n, n)
     return [g.Reshape(groups), g.Sort(), g.Reshape(tuple(shape)), *_scale(layer)]
+
+
+register_rule(ll.LayerCentering, ll.BatchCentering, ll.BatchLipNorm)(as_exported)
+register_rule(ll.LipResidual, ll.ScaledResidual, ll.PrescaledAdditiveResidual)(as_exported)
+register_rule(ll.ConcatResidual, ll.L2NormResidual)(as_exported)
 
 
 def diagonal(scale, shift: Any = 0.0, magnitude=None):

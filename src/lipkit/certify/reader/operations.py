@@ -1,21 +1,24 @@
 """Rules of `keras.ops` in a Functional model, as the export of lipkit's activations has them."""
 
 import math
+from typing import Any
 
 import numpy as np
 
 from lipkit.certify import graph as g
 from lipkit.certify.reader.layers import diagonal, sample_axis
+from lipkit.certify.reader.windows import mean_matrix
 from lipkit.errors import NotCertifiable
 from lipkit.padding import padding_matrix
 
 
-def _constant(arguments, name):
-    """The one argument that is not a Keras tensor, as float64."""
+def _constant(arguments, name, shape):
+    """The one argument that is not a Keras tensor, as float64, for samples of this shape."""
     constants = [a for a in arguments if not _is_tensor(a)]
     if len(constants) != 1:
         raise NotCertifiable(f"Operation {name!r} cannot be certified with these arguments.")
-    return np.asarray(constants[0], dtype="float64")
+    constant = np.asarray(constants[0], dtype="float64")
+    return constant[0] if constant.ndim > len(shape) and len(constant) == 1 else constant
 
 
 def _is_tensor(value):
@@ -26,7 +29,7 @@ def _sum(signs):
     def rule(op, arguments, shapes):
         if len(shapes) == 2:
             return g.Sum(signs=signs)
-        constant = _constant(arguments, op.name)
+        constant = _constant(arguments, op.name, shapes[0])
         # x - c, or c - x
         first = _is_tensor(arguments[0])
         if signs == (1, 1):
@@ -42,7 +45,7 @@ def _multiply(op, arguments, shapes):
             f"Operation {op.name!r} (Multiply) cannot be certified: a product of two tensors has "
             "no Lipschitz constant."
         )
-    return diagonal(_constant(arguments, op.name))
+    return diagonal(_constant(arguments, op.name, shapes[0]))
 
 
 def _divide(op, arguments, shapes):
@@ -50,14 +53,14 @@ def _divide(op, arguments, shapes):
         raise NotCertifiable(
             f"Operation {op.name!r} (Divide) cannot be certified: only division by a constant is."
         )
-    return diagonal(1 / _constant(arguments, op.name))
+    return diagonal(1 / _constant(arguments, op.name, shapes[0]))
 
 
 def _extremum(sign):
     def rule(op, arguments, shapes):
         if len(shapes) == 2:
             return g.Maximum(sign=sign)
-        bound = _constant(arguments, op.name)
+        bound = _constant(arguments, op.name, shapes[0])
         low, high = (bound, np.inf) if sign > 0 else (-np.inf, bound)
         return g.Elementwise("clip", (low, high))
 
@@ -127,6 +130,33 @@ def _norm(op, arguments, shapes):
     return [g.Norm(axes), g.Reshape(kept)] if op.keepdims else g.Norm(axes)
 
 
+def _mean(op, arguments, shapes):
+    axes = op.axis if isinstance(op.axis, (list, tuple)) else (op.axis,)
+    axes = sorted(sample_axis(op, axis, shapes[0]) for axis in axes)
+    mean = g.AxisMaps(tuple((i, mean_matrix(shapes[0][i])) for i in axes))
+    kept = tuple(n for i, n in enumerate(shapes[0]) if i not in axes)
+    return [mean] if op.keepdims else [mean, g.Reshape(kept)]
+
+
+def _stack(op, arguments, shapes):
+    shape, count = shapes[0], len(shapes)
+    place = sample_axis(op, op.axis, (count, *shape))
+    order = (*range(1, place + 1), 0, *range(place + 1, len(shape) + 1))
+    return [g.Concat(0), g.Reshape((count, *shape)), g.Permute(order)]
+
+
+def _get_item(op, arguments, shapes):
+    key: Any = arguments[1] if isinstance(arguments[1], (list, tuple)) else (arguments[1],)
+    whole = slice(None)
+    if not all(isinstance(k, slice) and k.step in (None, 1) for k in key) or key[0] != whole:
+        raise NotCertifiable(
+            f"Operation {op.name!r} (GetItem) cannot be certified: only slices of step 1 that keep "
+            f"the batch axis are. Received: {key}"
+        )
+    sliced = enumerate(zip(key[1:], shapes[0], strict=False))
+    return [g.Slice(axis, *k.indices(n)[:2]) for axis, (k, n) in sliced if k != whole]
+
+
 def _simple(name, *attributes):
     def rule(op, arguments, shapes):
         return g.Elementwise(name, tuple(float(getattr(op, a)) for a in attributes))
@@ -151,9 +181,12 @@ RULES = {
     "Sort": _along(g.Sort),
     "Concatenate": _along(g.Concat),
     "Softmax": _along(g.Softmax),
+    "GetItem": _get_item,
+    "Mean": _mean,
     "Norm": _norm,
     "Take": _take,
     "Pad": _pad,
+    "Stack": _stack,
     "Absolute": _simple("abs"),
     "Abs": _simple("abs"),
     "Negative": _simple("negative"),

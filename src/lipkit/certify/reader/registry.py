@@ -40,6 +40,14 @@ def register_rule(*layer_classes):
     return register
 
 
+def as_exported(layer, *shapes):
+    """Mark of layers that are read through their `to_vanilla`; given to `register_rule`."""
+    raise NotCertifiable(
+        f"{type(layer).__name__} {layer.name!r} cannot be certified as the activation inside "
+        "another layer: make it a layer of its own."
+    )
+
+
 def has_rule(layer_class) -> bool:
     """Whether layers of exactly this class can be read."""
     return layer_class in _RULES

@@ -9,6 +9,7 @@ from keras import ops as kops
 from lipkit.certify import evaluate, rounding
 from lipkit.certify import graph as g
 from lipkit.certify.reader import layers, operations, registry, windows  # noqa: F401 (register)
+from lipkit.certify.reader.fusion import fused
 from lipkit.errors import NotCertifiable
 from lipkit.layers import LipschitzKernel
 
@@ -60,62 +61,21 @@ class _Walk:
                 f"Layer {layer!r} ({kind}) cannot be certified: it reads {len(inputs)} tensors."
             )
         for op in given:
-            inputs = [self.add(*self._fused(op, inputs), layer, kind)]
+            inputs = [self.add(*fused(self.nodes, op, inputs), layer, kind)]
         return inputs[0]
 
-    def _relu_pair(self, op, inputs):
-        """The node x of concat(relu(x), relu(-x)), or None."""
-        if not isinstance(op, g.Concat) or len(inputs) != 2:
-            return None
-        first, second = (self.nodes[i] for i in inputs)
-        if not all(
-            isinstance(n.op, g.Elementwise) and n.op.name == "relu" and not n.op.parameters
-            for n in (first, second)
-        ):
-            return None
-        negative = self.nodes[second.inputs[0]]
-        is_negative = isinstance(negative.op, g.Elementwise) and negative.op.name == "negative"
-        source = first.inputs[0]
-        return source if is_negative and negative.inputs == (source,) else None
-
-    def _rows(self, index, source, axis):
-        """The matrix along `axis` that takes node `source` to node `index`, or None."""
-        node = self.nodes[index]
-        if index == source:
-            return np.eye(node.shape[axis])
-        if isinstance(node.op, g.AxisMaps) and node.inputs == (source,):
-            axes, matrices = zip(*node.op.matrices, strict=True)
-            return matrices[0] if axes == (axis,) else None
-        return None
-
-    def _stacked(self, op, inputs):
-        """Padding written as a concatenation of parts of one node: that node and one matrix."""
-        if not isinstance(op, g.Concat):
-            return None
-        first = self.nodes[inputs[0]]
-        axis = op.axis % len(first.shape)
-        for source in (inputs[0], *first.inputs):
-            rows = [self._rows(i, source, axis) for i in inputs]
-            if all(r is not None for r in rows):
-                return source, g.AxisMaps(((axis, np.concatenate(rows)),))
-        return None
-
-    def _fused(self, op, inputs):
-        """An operation and its inputs, or what says the same of a node before, with less."""
-        if (source := self._relu_pair(op, inputs)) is not None:
-            return g.ConcatReLU(op.axis), [source]
-        if (stacked := self._stacked(op, inputs)) is not None:
-            return stacked[1], [stacked[0]]
-        return op, inputs
-
-    def layer(self, layer, node, inputs):
-        """Append what a layer or an operation computes at one of its calls."""
+    def layer(self, layer, node, inputs, owner=None):
+        """Append what a layer, or an operation of its `owner`, computes at one of its calls."""
         arguments, kwargs = node.arguments.args, node.arguments.kwargs
         shapes = [self.nodes[i].shape for i in inputs]
         kind = type(layer).__name__
         if not isinstance(layer, keras.layers.Layer):
             given = operations.rule_of(layer)(layer, [*arguments, *kwargs.values()], shapes)
-            return self.chain(given, inputs, layer.name, kind)
+            if owner is None:
+                return self.chain(given, inputs, layer.name, kind)
+            if hasattr(owner, "inner"):  # its operations do not follow one another
+                return self.chain(given, inputs, f"{owner.name}/{layer.name}", kind)
+            return self.chain(given, inputs, owner.name, type(owner).__name__)
         if kwargs.get("training"):
             raise NotCertifiable(
                 f"Layer {layer.name!r} ({kind}) cannot be certified: the model calls it with "
@@ -132,7 +92,26 @@ class _Walk:
         self._check_weights(layer)
         if isinstance(layer, LipschitzKernel):
             self.parametrized.append(layer.name)
+        if rule is registry.as_exported:
+            return self.exported(layer, inputs)
         return self.chain(rule(layer, *shapes), inputs, layer.name, kind)
+
+    def exported(self, layer, inputs):
+        """Append a layer's plain operations, with the layers of its inner model if it has one."""
+        x = keras.Input(self.nodes[inputs[0]].shape, dtype=layer.compute_dtype)
+        known, seen = {id(x): inputs[0]}, []
+
+        def inner(tensor):
+            seen.append(tensor)  # alive, so that its id stays its own
+            (index,) = self.model(layer.inner, self.tensors([tensor], known, layer))
+            y = keras.Input(self.nodes[index].shape, dtype=layer.compute_dtype)
+            known[id(y)] = index
+            return y
+
+        if hasattr(layer, "inner"):
+            self.parametrized.append(layer.name)
+            return self.tensors([layer.to_vanilla(x, inner)], known, layer)[0]
+        return self.tensors([layer.to_vanilla(x)], known, layer)[0]
 
     @staticmethod
     def _check_weights(layer):
@@ -150,8 +129,15 @@ class _Walk:
         """Append a model's layers; return the indices of its outputs."""
         _check_model(model)
         known = {id(t): i for t, i in zip(model.inputs, inputs, strict=True)}
+        return self.tensors(model.outputs, known)
+
+    def tensors(self, outputs, known, owner=None):
+        """Append all that symbolic tensors are computed from; return their indices.
+
+        `known` has the index of each tensor that is there already, by id.
+        """
         nested: dict = {}
-        stack = list(model.outputs)
+        stack = list(outputs)
         while stack:
             tensor = stack[-1]
             if id(tensor) in known:
@@ -171,8 +157,8 @@ class _Walk:
                     nested[key] = self.model(history.operation, sources)
                 known[id(tensor)] = nested[key][history.tensor_index]
             else:
-                known[id(tensor)] = self.layer(history.operation, node, sources)
-        return [known[id(t)] for t in model.outputs]
+                known[id(tensor)] = self.layer(history.operation, node, sources, owner)
+        return [known[id(t)] for t in outputs]
 
 
 def _check_model(model):

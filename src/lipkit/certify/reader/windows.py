@@ -154,11 +154,16 @@ def _global(layer, shape, ops):
     return _in_layout(layer, shape, ops)
 
 
+def mean_matrix(n):
+    """The mean of n values: (1, n)."""
+    return np.full((1, n), 1 / n)
+
+
 @register_rule(kl.GlobalAveragePooling1D, kl.GlobalAveragePooling2D, kl.GlobalAveragePooling3D)
 def _global_average(layer, shape):
     sizes = _channels_last(layer, shape)[:-1]
     return _global(
-        layer, shape, [g.AxisMaps(tuple((i, np.full((1, n), 1 / n)) for i, n in enumerate(sizes)))]
+        layer, shape, [g.AxisMaps(tuple((i, mean_matrix(n)) for i, n in enumerate(sizes)))]
     )
 
 

@@ -1,0 +1,70 @@
+"""Operations that have a smaller constant together than one after the other."""
+
+import numpy as np
+
+from lipkit.certify import graph as g
+from lipkit.certify.reader.windows import mean_matrix
+
+
+def fused(nodes, op, inputs):
+    """The operation and its inputs, or what says the same of earlier nodes with more structure."""
+    source = _relu_pair(nodes, op, inputs)
+    if source is not None:
+        return g.ConcatReLU(op.axis), [source]
+    if (stacked := _stacked(nodes, op, inputs)) is not None:
+        return stacked[1], [stacked[0]]
+    axes = _mean_axes(nodes, op, inputs)
+    return (g.Center(axes), inputs[:1]) if axes else (op, inputs)
+
+
+def _relu_pair(nodes, op, inputs):
+    """The node x of concat(relu(x), relu(-x)), or None."""
+    if not isinstance(op, g.Concat) or len(inputs) != 2:
+        return None
+    first, second = (nodes[i] for i in inputs)
+    if not all(
+        isinstance(n.op, g.Elementwise) and n.op.name == "relu" and not n.op.parameters
+        for n in (first, second)
+    ):
+        return None
+    negative = nodes[second.inputs[0]]
+    is_negative = isinstance(negative.op, g.Elementwise) and negative.op.name == "negative"
+    source = first.inputs[0]
+    return source if is_negative and negative.inputs == (source,) else None
+
+
+def _rows(nodes, index, source, axis):
+    """The matrix along `axis` that takes node `source` to node `index`, or None."""
+    node = nodes[index]
+    if index == source:
+        return np.eye(node.shape[axis])
+    if isinstance(node.op, g.AxisMaps) and node.inputs == (source,):
+        axes, matrices = zip(*node.op.matrices, strict=True)
+        return matrices[0] if axes == (axis,) else None
+    return None
+
+
+def _stacked(nodes, op, inputs):
+    """Padding written as a concatenation of parts of one node: that node and one matrix."""
+    if not isinstance(op, g.Concat):
+        return None
+    first = nodes[inputs[0]]
+    axis = op.axis % len(first.shape)
+    for source in (inputs[0], *first.inputs):
+        rows = [_rows(nodes, i, source, axis) for i in inputs]
+        if all(r is not None for r in rows):
+            return source, g.AxisMaps(((axis, np.concatenate(rows)),))
+    return None
+
+
+def _mean_axes(nodes, op, inputs):
+    """The axes of x - mean(x), a mean over some axes of the same node, or ()."""
+    if not isinstance(op, g.Sum) or op.signs != (1, -1):
+        return ()
+    mean = nodes[inputs[1]]
+    if not isinstance(mean.op, g.AxisMaps) or mean.inputs != (inputs[0],):
+        return ()
+    matrices = mean.op.matrices
+    if not all(np.array_equal(matrix, mean_matrix(matrix.shape[1])) for _, matrix in matrices):
+        return ()
+    return tuple(axis for axis, _ in matrices)
