@@ -12,8 +12,6 @@ from lipkit.layers.blocks import (
 from lipkit.layers.centering import BatchCentering, BatchLipNorm, LayerCentering
 from lipkit.layers.convolutional import (
     FrobeniusConv2D,
-    PadConv1D,
-    PadConv2D,
     SpectralConv1D,
     SpectralConv1DTranspose,
     SpectralConv2D,
@@ -24,6 +22,7 @@ from lipkit.layers.convolutional import (
     SpectralDepthwiseConv2D,
 )
 from lipkit.layers.dense import FrobeniusDense, SpectralDense
+from lipkit.layers.padded import PadConv1D, PadConv2D
 
 __all__ = [
     "BatchCentering",

@@ -62,13 +62,19 @@ class LipschitzKernel(LipschitzLayer):
     kernel_role = "kernel"  # prefix of Keras's arguments about it
 
     def __init__(self, *args, parametrization, **kwargs):
-        kwargs.setdefault(f"{self.kernel_role}_initializer", "orthogonal")
+        rule = parametrizations.get(parametrization)
+        start = self.starting_point(rule, kwargs)
+        kwargs.setdefault(f"{self.kernel_role}_initializer", start)
         super().__init__(*args, **kwargs)
         if rank := getattr(self, "lora_rank", None):
             self.enable_lora(rank)
         if self.quantization_mode:
             self._refuse(f"dtype={self.dtype_policy.name!r}")
-        self.parametrization = parametrizations.get(parametrization)
+        self.parametrization = rule
+
+    def starting_point(self, rule, arguments):
+        """The default initializer, given the rule and the other arguments."""
+        return "orthogonal"
 
     @property
     def view(self) -> KernelView:
@@ -171,9 +177,11 @@ class SpectralKernel(LipschitzKernel):
     matrices; `"spectral"`, `"frobenius"`) or a `lipkit.parametrizations.Parametrization`.
     """
 
+    default_rule = "polar"
+
     def __init__(self, *args, parametrization=None, **kwargs):
         keywords = {name: kwargs.pop(name) for name in DEEL_LIP if name in kwargs}
-        rule = from_deel_lip(parametrization, "polar", **keywords)
+        rule = from_deel_lip(parametrization, self.default_rule, **keywords)
         super().__init__(*args, parametrization=rule, **kwargs)
 
 

@@ -1,76 +1,28 @@
-"""Convolutions with a Lipschitz constant, and plain ones with more paddings than Keras has."""
+"""Convolutions with a Lipschitz constant."""
 
 import keras
 
+from lipkit.layers._delta import DeltaOrthogonal
 from lipkit.layers.base import FixedKernel, SpectralKernel
-from lipkit.padding import MODES, pad, same_width
-from lipkit.views import ConvView, KernelView
+from lipkit.layers.padded import Filters, PaddedConv
+from lipkit.parametrizations import AOL
 
 _register = keras.saving.register_keras_serializable("lipkit")
 
 
-class PaddedConv:
-    """Mixin put before a Keras convolution: paddings that Keras has not, done before its `call`.
+class _AlmostOrthogonal(SpectralKernel):
+    """What is rescaled channel by channel starts at an orthogonal convolution."""
 
-    They are as wide as "same" at stride 1: `dilation_rate * (kernel_size - 1)` samples, the odd one
-    at the end. So the output has `ceil(size / strides)` samples, as that of "same".
-    """
+    default_rule = "aol"
 
-    paddings = ("valid", "same", *MODES)
-
-    def __init__(self, *, padding, **kwargs):
-        mode = padding.lower() if isinstance(padding, str) else padding
-        if mode not in self.paddings:
-            raise ValueError(
-                f"`padding` of {type(self).__name__} must be one of {self.paddings}. "
-                f"Received: padding={padding!r}"
-            )
-        super().__init__(padding="valid" if mode in MODES else mode, **kwargs)
-        self.pad_mode = mode if mode in MODES else None
-
-    def pad_widths(self):
-        """(low, high) for each axis."""
-        axes = zip(self.kernel_size, self.dilation_rate, strict=True)
-        return [same_width(d * (k - 1) + 1) for k, d in axes]
-
-    def vanilla_inputs(self, inputs):
-        """What the plain Keras layer is given, in Keras's own operations."""
-        if self.pad_mode is None:
-            return inputs
-        axis = 1 if self.data_format == "channels_last" else 2
-        return pad(inputs, self.pad_mode, self.pad_widths(), axis)
-
-    def call(self, inputs):
-        return super().call(self.vanilla_inputs(inputs))
-
-    def vanilla_input_shape(self, input_shape):
-        """The shape of `vanilla_inputs`."""
-        return tuple(self.vanilla_inputs(keras.KerasTensor(input_shape, self.compute_dtype)).shape)
-
-    def compute_output_shape(self, input_shape):
-        """Shape of the outputs."""
-        return super().compute_output_shape(self.vanilla_input_shape(input_shape))
-
-    def get_config(self):
-        """Keras configuration, with the padding that was asked for."""
-        return {**super().get_config(), "padding": self.pad_mode or self.padding}
-
-    @property
-    def view(self) -> KernelView:
-        """The kernel unfolded, one matrix for each group."""
-        mode, groups = self.pad_mode or self.padding, getattr(self, "groups", 1)
-        return ConvView(self.kernel_size, self.strides, self.dilation_rate, mode, groups)
+    def starting_point(self, rule, arguments):
+        if not isinstance(rule, AOL):
+            return super().starting_point(rule, arguments)
+        groups = arguments.get("groups", getattr(type(self), "groups", 1))
+        return DeltaOrthogonal(arguments["strides"], groups)
 
 
-class _Filters(PaddedConv):
-    """The positional arguments of a convolution."""
-
-    def __init__(self, filters, kernel_size, strides=1, padding="same", **kwargs):
-        kwargs.update(filters=filters, kernel_size=kernel_size, strides=strides, padding=padding)
-        super().__init__(**kwargs)
-
-
-class _SpectralConv(_Filters, SpectralKernel):
+class _SpectralConv(Filters, _AlmostOrthogonal):
     pass
 
 
@@ -93,9 +45,11 @@ class SpectralConv1D(_SpectralConv, keras.layers.Conv1D):
 class SpectralConv2D(_SpectralConv, keras.layers.Conv2D):
     """`keras.layers.Conv2D` with Lipschitz constant at most `k_coef_lip` on inputs of any size.
 
-    The kernel, unfolded to a matrix for each group, is made orthogonal (or what `parametrization`
-    says) and divided by the root of how often the windows read one sample, at most; see
-    `lipkit.views.ConvView`.
+    By default, the kernel's channels are rescaled such that the convolution cannot expand
+    (`lipkit.linalg.conv_aol`), and start at an orthogonal convolution. Other rules, `"polar"` or
+    those of deel-lip's keywords, constrain the unfolded kernel, one matrix for each group; it is
+    then divided by the root of how often the windows read one sample, at most
+    (`lipkit.views.ConvView`): by 3 for 3x3, which an identity kernel, say, does not need.
 
     Shapes are those of `Conv2D`: (batch, height, width, channels) -> (batch, new_height,
     new_width, filters), or with the channels first.
@@ -104,7 +58,7 @@ class SpectralConv2D(_SpectralConv, keras.layers.Conv2D):
         filters, kernel_size, strides: as in `keras.layers.Conv2D`.
         padding: `"same"`, `"valid"`, or one of `lipkit.padding.MODES`: `"circular"`, `"symmetric"`,
             `"reflect"`, `"replicate"` (repeated samples) and `"constant"` (zeros).
-        parametrization: kernel rule, see `lipkit.layers.SpectralDense`.
+        parametrization: kernel rule: `"aol"` (default), or as in `SpectralDense`.
         k_coef_lip: target Lipschitz constant of the linear map.
         eps_spectral, eps_bjorck, beta_bjorck, maxiter_spectral, maxiter_bjorck: deel-lip's
             keywords, see `lipkit.layers.base.from_deel_lip`.
@@ -119,9 +73,9 @@ class SpectralConv2D(_SpectralConv, keras.layers.Conv2D):
     >>> layer(keras.ops.ones((2, 8, 8, 4))).shape
     (2, 8, 8, 16)
 
-    Reference: Li et al., "Preventing Gradient Attenuation in Lipschitz Constrained Convolutional
-    Networks", NeurIPS 2019, arXiv:1911.00937, for the unfolded kernel. The bound is proven; it is
-    enforced to float32 rounding.
+    Reference: Prach and Lampert, ECCV 2022, arXiv:2208.03160, for the default; Li et al., NeurIPS
+    2019, arXiv:1911.00937, for unfolded kernels. Both bounds are proven for inputs of every size,
+    and enforced to float32 rounding.
     """
 
     vanilla_class = keras.layers.Conv2D
@@ -164,7 +118,7 @@ class SpectralConv3DTranspose(_SpectralConvTranspose, keras.layers.Conv3DTranspo
     vanilla_class = keras.layers.Conv3DTranspose
 
 
-class _SpectralDepthwise(PaddedConv, SpectralKernel):
+class _SpectralDepthwise(PaddedConv, _AlmostOrthogonal):
     kernel_role = "depthwise"
     groups = None  # one for each channel
 
@@ -196,7 +150,7 @@ class SpectralDepthwiseConv2D(_SpectralDepthwise, keras.layers.DepthwiseConv2D):
 
 
 @_register
-class FrobeniusConv2D(_Filters, FixedKernel, keras.layers.Conv2D):
+class FrobeniusConv2D(Filters, FixedKernel, keras.layers.Conv2D):
     """`keras.layers.Conv2D` with a kernel divided by its Frobenius norm: for a single filter.
 
     With more filters the Lipschitz constant of the whole map is at most `k_coef_lip` too, but they
@@ -210,29 +164,3 @@ class FrobeniusConv2D(_Filters, FixedKernel, keras.layers.Conv2D):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, rule="frobenius", **kwargs)
-
-
-class _Plain(_Filters):
-    def vanilla_config(self):
-        """Configuration of the plain Keras layer, which gets its inputs padded."""
-        return {**self.get_config(), "padding": self.padding}
-
-
-@_register
-class PadConv1D(_Plain, keras.layers.Conv1D):
-    """`keras.layers.Conv1D`, not constrained, with the paddings of `SpectralConv1D`."""
-
-    vanilla_class = keras.layers.Conv1D
-    paddings = SpectralConv1D.paddings
-
-
-@_register
-class PadConv2D(_Plain, keras.layers.Conv2D):
-    """`keras.layers.Conv2D`, not constrained, with the paddings of `SpectralConv2D`.
-
-    Example:
-    >>> PadConv2D(16, 4, padding="reflect")(keras.ops.ones((2, 8, 8, 4))).shape
-    (2, 8, 8, 16)
-    """
-
-    vanilla_class = keras.layers.Conv2D

@@ -1,5 +1,7 @@
 """Rules that divide the kernel by a norm."""
 
+from keras import ops
+
 from lipkit import linalg
 from lipkit._checks import integer
 from lipkit.parametrizations.base import Parametrization, register
@@ -28,20 +30,36 @@ class AOL(Parametrization):
 
     For convolutions it bounds the operator itself, not the unfolded kernel: so a convolution may
     become orthogonal, and an identity kernel stays one.
+
+    Args:
+        iterations: squarings of the Gram matrix for the norm of the unfolded kernel, which is
+            needed for padding that repeats samples.
     """
 
     name = "aol"
     idempotent = False
 
+    def __init__(self, *, iterations=6):
+        self.iterations = integer("iterations", iterations)
+
     def __call__(self, w):
         return linalg.aol(w)
 
     def constrain(self, kernel, view):
-        """Rescale the channels of a convolution; matrices as in `__call__`."""
+        """Rescale the channels of a convolution; padding that repeats samples costs its norm.
+
+        Or less: the bound by the unfolded kernel, if that is the lesser. Without such padding that
+        choice would keep random kernels from becoming orthogonal ones: it rewards staying random.
+        """
         if (taps := view.taps(kernel)) is None:
             return self(kernel)
         taps = linalg.conv_aol(taps, view.blocks(kernel.shape))
-        return view.from_taps(taps, kernel.shape) / view.pad_norm
+        kernel = view.from_taps(taps, kernel.shape)
+        if view.pad_norm == 1:
+            return kernel
+        matrix_norm = ops.max(linalg.spectral_norm_bound(view.matrix(kernel), self.iterations))
+        bound = ops.minimum(view.pad_norm, view.unfold_norm * matrix_norm)
+        return kernel / linalg.divisor(bound)
 
 
 @register

@@ -8,7 +8,7 @@ from keras import ops
 from lipkit.certify import graph as g
 from lipkit.errors import NotCertifiable
 from lipkit.layers import LipschitzKernel
-from lipkit.layers.convolutional import PaddedConv
+from lipkit.layers.padded import PaddedConv
 
 _RULES: dict[type, object] = {}
 WAY_OUT = (
