@@ -186,9 +186,8 @@ def _add_row(table, row):
         return
     last = table.pop()
     bound = _product(last.bound, row.bound)
-    rules = dict.fromkeys([*last.rule.split(", "), *row.rule.split(", ")])
-    rule = ", ".join(rule for rule in rules if rule != "isometry") or "isometry"
-    table.append(replace(last, rule=rule, bound=bound))
+    rules = [rule for rule in (last.rule, row.rule) if rule != "isometry"] or ["isometry"]
+    table.append(replace(last, rule=", ".join(rules), bound=bound))
 
 
 class Bounds(NamedTuple):

@@ -132,16 +132,16 @@ def vanilla_model(model):
         ValueError: if the model is not built, is no graph, or has a layer of lipkit where it
             cannot be replaced: inside a wrapper such as `keras.layers.TimeDistributed`.
     """
+    return _renamed(model, model.name)
+
+
+def _renamed(model, name):
+    """`vanilla_model` under a name, which has to be unique among a model's layers."""
     if not getattr(model, "inputs", None):
         raise ValueError(
             f"Model {model.name!r} cannot be exported: it must be a Functional model, or a "
             "Sequential model that has been built. Call it on data, or start it with keras.Input."
         )
-    return _renamed(model, model.name)
-
-
-def _renamed(model, name):
-    """The plain model under a name, which has to be unique among a model's layers."""
     functional = keras.Model(*_inputs_outputs(model), name=name)
     _reserve_names(functional.operations)
     return keras.models.clone_model(

@@ -10,10 +10,6 @@ from lipkit.layers.base import LipschitzLayer, place_axis
 from lipkit.linalg.norms import euclidean_norm
 
 
-def _register(cls):
-    return keras.saving.register_keras_serializable("lipkit")(cls)
-
-
 class Residual(LipschitzLayer, keras.layers.Layer):
     """Base of the blocks: k * merge(x, f(x)), shapes unchanged.
 
@@ -70,7 +66,7 @@ class Residual(LipschitzLayer, keras.layers.Layer):
     def _apply(self, x, inner, plain):
         x, seen = self._split(x, plain)
         y = inner(seen)
-        self._check_shapes(seen.shape, y.shape)
+        self._check_shapes(seen.shape, y.shape)  # of these inputs, where `build` saw others
         if None in seen.shape[1:] and not plain:
             y = ops.reshape(y, ops.shape(seen))  # fails where y would be broadcast
         return self._scaled(self._merge(x, y, plain))
@@ -120,7 +116,7 @@ class _TrainedResidual(Residual):
         return {**super().get_config(), "init_val": self.init_val}
 
 
-@_register
+@keras.saving.register_keras_serializable("lipkit")
 class LipResidual(_TrainedResidual):
     """k (s x + (1 - s) f(x)) with s = sigmoid(alpha) trained.
 
@@ -139,7 +135,7 @@ class LipResidual(_TrainedResidual):
         return x * self._value(s, plain) + y * self._value(1 - s, plain)
 
 
-@_register
+@keras.saving.register_keras_serializable("lipkit")
 class PrescaledAdditiveResidual(_TrainedResidual):
     """k (x + f(alpha x)) / (1 + |alpha|) with alpha trained.
 
@@ -161,7 +157,7 @@ class PrescaledAdditiveResidual(_TrainedResidual):
         return (x + y) * self._value(1 / size, plain)
 
 
-@_register
+@keras.saving.register_keras_serializable("lipkit")
 class ScaledResidual(Residual):
     """k (alpha x + (1 - alpha) f(x)) with alpha fixed; `alpha=0.5` is the mean of x and f(x).
 
@@ -184,7 +180,7 @@ class ScaledResidual(Residual):
         return {**super().get_config(), "alpha": self.alpha}
 
 
-@_register
+@keras.saving.register_keras_serializable("lipkit")
 class L2NormResidual(Residual):
     """k sqrt((x^2 + f(x)^2) / 2), entry by entry.
 
@@ -197,11 +193,12 @@ class L2NormResidual(Residual):
     """
 
     def _merge(self, x, y, plain):
-        norm = ops.norm if plain else euclidean_norm
-        return norm(ops.stack([x, y], axis=1), axis=1) * math.sqrt(0.5)
+        # `hypot` has no finite gradient at (0, 0) on all backends
+        pairs = ops.hypot(x, y) if plain else euclidean_norm(ops.stack([x, y], axis=1), axis=1)
+        return pairs * math.sqrt(0.5)
 
 
-@_register
+@keras.saving.register_keras_serializable("lipkit")
 class ConcatResidual(Residual):
     """k concat(x_1, f(x_2)) for the two halves of the channels: max(1, L_f) k-Lipschitz.
 

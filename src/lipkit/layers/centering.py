@@ -7,10 +7,6 @@ from lipkit._checks import real
 from lipkit.layers.base import LipschitzLayer, _at_least_float32, place_axis
 
 
-def _register(cls):
-    return keras.saving.register_keras_serializable("lipkit")(cls)
-
-
 class _Centering(LipschitzLayer, keras.layers.Layer):
     """factor * (x - mean) + bias, in float32 at least; a subclass gives mean and factor."""
 
@@ -85,7 +81,7 @@ class _Centering(LipschitzLayer, keras.layers.Layer):
         }
 
 
-@_register
+@keras.saving.register_keras_serializable("lipkit")
 class LayerCentering(_Centering):
     """k (x - mean(x)) + bias, the mean over some axes of each sample: an orthogonal projection.
 
@@ -175,7 +171,7 @@ class _BatchStatistics(_Centering):
         return {**super().get_config(), "axis": self.axis, "momentum": self.momentum}
 
 
-@_register
+@keras.saving.register_keras_serializable("lipkit")
 class BatchCentering(_BatchStatistics):
     """k (x - mean) + bias: the batch's mean of each channel in training, a moving mean otherwise.
 
@@ -192,7 +188,7 @@ class BatchCentering(_BatchStatistics):
     """
 
 
-@_register
+@keras.saving.register_keras_serializable("lipkit")
 class BatchLipNorm(_BatchStatistics):
     """k s (x - mean) + bias with one tracked scale s = min(max_scale, 1 / sqrt(max_c var_c)).
 
@@ -250,7 +246,8 @@ class BatchLipNorm(_BatchStatistics):
         squares = ops.sum(ops.square(centered), axis=axes)
         count = ops.cast(ops.size(centered), squares.dtype) / squares.shape[0]
         variance = squares / ops.maximum(count - 1, 1)
-        self._move(self.moving_variance, ops.where(count > 1, variance, self.moving_variance))
+        known = ops.cast(ops.convert_to_tensor(self.moving_variance), variance.dtype)
+        self._move(self.moving_variance, ops.where(count > 1, variance, known))
 
     def get_config(self):
         """Keras configuration."""

@@ -138,11 +138,13 @@ def _mean(op, arguments, shapes):
     return [mean] if op.keepdims else [mean, g.Reshape(kept)]
 
 
-def _stack(op, arguments, shapes):
-    shape, count = shapes[0], len(shapes)
-    place = sample_axis(op, op.axis, (count, *shape))
-    order = (*range(1, place + 1), 0, *range(place + 1, len(shape) + 1))
-    return [g.Concat(0), g.Reshape((count, *shape)), g.Permute(order)]
+def _hypot(op, arguments, shapes):
+    if len(shapes) != 2 or shapes[0] != shapes[1]:
+        raise NotCertifiable(
+            f"Operation {op.name!r} (Hypot) cannot be certified: only that of two tensors of one "
+            f"shape is. Received: {shapes}"
+        )
+    return [g.Concat(0), g.Reshape((2, *shapes[0])), g.Norm((0,))]
 
 
 def _get_item(op, arguments, shapes):
@@ -182,11 +184,11 @@ RULES = {
     "Concatenate": _along(g.Concat),
     "Softmax": _along(g.Softmax),
     "GetItem": _get_item,
+    "Hypot": _hypot,
     "Mean": _mean,
     "Norm": _norm,
     "Take": _take,
     "Pad": _pad,
-    "Stack": _stack,
     "Absolute": _simple("abs"),
     "Abs": _simple("abs"),
     "Negative": _simple("negative"),
