@@ -23,6 +23,22 @@ from lipkit.layers.convolutional import (
 )
 from lipkit.layers.dense import FrobeniusDense, SpectralDense
 from lipkit.layers.padded import PadConv1D, PadConv2D
+from lipkit.layers.pooling import (
+    ScaledAveragePooling1D,
+    ScaledAveragePooling2D,
+    ScaledAveragePooling3D,
+    ScaledGlobalAveragePooling1D,
+    ScaledGlobalAveragePooling2D,
+    ScaledGlobalAveragePooling3D,
+    ScaledGlobalL2NormPooling1D,
+    ScaledGlobalL2NormPooling2D,
+    ScaledGlobalL2NormPooling3D,
+    ScaledL2NormPooling1D,
+    ScaledL2NormPooling2D,
+    ScaledL2NormPooling3D,
+)
+from lipkit.layers.reshaping import InvertibleDownSampling, InvertibleUpSampling
+from lipkit.layers.trained_activations import Householder, PReLUlip
 
 __all__ = [
     "BatchCentering",
@@ -33,15 +49,31 @@ __all__ = [
     "FullSort",
     "GroupSort",
     "GroupSort2",
+    "Householder",
+    "InvertibleDownSampling",
+    "InvertibleUpSampling",
     "L2NormResidual",
     "LayerCentering",
     "LipResidual",
     "LipschitzKernel",
     "LipschitzLayer",
     "MaxMin",
+    "PReLUlip",
     "PadConv1D",
     "PadConv2D",
     "PrescaledAdditiveResidual",
+    "ScaledAveragePooling1D",
+    "ScaledAveragePooling2D",
+    "ScaledAveragePooling3D",
+    "ScaledGlobalAveragePooling1D",
+    "ScaledGlobalAveragePooling2D",
+    "ScaledGlobalAveragePooling3D",
+    "ScaledGlobalL2NormPooling1D",
+    "ScaledGlobalL2NormPooling2D",
+    "ScaledGlobalL2NormPooling3D",
+    "ScaledL2NormPooling1D",
+    "ScaledL2NormPooling2D",
+    "ScaledL2NormPooling3D",
     "ScaledResidual",
     "SpectralConv1D",
     "SpectralConv1DTranspose",

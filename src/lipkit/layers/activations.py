@@ -5,25 +5,30 @@ from keras import ops
 
 from lipkit._checks import integer
 from lipkit.layers._sorting import sort_groups
-from lipkit.layers.base import LipschitzLayer
+from lipkit.layers.base import LipschitzLayer, known_channels
 
 
 def _register(cls):
     return keras.saving.register_keras_serializable("lipkit")(cls)
 
 
-class _Activation(LipschitzLayer, keras.layers.Layer):
-    """A stateless activation; `to_vanilla` says it in plain Keras operations."""
+class Activation(LipschitzLayer, keras.layers.Layer):
+    """Base: `to_vanilla` says the activation in plain Keras operations."""
+
+    formats = ("channels_last", "channels_first")
 
     def __init__(self, data_format="channels_last", k_coef_lip=1.0, **kwargs):
         super().__init__(k_coef_lip=k_coef_lip, **kwargs)
-        if data_format not in ("channels_last", "channels_first"):
+        if data_format not in self.formats:
             raise ValueError(
-                "`data_format` must be 'channels_last' or 'channels_first'. "
+                f"`data_format` of {type(self).__name__} must be one of {self.formats}. "
                 f"Received: data_format={data_format!r}"
             )
         self.data_format = data_format
         self.supports_masking = True
+
+    def _channel_axis(self):
+        return -1 if self.data_format == "channels_last" else 1
 
     def get_config(self):
         """Keras configuration."""
@@ -31,28 +36,28 @@ class _Activation(LipschitzLayer, keras.layers.Layer):
 
 
 @_register
-class MaxMin(_Activation):
+class MaxMin(Activation):
     """k * concat(relu(x), relu(-x)) on the channel axis: (..., c) -> (..., 2 c).
 
     deel-lip's definition (also known as CReLU); pairwise maximum and minimum is `GroupSort2`.
     """
 
     def call(self, inputs):
-        axis = -1 if self.data_format == "channels_last" else 1
+        axis = self._channel_axis()
         return self._scaled(ops.concatenate([ops.relu(inputs), ops.relu(-inputs)], axis=axis))
 
     to_vanilla = call
 
     def compute_output_shape(self, input_shape):
         """Twice the channels."""
-        axis = -1 if self.data_format == "channels_last" else 1
+        axis = self._channel_axis()
         shape = list(input_shape)
         shape[axis] = None if shape[axis] is None else 2 * shape[axis]
         return tuple(shape)
 
 
 @_register
-class GroupSort(_Activation):
+class GroupSort(Activation):
     """Sort ascending in contiguous groups of `n` channels of the last axis, times k.
 
     Args:
@@ -64,27 +69,19 @@ class GroupSort(_Activation):
     Reference: Anil, Lucas and Grosse, ICML 2019, arXiv:1811.05381.
     """
 
+    formats = ("channels_last",)
+
     def __init__(self, n=None, data_format="channels_last", k_coef_lip=1.0, **kwargs):
         super().__init__(data_format=data_format, k_coef_lip=k_coef_lip, **kwargs)
-        if data_format != "channels_last":
-            raise ValueError(
-                "GroupSort supports `data_format='channels_last'` only. "
-                f"Received: data_format={data_format!r}"
-            )
         self.n = None if n is None else integer("n", n)
 
     def build(self, input_shape):
         """Check that the groups divide the channels."""
-        self.group_size(input_shape[-1])
+        self.group_size(known_channels(self, input_shape))
         super().build(input_shape)
 
     def group_size(self, channels):
         """The size of the groups for this many channels."""
-        if channels is None:
-            raise ValueError(
-                f"{type(self).__name__} {self.name!r} needs a known number of channels. Received: "
-                "inputs whose last axis has size None"
-            )
         n = channels if self.n is None else min(self.n, channels)
         if channels % n:
             raise ValueError(

@@ -13,6 +13,26 @@ def check_constant(k_coef_lip):
     return real("k_coef_lip", k_coef_lip, "]0, inf[")
 
 
+def check_data_format(data_format):
+    """The data format, or `ValueError`."""
+    if data_format not in ("channels_last", "channels_first"):
+        raise ValueError(
+            "`data_format` must be 'channels_last' or 'channels_first'. "
+            f"Received: data_format={data_format!r}"
+        )
+    return data_format
+
+
+def known_channels(layer, shape, axis=-1):
+    """The number of channels of inputs of this shape, or `ValueError`."""
+    if shape[axis] is None:
+        raise ValueError(
+            f"{type(layer).__name__} {layer.name!r} needs a known number of channels. Received: "
+            f"inputs of shape {tuple(shape)}, channels on axis {axis}"
+        )
+    return shape[axis]
+
+
 def place_axis(layer, axis, rank):
     """An axis of inputs of this rank counted from 0, or `ValueError`: not the batch's."""
     if isinstance(axis, bool) or axis not in (*range(1, rank), *range(1 - rank, 0)):

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from lipkit._checks import real
-from lipkit.layers.base import LipschitzLayer, _at_least_float32, place_axis
+from lipkit.layers.base import LipschitzLayer, _at_least_float32, known_channels, place_axis
 
 
 class _Centering(LipschitzLayer, keras.layers.Layer):
@@ -20,12 +20,7 @@ class _Centering(LipschitzLayer, keras.layers.Layer):
     def build(self, input_shape):
         """Create the bias, and what the subclass tracks."""
         axis = place_axis(self, self.channel_axis, len(input_shape))
-        channels = input_shape[axis]
-        if channels is None:
-            raise ValueError(
-                f"{type(self).__name__} {self.name!r} needs a known number of channels. Received: "
-                f"inputs of shape {tuple(input_shape)}, channels on axis {axis}"
-            )
+        channels = known_channels(self, input_shape, axis)
         if self.use_bias:
             self.bias = self._vector("bias", channels, self.bias_initializer, trainable=True)
         self._track(channels)

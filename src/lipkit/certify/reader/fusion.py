@@ -13,6 +13,9 @@ def fused(nodes, op, inputs):
         return g.ConcatReLU(op.axis), [source]
     if (stacked := _stacked(nodes, op, inputs)) is not None:
         return stacked[1], [stacked[0]]
+    slopes = _slopes(nodes, op, inputs)
+    if slopes is not None:
+        return g.Elementwise("relu", (slopes,)), inputs[:1]
     axes = _mean_axes(nodes, op, inputs)
     return (g.Center(axes), inputs[:1]) if axes else (op, inputs)
 
@@ -68,3 +71,13 @@ def _mean_axes(nodes, op, inputs):
     if not all(np.array_equal(matrix, mean_matrix(matrix.shape[1])) for _, matrix in matrices):
         return ()
     return tuple(axis for axis, _ in matrices)
+
+
+def _slopes(nodes, op, inputs):
+    """The a <= 1 of max(x, a x) for one node x, or None."""
+    if not isinstance(op, g.Maximum) or op.sign != 1 or len(inputs) != 2:
+        return None
+    other = nodes[inputs[1]]
+    if not isinstance(other.op, g.Diagonal) or other.inputs != (inputs[0],):
+        return None
+    return other.op.scale if not other.op.shift.any() and (other.op.scale <= 1).all() else None

@@ -122,6 +122,15 @@ def _group_sort(layer, shape):
     return [g.Reshape(groups), g.Sort(), g.Reshape(tuple(shape)), *_scale(layer)]
 
 
+register_rule(ll.Householder, ll.PReLUlip)(as_exported)
+register_rule(ll.InvertibleDownSampling, ll.InvertibleUpSampling)(as_exported)
+register_rule(
+    *(
+        getattr(ll, f"Scaled{kind}Pooling{n}D")
+        for kind in ("Average", "L2Norm", "GlobalAverage", "GlobalL2Norm")
+        for n in (1, 2, 3)
+    )
+)(as_exported)
 register_rule(ll.LayerCentering, ll.BatchCentering, ll.BatchLipNorm)(as_exported)
 register_rule(ll.LipResidual, ll.ScaledResidual, ll.PrescaledAdditiveResidual)(as_exported)
 register_rule(ll.ConcatResidual, ll.L2NormResidual)(as_exported)
