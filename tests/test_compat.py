@@ -85,9 +85,9 @@ CLASSES = [
     ("layers.activations.FullSort", {}, {**FORMAT, **K}),
     ("layers.activations.Householder", {**FORMAT, **K, "theta_initializer": (OWN, "Ones")}, {}),
     ("layers.pooling.ScaledAveragePooling2D", {**POOL, **IMAGE}, {}),
-    ("layers.pooling.ScaledL2NormPooling2D", {**POOL, **IMAGE, **EPS}, {}),
+    ("layers.pooling.ScaledL2NormPooling2D", {**POOL, **IMAGE}, EPS),
     ("layers.pooling.ScaledGlobalAveragePooling2D", IMAGE, {}),
-    ("layers.pooling.ScaledGlobalL2NormPooling2D", {**IMAGE, **EPS}, {}),
+    ("layers.pooling.ScaledGlobalL2NormPooling2D", IMAGE, EPS),
     (
         "layers.pooling.InvertibleDownSampling",
         {"pool_size": (REQUIRED, (2, 3)), "data_format": ("channels_last", "channels_first")},
@@ -242,7 +242,7 @@ def value_of(thing, name):
     config = thing.get_config() if hasattr(thing, "get_config") else {}
     value = config[name] if name in config else getattr(thing, name)
     if isinstance(value, dict) and "class_name" in value:
-        return value["class_name"]
+        return value["config"]["name"] if name == "dtype" else value["class_name"]
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -326,12 +326,14 @@ def test_unknown_names_say_where_to_look():
         importlib.import_module(f"{lip.__name__}.layers.blocks")
 
 
-@pytest.mark.parametrize("path", ["layers.SpectralDense", "layers.SpectralConv2D"])
-def test_kernel_keywords(path):
+@pytest.mark.parametrize(
+    ("path", "default"), [("layers.SpectralDense", "Polar"), ("layers.SpectralConv2D", "AOL")]
+)
+def test_kernel_keywords(path, default):
     size = (3,) if path.endswith("Dense") else (2, 3)
     parametrizations = lipkit.parametrizations
     for keywords, rule in (
-        ({}, "Polar"),
+        ({}, default),
         ({"eps_bjorck": None}, "Spectral"),
         ({"beta_bjorck": None}, "Spectral"),
         ({"beta_bjorck": 0.25, "maxiter_bjorck": 4}, "Bjorck"),
@@ -383,6 +385,22 @@ class Doubled(keras.layers.Layer, lip.layers.LipschitzLayer):
 
     def get_config(self):
         return {**super().get_config(), "k_coef_lip": self.k_coef_lip}
+
+
+def test_activations_that_change_the_shape():
+    """As in `SpectralDense(8, activation=MaxMin())`, which Keras 2 infers by running it."""
+    inputs = keras.Input((4, 4, 2))
+    z = lip.layers.SpectralConv2D(3, 3, activation=lip.layers.MaxMin())(inputs)
+    assert z.shape == (None, 4, 4, 6)
+    z = lip.layers.SpectralDense(4, lip.layers.MaxMin())(z)
+    z = lip.layers.unconstrained.PadConv2D(5, 3, activation=lip.layers.MaxMin())(z)
+    model = lip.Model(inputs, lip.layers.FrobeniusConv2D(1, 3)(z))
+    assert [layer.get_weights()[0].shape for layer in model.layers[1:]] == [
+        *((3, 3, 2, 3), (6, 4), (3, 3, 8, 5), (3, 3, 10, 1))
+    ]
+    x = np.ones((2, 4, 4, 2), "float32")
+    plain = model.vanilla_export()
+    np.testing.assert_allclose(plain.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-6)
 
 
 def test_base_classes():

@@ -33,10 +33,10 @@ def moons():
 
 
 def digits():
+    """Built by `fit`: deel-lip's GroupSort keeps the constant that it was first traced with."""
     x, y = load_digits(return_X_y=True)
     model = lip.Sequential(
         [
-            kl.Input((8, 8, 1)),
             lip.layers.SpectralConv2D(16, 3),
             lip.layers.GroupSort2(),
             lip.layers.ScaledL2NormPooling2D((2, 2)),

@@ -71,7 +71,20 @@ class LipschitzLayer:
         return {**super().get_config(), "k_coef_lip": self.k_coef_lip}
 
 
-class LipschitzKernel(LipschitzLayer):
+class ActivationLast:
+    """Mixin put before a Keras layer: the activation may be a layer that changes the shape.
+
+    Keras does not ask the activation, and would build what follows `MaxMin` for half its channels.
+    """
+
+    def compute_output_shape(self, input_shape):
+        """Shape of the outputs."""
+        shape = super().compute_output_shape(input_shape)
+        change = getattr(self.activation, "compute_output_shape", None)
+        return change(shape) if change else shape
+
+
+class LipschitzKernel(ActivationLast, LipschitzLayer):
     """Mixin put before a Keras layer that reads `self.kernel` once in `call`.
 
     `kernel` is the constrained kernel, times `k_coef_lip`; `_kernel` is the free variable. So

@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import keras
 
-from lipkit.compat.deel_lip._translation import MODELS, PLAIN, Translation, class_of, is_model
+from lipkit.compat.deel_lip._translation import MODELS, STORED, Translation, class_of, is_model
 from lipkit.export import vanilla_model
 
 AGAIN = (
@@ -26,8 +26,9 @@ def load_model(path, lipschitz=False, custom_objects=None):
     `lipkit.lipschitz_bound` of it is a proven constant, for stride-1 convolutions of deel-lip
     above the nominal one.
 
-    A model that was loaded by deel-lip itself before it was saved may have other factors in its
-    `ScaledGlobalAveragePooling2D` than the file says; here they are always sqrt(h w).
+    deel-lip's own model may differ from what it saved, in two layers of a `lip.Sequential`: a
+    `GroupSort` built before the model set its constant went on without it, and loading gives
+    `ScaledGlobalAveragePooling2D` another factor. Here the constant is the file's, the factor sound.
 
     Args:
         path: the file.
@@ -122,7 +123,7 @@ def _leaves(entry, folder=""):
 
 
 def _fill(layer, deel_lip_class, arrays):
-    if deel_lip_class in PLAIN:
+    if deel_lip_class in STORED:
         *first, wbar = arrays
         arrays = [wbar, first[1]] if layer.use_bias else [wbar]
     layer.set_weights(arrays)

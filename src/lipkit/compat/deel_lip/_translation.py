@@ -5,11 +5,44 @@ from keras import layers as kl
 
 import lipkit
 from lipkit import layers as ll
+from lipkit.layers.base import ActivationLast
 
-PLAIN = {
-    **dict.fromkeys(("SpectralDense", "FrobeniusDense"), kl.Dense),
-    **dict.fromkeys(("SpectralConv2D", "FrobeniusConv2D"), kl.Conv2D),
-    "SpectralConv2DTranspose": kl.Conv2DTranspose,
+_register = keras.saving.register_keras_serializable("lipkit")
+
+
+class _Stored(ActivationLast):
+    """Mixin put before a Keras layer: the kernel is the stored one, exported as it is."""
+
+    def vanilla_config(self):
+        """Configuration of the plain Keras layer."""
+        return self.get_config()
+
+
+@_register
+class StoredDense(_Stored, kl.Dense):
+    """`keras.layers.Dense`."""
+
+    vanilla_class = kl.Dense
+
+
+@_register
+class StoredConv2D(_Stored, kl.Conv2D):
+    """`keras.layers.Conv2D`."""
+
+    vanilla_class = kl.Conv2D
+
+
+@_register
+class StoredConv2DTranspose(_Stored, kl.Conv2DTranspose):
+    """`keras.layers.Conv2DTranspose`."""
+
+    vanilla_class = kl.Conv2DTranspose
+
+
+STORED = {
+    **dict.fromkeys(("SpectralDense", "FrobeniusDense"), StoredDense),
+    **dict.fromkeys(("SpectralConv2D", "FrobeniusConv2D"), StoredConv2D),
+    "SpectralConv2DTranspose": StoredConv2DTranspose,
 }
 SAME = (  # lipkit's class of this name computes deel-lip's function
     *("PadConv2D", "MaxMin", "GroupSort", "GroupSort2", "FullSort", "Householder"),
@@ -96,14 +129,14 @@ class Translation:
         name, config = class_of(entry), self.config(entry)
         if name in self.custom_objects:
             return self.custom_objects[name].from_config(config)
-        if name in PLAIN and not self.lipschitz:
+        if name in STORED and not self.lipschitz:
             for key in LEFT_OUT:
                 config.pop(key, None)
-            return PLAIN[name].from_config(config)
+            return STORED[name].from_config(config)
         reason = REASONS.get(name, "its class is not known here")
         if name == "PadConv2D" and not _pads_alike(config):
             reason = "deel-lip pads even or dilated kernels to another size than lipkit"
-        elif name in SAME or name in PLAIN:
+        elif name in SAME or name in STORED:
             return getattr(ll, name).from_config(_for_lipkit(name, config))
         elif name in KERAS:
             return getattr(kl, name).from_config(config)
@@ -123,6 +156,8 @@ class Translation:
             config = {k: v for k, v in config.items() if k not in ("sparse", "ragged")}
         else:
             config.pop("batch_input_shape", None)
+        if config.get("groups") == 1:  # transposed convolutions have one, and no such argument
+            del config["groups"]
         if isinstance(config.get("dtype"), dict):  # a policy
             config["dtype"] = config["dtype"]["config"]["name"]
         if isinstance(config.get("axis"), list) and len(config["axis"]) == 1:
