@@ -159,6 +159,19 @@ class _Average:
         return mean * ops.sqrt(ops.cast(count, mean.dtype))
 
 
+def _halved(x, axis):
+    """The 2-norm along an axis, kept with size 1, by `hypot` of halves: it cannot overflow.
+
+    And `keras.ops.norm` along axes cannot be reloaded on JAX.
+    """
+    before = (slice(None),) * axis
+    while (n := x.shape[axis]) > 1:
+        half = n // 2
+        y = ops.hypot(x[(*before, slice(0, half))], x[(*before, slice(half, 2 * half))])
+        x = ops.concatenate([y, x[(*before, slice(2 * half, n))]], axis=axis) if n % 2 else y
+    return x
+
+
 class _L2Norm:
     """The 2-norm over the entries: 1-Lipschitz, 0 at 0 with gradient 0 there.
 
@@ -172,9 +185,9 @@ class _L2Norm:
     def _reduce(self, x, axes, count, plain):
         if not plain:
             return euclidean_norm(x, axes)
-        for axis in reversed(axes):  # norms of norms: Keras has none over three axes
-            x = ops.norm(x, axis=(axis,))
-        return x
+        for axis in axes:
+            x = _halved(ops.abs(x) if count == 1 else x, axis)
+        return ops.reshape(x, (-1, *(n for i, n in enumerate(x.shape) if i and i not in axes)))
 
     def get_config(self):
         """Keras configuration."""
