@@ -390,14 +390,12 @@ class Doubled(keras.layers.Layer, lip.layers.LipschitzLayer):
 def test_activations_that_change_the_shape():
     """As in `SpectralDense(8, activation=MaxMin())`, which Keras 2 infers by running it."""
     inputs = keras.Input((4, 4, 2))
-    z = lip.layers.SpectralConv2D(3, 3, activation=lip.layers.MaxMin())(inputs)
+    z = lip.layers.unconstrained.PadConv2D(3, 3, activation=lip.layers.MaxMin())(inputs)
     assert z.shape == (None, 4, 4, 6)
     z = lip.layers.SpectralDense(4, lip.layers.MaxMin())(z)
-    z = lip.layers.unconstrained.PadConv2D(5, 3, activation=lip.layers.MaxMin())(z)
     model = lip.Model(inputs, lip.layers.FrobeniusConv2D(1, 3)(z))
-    assert [layer.get_weights()[0].shape for layer in model.layers[1:]] == [
-        *((3, 3, 2, 3), (6, 4), (3, 3, 8, 5), (3, 3, 10, 1))
-    ]
+    shapes = [layer.get_weights()[0].shape for layer in model.layers[1:]]
+    assert shapes == [(3, 3, 2, 3), (6, 4), (3, 3, 8, 1)]
     x = np.ones((2, 4, 4, 2), "float32")
     plain = model.vanilla_export()
     np.testing.assert_allclose(plain.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-6)

@@ -1,5 +1,8 @@
 """What goes wrong in other libraries and fits no test file of one part; see docs/regressions.md."""
 
+import re
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ import lipkit
 from lipkit import layers as ll
 
 ROUNDING = 1 + 1e-5
+INDEX = Path("..", "docs", "regressions.md")
 
 
 def predict(model, x):
@@ -156,3 +160,13 @@ def test_metrics_are_computed_in_a_compiled_step(rng):
     model.compile("sgd", lipkit.losses.MulticlassHKR(), metrics=metrics)
     values = model.fit(x, y, batch_size=4, verbose=0).history
     assert all(np.isfinite(v[0]) for v in values.values()) and len(values) == 3
+
+
+def test_the_index_names_tests_that_exist():
+    tests = Path(__file__).parent
+    source = ""
+    for name in re.findall(r"`(test_\w+(?:\.py)?)`", (tests / INDEX).read_text()):
+        if name.endswith(".py"):
+            source = (tests / name).read_text()
+        else:
+            assert f"\ndef {name}(" in source, name

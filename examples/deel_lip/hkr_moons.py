@@ -23,7 +23,7 @@ def main(epochs=20):
     inputs = Input((2,))
     z = lip.layers.SpectralDense(64, kernel_initializer="orthogonal")(inputs)
     z = lip.layers.GroupSort(2)(z)
-    z = lip.layers.SpectralDense(64, lip.layers.FullSort())(z)
+    z = lip.layers.SpectralDense(64, lip.layers.GroupSort2())(z)
     z = lip.layers.SpectralDense(32)(z)
     z = lip.layers.FullSort()(z)
     outputs = lip.layers.FrobeniusDense(1)(z)

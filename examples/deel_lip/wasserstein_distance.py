@@ -32,7 +32,7 @@ def main(epochs=20):
             Input((SIZE, SIZE, 1)),
             Flatten(),
             lip.layers.SpectralDense(64),
-            lip.layers.FullSort(),
+            lip.layers.GroupSort(2),
             lip.layers.SpectralDense(32),
             lip.layers.FullSort(),
             lip.layers.FrobeniusDense(1, activation=None, use_bias=False),
