@@ -58,6 +58,8 @@ def test_a_lipschitz_model_trains_on_from_the_file(suffix, tmp_path):
         *(lipkit.layers.SpectralDense, lipkit.layers.FrobeniusDense),
     ]
     np.testing.assert_allclose(model.predict(x, verbose=0), y, atol=1e-5)
+    if suffix == ".h5":
+        return  # the same model
     model.compile("sgd", lipkit.losses.HKR(10.0))
     model.fit(x, np.sign(y), verbose=0)
     assert abs(model.predict(x, verbose=0) - y).max() > 1e-4
@@ -110,7 +112,7 @@ def test_unknown_layers_are_named_and_can_be_given(tmp_path):
         ("branches", '"class_name": "Add"', '"class_name": "TFOpLambda"', "holds code"),
         ("moons", '"relu"', '"hard_sigmoid"', "activation 'hard_sigmoid'"),
         ("branches", '"kernel_size": [3, 3]', '"kernel_size": [2, 2]', "PadConv2D.*even"),
-        ("moons", "2.15.0", "3.5.0", "Keras 3.5.0.*vanilla_export"),
+        ("moons", "2.15.0", "3.5.0", "Keras 3.5.0, not 2.*set_weights"),
         ("moons", '"Sequential"', '"Own"', "Own is a class of its own.*vanilla_export"),
     ],
 )
@@ -140,9 +142,13 @@ def test_other_files_are_refused(tmp_path):
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "new.keras")
     for name, message in (
         *(("folder", "SavedModel"), ("text.h5", "neither"), ("weights.h5", "weights only")),
-        *(("less.h5", "'spectral_dense' are not there"), ("new.keras", "Keras 3")),
+        *(
+            ("less.h5", "'spectral_dense' are not there"),
+            ("new.keras", "Keras 3.*by `set_weights`"),
+        ),
     ):
-        with pytest.raises(ValueError, match=rf"`path`.*{message}.*vanilla_export"):
+        way_out = "" if "set_weights" in message else ".*vanilla_export"
+        with pytest.raises(ValueError, match=f"`path`.*{message}{way_out}"):
             load_model(tmp_path / name)
 
 

@@ -16,6 +16,10 @@ from lipkit.export import vanilla_model
 AGAIN = (
     "In the environment that wrote it, load it, and save `model.vanilla_export()` as .keras or .h5."
 )
+BY_HAND = (
+    "Where it was written, save the kernels that the layers use as NumPy arrays; here, build the "
+    "same model and give them to its layers by `set_weights`."
+)
 
 
 def load_model(path, lipschitz=False, custom_objects=None):
@@ -28,7 +32,8 @@ def load_model(path, lipschitz=False, custom_objects=None):
 
     deel-lip's own model may differ from what it saved, in two layers of a `lip.Sequential`: a
     `GroupSort` built before the model set its constant went on without it, and loading gives
-    `ScaledGlobalAveragePooling2D` another factor. Here the constant is the file's, the factor sound.
+    `ScaledGlobalAveragePooling2D` another factor. Here the constant is the file's, and the factor
+    sound.
 
     Args:
         path: the file.
@@ -53,8 +58,8 @@ def load_model(path, lipschitz=False, custom_objects=None):
         return model if lipschitz else vanilla_model(model)
 
 
-def _refuse(path, reason):
-    return ValueError(f"`path` cannot be loaded: {reason}. {AGAIN} Received: path={str(path)!r}")
+def _refuse(path, reason, way_out=AGAIN):
+    return ValueError(f"`path` cannot be loaded: {reason}. {way_out} Received: path={str(path)!r}")
 
 
 def _read(path):
@@ -80,7 +85,7 @@ def _read(path):
     else:
         raise _refuse(path, "it is neither a .keras nor an .h5 file")
     if not version.startswith("2."):
-        raise _refuse(path, f"it was written by Keras {version or 'of no version'}, not Keras 2")
+        raise _refuse(path, f"it was written by Keras {version or 'of no version'}, not 2", BY_HAND)
     if class_of(entry) not in MODELS or "layers" not in entry["config"]:
         raise _refuse(path, f"{class_of(entry)} is a class of its own, not a graph of layers")
 
