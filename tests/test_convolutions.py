@@ -1,6 +1,7 @@
 """Convolutions against operators written out in NumPy, on inputs of every size."""
 
 import functools
+import itertools
 import json
 import math
 
@@ -98,8 +99,11 @@ def kernels(geometry):
     return [np.ones(shape), 0 * random, identity, centre, 1e20 * random, 1e-20 * random, *worst]
 
 
-@pytest.mark.parametrize("rule", ["polar", "aol", "spectral"])
-@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
+@pytest.mark.parametrize(
+    ("geometry", "rule"),
+    [*itertools.product(GEOMETRIES, ["polar", "aol"]), (GEOMETRIES[0], "spectral")],
+    ids=str,
+)
 def test_norm_is_at_most_k_at_every_size_and_kernel(geometry, rule):
     k = {"polar": 1, "aol": 10, "spectral": 0.1}[rule]
     layer = build(layers.SpectralConv2D, geometry, parametrization=rule, k_coef_lip=k)
@@ -151,7 +155,7 @@ ONE_HOT = [
     (layers.SpectralConv2DTranspose, {"strides": 2, "kernel_size": 2}, (3, 2, 2)),
     (layers.SpectralConv2DTranspose, {"strides": 2, "output_padding": 1}, (3, 2, 2)),
     (layers.SpectralConv2DTranspose, {"strides": 2, "parametrization": "aol"}, (3, 2, 2)),
-    (layers.SpectralConv3DTranspose, {"dilation_rate": 2}, (2, 3, 1, 2)),
+    (layers.SpectralConv3DTranspose, {"kernel_size": (3, 1, 1)}, (2, 3, 1, 2)),
 ]
 
 
@@ -222,7 +226,7 @@ def test_training_keeps_the_constraint_from_any_start(rule, mode, rng):
     ("cls", "arguments", "shape"),
     [
         (layers.SpectralConv2D, {}, (5, 4, 4)),
-        (layers.SpectralConv2D, {"padding": "circular", "dilation_rate": 2}, (5, 4, 4)),
+        (layers.SpectralConv2D, {"padding": "circular"}, (5, 4, 4)),
         (layers.SpectralConv2D, {"strides": 2, "filters": 16}, (6, 4, 4)),
         (layers.SpectralConv2D, {"groups": 2}, (5, 4, 4)),
         (layers.SpectralConv1D, {"kernel_size": 4}, (7, 4)),
@@ -352,6 +356,21 @@ def test_inputs_too_small_to_be_repeated_are_refused(mode, size):
     layers.PadConv2D(4, 7, padding="replicate")(np.ones((1, 1, 1, 2), "float32"))
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="others know the sizes when they compute")
+@pytest.mark.parametrize("compiled", [False, True])
+def test_too_small_inputs_are_refused_in_graphs_of_unknown_sizes(compiled):
+    import tensorflow as tf
+
+    layer = layers.PadConv2D(2, 7, padding="circular")
+    layer.build((None, None, None, 2))
+    signature = [tf.TensorSpec((None, None, None, 2))]
+    graph = tf.function(lambda x: layer(x), input_signature=signature, jit_compile=compiled)
+    x = np.random.default_rng(0).standard_normal((1, 5, 4, 2)).astype("float32")
+    np.testing.assert_allclose(array(graph(x)), array(layer(x)), atol=1e-5)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="out of bounds"):
+        graph(x[:, :2])
+
+
 def test_certifier_refuses_operations_it_cannot_read():
     x = keras.Input((4, 2))
     for y, message in (
@@ -373,7 +392,7 @@ def test_padding_by_concatenation_is_read_as_one_matrix():
 
 
 @pytest.mark.parametrize("strides", [1, 2, 3])
-@pytest.mark.parametrize("size", [2, 3, 4])
+@pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("mode", ["same", "valid"])
 def test_transposed_convolutions_with_output_padding_are_certified(mode, size, strides):
     bounds = []
@@ -381,14 +400,28 @@ def test_transposed_convolutions_with_output_padding_are_certified(mode, size, s
         if mode == "same" and size % 2 == 0 and more == 0:
             continue  # a size that no "same" convolution maps back: TensorFlow refuses it
         layer = layers.SpectralConv2DTranspose(
-            2, size, strides=strides, padding=mode, output_padding=more, parametrization="polar"
+            4, size, strides=strides, padding=mode, output_padding=more, parametrization="polar"
         )
         model = keras.Sequential([keras.Input((3, 4, 2)), layer])
         norm = np.linalg.norm(operator(layer, (3, 4, 2)), 2)
         bounds.append(lipkit.lipschitz_bound(model))
         assert norm * (1 - 1e-5) <= bounds[-1] <= norm * 1.1
         assert norm <= 1 + 1e-5
-    assert bounds or (strides, size % 2) == (1, 0)
+    assert bounds or (mode, strides, size) == ("same", 1, 2)
+
+
+def test_almost_orthogonal_matrices(rng):
+    for shape in ((6, 4), (4, 6), (3, 6, 4)):
+        w = rng.standard_normal(shape)
+        got = array(AOL()(ops.convert_to_tensor(w.astype("float32"))))
+        wide = shape[-2] < shape[-1]
+        tall = np.swapaxes(w, -1, -2) if wide else w
+        sums = np.abs(np.swapaxes(tall, -1, -2) @ tall).sum(axis=-1)[..., None, :]
+        expected = tall / np.sqrt(sums)
+        np.testing.assert_allclose(np.swapaxes(got, -1, -2) if wide else got, expected, atol=1e-5)
+        assert np.linalg.norm(expected, 2, axis=(-2, -1)).max() <= 1
+    dense = layers.SpectralDense(4, parametrization="aol")
+    assert np.linalg.norm(operator(dense, (6,)), 2) == pytest.approx(1, abs=1e-5)
 
 
 # What went wrong elsewhere
@@ -396,27 +429,23 @@ def test_transposed_convolutions_with_output_padding_are_certified(mode, size, s
 
 def test_stride_1_factor_is_no_average():
     """14x14x1, k=3, 16 filters: 1.05 with the average number of windows a pixel is in."""
-    for k, size in ((3, 14), (5, 7)):
-        layer = layers.SpectralConv2D(k * k, k, parametrization="polar")
-        assert np.linalg.norm(operator(layer, (size, size, 1)), 2) == pytest.approx(1, abs=1e-5)
+    layer = layers.SpectralConv2D(16, 3, parametrization="polar")
+    assert np.linalg.norm(operator(layer, (14, 14, 1)), 2) == pytest.approx(1, abs=1e-5)
 
 
 def test_kernel_larger_than_the_image():
     """7x7 on 2x2: 2.0; (7, 3) on 1x8: NaN."""
-    for kernel_size, size in ((7, (2, 2)), (9, (2, 2)), ((7, 3), (1, 8))):
-        for rule in ("polar", "aol"):
-            layer = layers.SpectralConv2D(
-                8, kernel_size, parametrization=rule, kernel_initializer="ones"
-            )
-            norm = np.linalg.norm(operator(layer, (*size, 1)), 2)
-            assert 0 < norm <= 1 + 1e-5
+    for kernel_size, size, rule in ((7, (2, 2), "polar"), ((7, 3), (1, 8), "aol")):
+        layer = layers.SpectralConv2D(
+            8, kernel_size, parametrization=rule, kernel_initializer="ones"
+        )
+        norm = np.linalg.norm(operator(layer, (*size, 1)), 2)
+        assert 0 < norm <= 1 + 1e-5
 
 
-@pytest.mark.parametrize(
-    ("size", "strides", "c_in", "c_out"), [(2, 2, 2, 8), (3, 2, 4, 36), (3, 1, 1, 16)]
-)
+@pytest.mark.parametrize(("size", "strides", "c_in", "c_out"), [(2, 2, 2, 8), (3, 1, 1, 16)])
 def test_transposed_convolution_is_unfolded_as_the_adjoint(size, strides, c_in, c_out):
-    """2.0, 1.5 and 1.125 when unfolded as a direct convolution."""
+    """2.0 and 1.125 when unfolded as a direct convolution."""
     layer = layers.SpectralConv2DTranspose(c_out, size, strides=strides, parametrization="polar")
     layer.build((None, 3, 4, c_in))
     for start in ("orthogonal", "ones", "eye"):
@@ -428,8 +457,8 @@ def test_transposed_convolution_is_unfolded_as_the_adjoint(size, strides, c_in, 
 
 
 def test_condense_of_a_transposed_convolution_with_other_channels(rng):
-    layer = layers.SpectralConv2DTranspose(3, 2, strides=2, parametrization="polar")
-    x = rng.standard_normal((1, 2, 2, 5)).astype("float32")
+    layer = layers.SpectralConv2DTranspose(4, 2, strides=2, parametrization="polar")
+    x = rng.standard_normal((1, 3, 2, 2)).astype("float32")
     before = array(layer(x))
     layer.condense()
     np.testing.assert_allclose(array(layer(x)), before, atol=1e-4)
@@ -437,10 +466,10 @@ def test_condense_of_a_transposed_convolution_with_other_channels(rng):
 
 def test_inference_is_constrained_before_any_training():
     for cls in (layers.SpectralConv2D, layers.SpectralConv2DTranspose, layers.FrobeniusConv2D):
-        layer = cls(8, 3, kernel_initializer="he_normal")
-        assert np.linalg.norm(operator(layer, (5, 4, 2)), 2) <= 1 + 1e-5
+        layer = cls(4, 3, kernel_initializer="he_normal")
+        assert np.linalg.norm(operator(layer, (4, 3, 2)), 2) <= 1 + 1e-5
         layer._kernel.assign(9 * array(layer._kernel))
-        assert np.linalg.norm(operator(layer, (5, 4, 2)), 2) <= 1 + 1e-5
+        assert np.linalg.norm(operator(layer, (4, 3, 2)), 2) <= 1 + 1e-5
 
 
 def test_the_kernel_does_not_depend_on_the_size_it_was_built_for(rng):
@@ -474,5 +503,5 @@ def test_a_padded_layer_alone_has_no_plain_layer():
 
 def test_small_groups_and_depthwise_are_bounded_by_the_largest_group_not_the_product():
     layer = layers.SpectralDepthwiseConv2D(3, parametrization="polar", depthwise_initializer="ones")
-    model = keras.Sequential([keras.Input((6, 6, 4)), layer])
+    model = keras.Sequential([keras.Input((4, 3, 2)), layer])
     assert 0.5 < lipkit.lipschitz_bound(model) <= 1 + 1e-5

@@ -6,7 +6,7 @@ Layers, their factors, the export and the certifier all read this one definition
 import functools
 
 import numpy as np
-from keras import ops
+from keras import KerasTensor, ops
 
 # along one axis: the samples shown before and after it, negative ones counted from its end
 BORDERS = {
@@ -53,12 +53,18 @@ def pad(x, mode, widths, axis):
                 f"Received: inputs of shape {tuple(x.shape)}"
             )
         # keras.ops.pad has no mode that all backends agree on
-        before, after = (
-            [ops.take(x, list(border), axis=i)] if len(border) else []
-            for border in BORDERS[mode](low, high)
-        )
-        x = ops.concatenate([*before, x, *after], axis=i) if before or after else x
+        parts = [_taken(x, list(b), i) if len(b) else None for b in BORDERS[mode](low, high)]
+        parts = [part for part in (parts[0], x, parts[1]) if part is not None]
+        x = ops.concatenate(parts, axis=i) if len(parts) > 1 else x
     return x
+
+
+def _taken(x, indices, axis):
+    """These samples along an axis; an error where there are fewer."""
+    if x.shape[axis] is None and not isinstance(x, KerasTensor):
+        # in a graph of unknown sizes: `take` would repeat the last sample when compiled by XLA
+        return ops.stack([x[(slice(None),) * axis + (i,)] for i in indices], axis=axis)
+    return ops.take(x, indices, axis=axis)
 
 
 def shown(mode, size, low, high):

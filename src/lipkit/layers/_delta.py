@@ -23,14 +23,14 @@ class DeltaOrthogonal(keras.initializers.Initializer):
     """
 
     def __init__(self, strides=1, groups=1, seed=None):
-        self.strides = strides if isinstance(strides, int) else tuple(strides)
+        self.strides = tuple(strides) if isinstance(strides, list) else strides
         self.groups = groups
         self.normal = keras.initializers.RandomNormal(stddev=1.0, seed=seed)
 
     def __call__(self, shape, dtype=None):
         """A kernel (taps..., inputs, outputs)."""
         *taps, inputs, outputs = shape
-        strides = [self.strides] * len(taps) if isinstance(self.strides, int) else self.strides
+        strides = self.strides if isinstance(self.strides, tuple) else [self.strides] * len(taps)
         block = [min(k, s) for k, s in zip(taps, strides, strict=True)]
         groups, m, n = self.groups, math.prod(block) * inputs, outputs
         groups, m, n = (inputs, m // inputs, n) if groups is None else (groups, m, n // groups)

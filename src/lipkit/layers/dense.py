@@ -16,7 +16,8 @@ class SpectralDense(SpectralKernel, keras.layers.Dense):
         units: number of outputs.
         activation, use_bias, kernel_initializer, ...: as in `keras.layers.Dense`.
         parametrization: kernel rule: `"polar"` (default), `"bjorck"`, `"cholesky"` (orthogonal
-            kernels), `"spectral"`, `"frobenius"`, or a `lipkit.parametrizations.Parametrization`.
+            kernels), `"aol"`, `"spectral"`, `"frobenius"`, or a
+            `lipkit.parametrizations.Parametrization`.
         k_coef_lip: target Lipschitz constant of the linear map.
         eps_spectral, eps_bjorck, beta_bjorck, maxiter_spectral, maxiter_bjorck: deel-lip's
             keywords. `eps_bjorck=None` means `"spectral"`; see `lipkit.layers.base.from_deel_lip`.

@@ -48,7 +48,8 @@ def _overlaps(kernel, groups):
     """Per output channel, the sum of |(K * K)(shift)| over shifts and other channels of its group.
 
     All products of two taps, then sums of those at the same shift: matrix products only, because
-    convolutions of kernels are slow on some backends, and in TF32 on others.
+    convolutions of kernels are slow on some backends, and in TF32 on others. It takes
+    (taps * channels)² numbers for each group.
     """
     *taps, inputs, outputs = kernel.shape
     count, channels = math.prod(taps), outputs // groups

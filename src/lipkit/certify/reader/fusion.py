@@ -54,8 +54,8 @@ def _stacked(nodes, op, inputs):
     first = nodes[inputs[0]]
     axis = op.axis % len(first.shape)
     for source in (inputs[0], *first.inputs):
-        rows = [_rows(nodes, i, source, axis) for i in inputs]
-        if all(r is not None for r in rows):
+        rows = [r for i in inputs if (r := _rows(nodes, i, source, axis)) is not None]
+        if len(rows) == len(inputs):
             return source, g.AxisMaps(((axis, np.concatenate(rows)),))
     return None
 
