@@ -16,7 +16,24 @@ if not hasattr(_keras, "layers"):  # a first `import keras` failed half-way and 
         f"set KERAS_BACKEND to an installed backend before importing Keras. {INSTALL}"
     )
 
-from lipkit import attacks, certify, data, layers, losses, metrics, models, parametrizations, plots  # noqa: E402
+from lipkit import (  # noqa: E402
+    attacks,
+    callbacks,
+    certify,
+    compute_layer_sv,
+    constraints,
+    data,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    models,
+    normalizers,
+    parametrizations,
+    plots,
+    regularizers,
+    utils,
+)
 from lipkit.certify import finalize, lipschitz_bound  # noqa: E402
 from lipkit.models import Model, Sequential, vanillaModel  # noqa: E402
 
@@ -26,15 +43,22 @@ __all__ = [
     "Sequential",
     "__version__",
     "attacks",
+    "callbacks",
     "certify",
+    "compute_layer_sv",
+    "constraints",
     "data",
     "finalize",
+    "initializers",
     "layers",
     "lipschitz_bound",
     "losses",
     "metrics",
     "models",
+    "normalizers",
     "parametrizations",
     "plots",
+    "regularizers",
+    "utils",
     "vanillaModel",
 ]

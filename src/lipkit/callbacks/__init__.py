@@ -1,0 +1,11 @@
+"""Keras callbacks."""
+
+from lipkit.callbacks.condense import CondenseCallback
+from lipkit.callbacks.guard import FiniteGuard
+from lipkit.callbacks.monitor import MonitorCallback
+
+__all__ = [
+    "CondenseCallback",
+    "FiniteGuard",
+    "MonitorCallback",
+]
