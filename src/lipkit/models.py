@@ -13,6 +13,13 @@ def vanillaModel(model):
     return vanilla_model(model)
 
 
+def condense(model):
+    """Overwrite every free kernel of any Keras model; its function is unchanged."""
+    for layer in model._flatten_layers(include_self=False):  # nested models too
+        if isinstance(layer, LipschitzKernel):
+            layer.condense()
+
+
 def _instance(given):
     return given() if isinstance(given, type) else given
 
@@ -33,9 +40,7 @@ class _Export(HoldsLosses):
 
     def condense(self):
         """Overwrite every free kernel with the constrained one; the function is unchanged."""
-        for layer in self._flatten_layers(include_self=False):  # nested models too
-            if isinstance(layer, LipschitzKernel):
-                layer.condense()
+        condense(self)
 
     def vanilla_export(self):
         """A plain Keras model of the same function."""
