@@ -357,7 +357,7 @@ def wrong_rules():
     @parametrizations.register
     class TooLong(Rule):
         def __call__(self, w):
-            return 1.05 * super().__call__(w)
+            return 1.05 * parametrizations.Polar()(w)
 
     @parametrizations.register
     class NaNAtZero(Rule):
@@ -386,7 +386,7 @@ def wrong_rules():
             return ops.sqrt(ops.minimum(w * w, 1.0)) * 0.01
 
     return [
-        (TooLong(), "norm", "the spectral norm is 1.0[45].*rank one"),
+        (TooLong(), "norm", "the spectral norm is 1.0[45]"),
         (NaNAtZero(), "finite", r"not finite for \(5, 3\), zero"),
         (MixesTheBatch(), "leading axes", "values differ"),
         (Forgets(factor=0.5), "config", "values differ by 1"),

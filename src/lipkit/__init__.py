@@ -20,15 +20,23 @@ from lipkit import (  # noqa: E402
     attacks,
     callbacks,
     certify,
+    compute_layer_sv,
+    constraints,
     data,
+    initializers,
     layers,
     losses,
     metrics,
     models,
+    normalizers,
     parametrizations,
     plots,
+    regularizers,
+    utils,
 )
+from lipkit import models as model  # noqa: E402  # deel-lip's names
 from lipkit.certify import finalize, lipschitz_bound  # noqa: E402
+from lipkit.layers import activations  # noqa: E402
 from lipkit.models import Model, Sequential, vanillaModel  # noqa: E402
 
 __all__ = [
@@ -36,17 +44,25 @@ __all__ = [
     "NotCertifiable",
     "Sequential",
     "__version__",
+    "activations",
     "attacks",
     "callbacks",
     "certify",
+    "compute_layer_sv",
+    "constraints",
     "data",
     "finalize",
+    "initializers",
     "layers",
     "lipschitz_bound",
     "losses",
     "metrics",
+    "model",
     "models",
+    "normalizers",
     "parametrizations",
     "plots",
+    "regularizers",
+    "utils",
     "vanillaModel",
 ]

@@ -53,11 +53,18 @@ class _Provable(keras.metrics.MeanMetricWrapper):
         lip_const: Lipschitz constant of the logits; or a built model, whose proven bound is
             computed here and whenever the state is reset, as at the start of each epoch and
             evaluation.
+        name, dtype: as in `keras.metrics.Metric`; the name is that of the class.
+        reduction: deel-lip's keyword: `"auto"`, the mean; there is no other here.
     """
 
     _margin = staticmethod(_binary_margin)
 
-    def __init__(self, lip_const=1.0, name=None, dtype=None, **config):
+    def __init__(self, lip_const=1.0, name=None, dtype=None, reduction="auto", **config):
+        if reduction not in ("auto", "mean", "sum_over_batch_size"):
+            raise ValueError(
+                "`reduction` of a metric can only be the mean, 'auto'. For the values of each "
+                f"sample use `lipkit.certify`. Received: reduction={reduction!r}"
+            )
         super().__init__(self._values, name=name or type(self).__name__, dtype=dtype)
         self._options = config
         self._model = lip_const if isinstance(lip_const, keras.Model) else None
@@ -126,9 +133,8 @@ class BinaryProvableRobustAccuracy(_Accuracy, _Provable):
         lip_const: Lipschitz constant of the logit, or a built model to compute it from.
     """
 
-    def __init__(self, epsilon=36 / 255, lip_const=1.0, name=None, dtype=None):
-        epsilon = real("epsilon", epsilon, "[0, inf]")
-        super().__init__(lip_const, name, dtype, epsilon=epsilon)
+    def __init__(self, epsilon=36 / 255, lip_const=1.0, **kwargs):
+        super().__init__(lip_const, epsilon=real("epsilon", epsilon, "[0, inf]"), **kwargs)
 
 
 @keras.saving.register_keras_serializable("lipkit")
@@ -142,12 +148,9 @@ class CategoricalProvableRobustAccuracy(_Categorical, _Accuracy, _Provable):
         disjoint_neurons: whether `lip_const` is that of each logit alone.
     """
 
-    def __init__(
-        self, epsilon=36 / 255, lip_const=1.0, disjoint_neurons=True, name=None, dtype=None
-    ):
-        epsilon = real("epsilon", epsilon, "[0, inf]")
-        config = {"epsilon": epsilon, "disjoint_neurons": bool(disjoint_neurons)}
-        super().__init__(lip_const, name, dtype, **config)
+    def __init__(self, epsilon=36 / 255, lip_const=1.0, disjoint_neurons=True, **kwargs):
+        kwargs.update(epsilon=real("epsilon", epsilon, "[0, inf]"))
+        super().__init__(lip_const, disjoint_neurons=bool(disjoint_neurons), **kwargs)
 
 
 @keras.saving.register_keras_serializable("lipkit")
@@ -159,8 +162,8 @@ class BinaryProvableAvgRobustness(_AverageRobustness, _Provable):
         negative_robustness: count samples on the wrong side by minus their radius, not by 0.
     """
 
-    def __init__(self, lip_const=1.0, negative_robustness=False, name=None, dtype=None):
-        super().__init__(lip_const, name, dtype, negative_robustness=bool(negative_robustness))
+    def __init__(self, lip_const=1.0, negative_robustness=False, **kwargs):
+        super().__init__(lip_const, negative_robustness=bool(negative_robustness), **kwargs)
 
 
 @keras.saving.register_keras_serializable("lipkit")
@@ -172,18 +175,6 @@ class CategoricalProvableAvgRobustness(_Categorical, _AverageRobustness, _Provab
         negative_robustness: count samples on the wrong side by minus their radius, not by 0.
     """
 
-    def __init__(
-        self,
-        lip_const=1.0,
-        disjoint_neurons=True,
-        negative_robustness=False,
-        name=None,
-        dtype=None,
-    ):
-        super().__init__(
-            lip_const,
-            name,
-            dtype,
-            disjoint_neurons=bool(disjoint_neurons),
-            negative_robustness=bool(negative_robustness),
-        )
+    def __init__(self, lip_const=1.0, disjoint_neurons=True, negative_robustness=False, **kwargs):
+        kwargs.update(negative_robustness=bool(negative_robustness))
+        super().__init__(lip_const, disjoint_neurons=bool(disjoint_neurons), **kwargs)

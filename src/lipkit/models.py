@@ -13,6 +13,13 @@ def vanillaModel(model):
     return vanilla_model(model)
 
 
+def condense(model):
+    """Overwrite every free kernel of any Keras model; its function is unchanged."""
+    for layer in model._flatten_layers(include_self=False):  # nested models too
+        if isinstance(layer, LipschitzKernel):
+            layer.condense()
+
+
 def _instance(given):
     return given() if isinstance(given, type) else given
 
@@ -33,9 +40,7 @@ class _Export(HoldsLosses):
 
     def condense(self):
         """Overwrite every free kernel with the constrained one; the function is unchanged."""
-        for layer in self._flatten_layers(include_self=False):  # nested models too
-            if isinstance(layer, LipschitzKernel):
-                layer.condense()
+        condense(self)
 
     def vanilla_export(self):
         """A plain Keras model of the same function."""
@@ -93,7 +98,7 @@ class Sequential(_Export, keras.Sequential):
 
     Args:
         layers: list of layers, or None.
-        trainable, name: as in `keras.Sequential`.
+        name, trainable: as in `keras.Sequential`, in deel-lip's order.
         k_coef_lip: constant of the whole model, divided over its n Lipschitz layers: each becomes
             a copy with k_coef_lip^(1/n). With 1.0, the default, the layers are used as they are.
 
@@ -102,7 +107,7 @@ class Sequential(_Export, keras.Sequential):
             own, or is added later.
     """
 
-    def __init__(self, layers=None, trainable=True, name=None, k_coef_lip=1.0):
+    def __init__(self, layers=None, name=None, k_coef_lip=1.0, trainable=True):
         self._k_coef_lip = check_constant(k_coef_lip)
         self._closed = False
         super().__init__(_share(layers or [], self._k_coef_lip), trainable=trainable, name=name)

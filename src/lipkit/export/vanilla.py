@@ -39,11 +39,17 @@ def _as_called(layer, x):
     return x
 
 
+def _pads_inputs(layer):
+    """Whether operations stand before the plain layer."""
+    return getattr(layer, "pad_mode", None) is not None
+
+
 def _inlined(layer):
-    """The operations of a stateless layer, or of a block around its inner model."""
+    """A stateless layer's operations, behind the cast that Keras does before its call."""
     parts = []
-    if hasattr(layer, "inner"):
+    if hasattr(layer, "inner"):  # a block, whose operations surround those of a model
         parts.append(_renamed(layer.inner, f"{layer.name}_{layer.inner.name}"))
+
     return lambda x, **_: layer.to_vanilla(_as_called(layer, x), *parts)
 
 
@@ -56,20 +62,10 @@ def _plain(layer):
     if _is_stateless(layer):
         return _inlined(layer)
     plain, activation = _plain_copy(layer), _inlined_activation(layer)
-    if not _pads_inputs(layer) and activation is None:
-        return plain
     after = _inlined(activation) if activation else lambda x: x
-
-    def function(x, **kwargs):
-        x = layer.vanilla_inputs(_as_called(layer, x)) if _pads_inputs(layer) else x
-        return after(plain(x, **kwargs))
-
-    return function
-
-
-def _pads_inputs(layer):
-    """Whether operations stand before the plain layer."""
-    return getattr(layer, "pad_mode", None) is not None
+    if _pads_inputs(layer):
+        return lambda x: after(plain(layer.vanilla_inputs(_as_called(layer, x))))
+    return (lambda *args, **kwargs: after(plain(*args, **kwargs))) if activation else plain
 
 
 def vanilla_layer(layer):

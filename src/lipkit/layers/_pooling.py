@@ -123,7 +123,7 @@ class Windows(Pooling):
 class Global(Pooling):
     """Pooling over all positions, of inputs of any size."""
 
-    def __init__(self, data_format=None, k_coef_lip=1.0, keepdims=False, **kwargs):
+    def __init__(self, data_format=None, k_coef_lip=1.0, *, keepdims=False, **kwargs):
         super().__init__(data_format=data_format, k_coef_lip=k_coef_lip, **kwargs)
         self.keepdims = bool(keepdims)
 

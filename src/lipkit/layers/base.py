@@ -71,7 +71,20 @@ class LipschitzLayer:
         return {**super().get_config(), "k_coef_lip": self.k_coef_lip}
 
 
-class LipschitzKernel(LipschitzLayer):
+class ActivationLast:
+    """Mixin put before a Keras layer: the activation may be a layer that changes the shape.
+
+    Keras does not ask the activation, and would build what follows `MaxMin` for half its channels.
+    """
+
+    def compute_output_shape(self, input_shape):
+        """Shape of the outputs."""
+        shape = super().compute_output_shape(input_shape)
+        change = getattr(self.activation, "compute_output_shape", None)
+        return change(shape) if change else shape
+
+
+class LipschitzKernel(ActivationLast, LipschitzLayer):
     """Mixin put before a Keras layer that reads `self.kernel` once in `call`.
 
     `kernel` is the constrained kernel, times `k_coef_lip`; `_kernel` is the free variable. So
@@ -223,14 +236,15 @@ class FixedKernel(LipschitzKernel):
         return config
 
 
-def from_deel_lip(parametrization, default, **given):
-    """Translate deel-lip's keywords into a parametrization.
+def from_deel_lip(parametrization, default, **keywords):
+    """Translate deel-lip's keywords into a parametrization; `...` is a keyword that is not given.
 
     `eps_bjorck=None` or `beta_bjorck=None` asks for spectral normalisation alone; `beta_bjorck`
     and `maxiter_bjorck` ask for Björck iterations. The tolerances `eps_*` and `maxiter_spectral`
     are checked and otherwise without effect: iteration counts here are fixed, and norms are
     bounded from above instead of by power iteration.
     """
+    given = {name: value for name, value in keywords.items() if value is not ...}
     if not given:
         return default if parametrization is None else parametrization
     if parametrization is not None:

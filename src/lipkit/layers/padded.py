@@ -2,11 +2,12 @@
 
 import keras
 
+from lipkit.layers.base import ActivationLast
 from lipkit.padding import MODES, pad, same_width
 from lipkit.views import ConvView, KernelView
 
 
-class PaddedConv:
+class PaddedConv(ActivationLast):
     """Mixin put before a Keras convolution: paddings that Keras has not, done before its `call`.
 
     They are as wide as "same" at stride 1: `dilation_rate * (kernel_size - 1)` samples, the odd one

@@ -77,7 +77,8 @@ class Loss(keras.losses.Loss):
     A subclass sets `function` and declares each parameter as a `Parameter`.
 
     Args:
-        reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
+        reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class. Keras 2's
+            reduction `"auto"` is the default.
         multi_gpu: accepted and without effect. The terms that are means over a class are always
             those of the global batch, and labels are not to be processed beforehand.
         **parameters: initial values of the parameters.
@@ -96,6 +97,8 @@ class Loss(keras.losses.Loss):
         **parameters,
     ):
         del multi_gpu
+        if reduction == "auto":
+            reduction = "sum_over_batch_size"
         super().__init__(name=name or type(self).__name__, reduction=reduction, dtype=dtype)
         if self.weighs and reduction == "mean_with_sample_weight":
             raise ValueError(

@@ -11,6 +11,8 @@ def fused(nodes, op, inputs):
     source = _relu_pair(nodes, op, inputs)
     if source is not None:
         return g.ConcatReLU(op.axis), [source]
+    if (stacked := _stacked(nodes, op, inputs)) is not None:
+        return stacked[1], [stacked[0]]
     slopes = _slopes(nodes, op, inputs)
     if slopes is not None:
         return g.Elementwise("relu", (slopes,)), inputs[:1]
@@ -34,6 +36,30 @@ def _relu_pair(nodes, op, inputs):
     is_negative = isinstance(negative.op, g.Elementwise) and negative.op.name == "negative"
     source = first.inputs[0]
     return source if is_negative and negative.inputs == (source,) else None
+
+
+def _rows(nodes, index, source, axis):
+    """The matrix along `axis` that takes node `source` to node `index`, or None."""
+    node = nodes[index]
+    if index == source:
+        return np.eye(node.shape[axis])
+    if isinstance(node.op, g.AxisMaps) and node.inputs == (source,):
+        axes, matrices = zip(*node.op.matrices, strict=True)
+        return matrices[0] if axes == (axis,) else None
+    return None
+
+
+def _stacked(nodes, op, inputs):
+    """Padding written as a concatenation of parts of one node: that node and one matrix."""
+    if not isinstance(op, g.Concat):
+        return None
+    first = nodes[inputs[0]]
+    axis = op.axis % len(first.shape)
+    for source in (inputs[0], *first.inputs):
+        rows = [r for i in inputs if (r := _rows(nodes, i, source, axis)) is not None]
+        if len(rows) == len(inputs):
+            return source, g.AxisMaps(((axis, np.concatenate(rows)),))
+    return None
 
 
 def _mean_axes(nodes, op, inputs):

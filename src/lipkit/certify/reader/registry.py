@@ -67,6 +67,14 @@ def rule_of(layer):
     )
 
 
+def inherited_rule_of(layer):
+    """The rule of the first of the layer's classes that has one and the same `call`, or None."""
+    for cls in type(layer).__mro__:
+        if cls in _RULES and cls.call is type(layer).call:
+            return _RULES[cls]
+    return None
+
+
 def array(variable) -> Any:
     """The exact values of a variable or tensor as float64, or None for None."""
     if variable is None:

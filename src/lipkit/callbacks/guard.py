@@ -1,0 +1,106 @@
+"""Stop at the first number that is not finite, and go back to the last good weights."""
+
+import os
+import warnings
+
+import keras
+import numpy as np
+from keras import ops
+
+from lipkit._checks import integer
+
+
+class FiniteGuard(keras.callbacks.Callback):
+    """Stop training at the first loss or weight that is not finite; restore the last good state.
+
+    The state is that of the model and the optimizer. It is copied at the start, at the end of each
+    epoch and, if asked for, every n batches; weights are checked then. The loss is checked after
+    each batch, so a bad weight that matters is found one batch later. What is lost is at most the
+    batches since the last copy.
+
+    Args:
+        every: number of batches from one copy to the next within an epoch, or None.
+        filepath: file `*.weights.h5` that each good state's weights are also saved to, in one
+            step: a crash of the program leaves the last good one. None: memory only.
+
+    Attributes:
+        stopped: None, or why training was stopped.
+
+    Example:
+    >>> model.fit(x, y, callbacks=[FiniteGuard(every=100, filepath="last_good.weights.h5")])
+    """
+
+    def __init__(self, every=None, filepath=None):
+        super().__init__()
+        self.every = every if every is None else integer("every", every)
+        if filepath is not None and not str(filepath).endswith(".weights.h5"):
+            raise ValueError(f"`filepath` must end in '.weights.h5'. Received: {filepath!r}")
+        self.filepath = filepath if filepath is None else str(filepath)
+        self.stopped = None
+
+    def on_train_begin(self, logs=None):
+        """Take the first copy."""
+        self.stopped = self._good = None
+        self._where = "the start"
+        bad = self._copy()
+        if bad:
+            raise ValueError(f"Training cannot start: {bad}. Restore an earlier checkpoint.")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Count batches from 0."""
+        self._copied = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Check the loss, and every n batches the weights."""
+        loss = (logs or {}).get("loss", 0.0)
+        if not np.isfinite(loss):
+            self._stop(f"the loss is {loss} after batch {batch + 1}")
+        elif self.every and batch + 1 - self._copied >= self.every:
+            self._copied = batch + 1
+            self._check(f"batch {batch + 1} of an epoch")
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Check the weights."""
+        if self.stopped is None:
+            self._check(f"the end of epoch {epoch + 1}")
+
+    def _check(self, where):
+        bad = self._copy()
+        if bad:
+            self._stop(f"{bad} at {where}")
+        else:
+            self._where = where
+
+    def _variables(self):
+        optimizer = self.model.optimizer
+        return [*self.model.variables, *(optimizer.variables if optimizer else ())]
+
+    def _copy(self):
+        """Keep a copy of the state, unless a weight is not finite: then say which."""
+        # of values, not of buffers: JAX donates those to the next step
+        values = [np.array(ops.convert_to_numpy(v)) for v in self._variables()]
+        for variable, value in zip(self.model.variables, values, strict=False):
+            if not np.isfinite(value.astype("float64")).all():
+                return f"the weight {variable.path!r} is not finite"
+        self._good = values
+        if self.filepath:
+            draft = self.filepath.removesuffix(".weights.h5") + ".draft.weights.h5"
+            self.model.save_weights(draft)
+            os.replace(draft, self.filepath)
+        return None
+
+    def _stop(self, reason):
+        for variable, value in zip(self._variables(), self._good, strict=True):
+            variable.assign(value)
+        self.stopped = reason
+        self.model.stop_training = True
+        warnings.warn(
+            f"Training was stopped: {reason}. The weights of {self._where} are restored; a smaller "
+            "learning rate may help.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {"every": self.every, "filepath": self.filepath}

@@ -1,0 +1,1 @@
+"""Other libraries' names, arguments and files, for programs that move to lipkit."""

@@ -1,0 +1,103 @@
+"""Keras constraints: projections of a weight, run by the optimizer after each update."""
+
+import math
+
+import keras
+from keras import ops
+
+from lipkit._checks import real
+from lipkit.linalg.norms import largest_entry
+from lipkit.normalizers import MatrixRule
+
+_register = keras.saving.register_keras_serializable("lipkit")
+
+
+@_register
+class WeightClipConstraint(keras.constraints.Constraint):
+    """Clip every entry to [-c, c].
+
+    Args:
+        c: the largest absolute value.
+    """
+
+    def __init__(self, c=2):
+        self.c = real("c", c, "]0, inf[")
+
+    def __call__(self, w):
+        return ops.clip(w, -self.c, self.c)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {"c": self.c}
+
+
+@_register
+class AutoWeightClipConstraint(keras.constraints.Constraint):
+    """Clip every entry to +-1 / (sqrt(size of w) * scale): a 2-norm of at most 1 / scale.
+
+    Args:
+        scale: the larger, the smaller the weights.
+    """
+
+    def __init__(self, scale=1):
+        self.scale = real("scale", scale, "]0, inf[")
+
+    def __call__(self, w):
+        c = 1 / (math.sqrt(math.prod(w.shape)) * self.scale)
+        return ops.clip(w, -c, c)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {"scale": self.scale}
+
+
+@_register
+class FrobeniusConstraint(keras.constraints.Constraint):
+    """W / (|W|_F + eps); a zero kernel stays zero.
+
+    Args:
+        eps: keeps the divisor from 0.
+    """
+
+    def __init__(self, eps=1e-7):
+        self.eps = real("eps", eps, "]0, inf[")
+
+    def __call__(self, w):
+        top = largest_entry(ops.reshape(w, (1, -1)))  # squares of w itself may overflow
+        x = w / ops.reshape(top, ())
+        return x / (ops.sqrt(ops.sum(x * x)) + self.eps / ops.reshape(top, ()))
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {"eps": self.eps}
+
+
+@_register
+class SpectralConstraint(MatrixRule, keras.constraints.Constraint):
+    """The kernel as a matrix (prod, n) of norm at most `k_coef_lip`, orthogonal by default.
+
+    For a convolution this is the norm of the matrix, not of the operator, which is larger.
+
+    Args:
+        k_coef_lip: norm of the result.
+        eps_spectral, eps_bjorck, beta_bjorck: deel-lip's keywords, see
+            `lipkit.layers.base.from_deel_lip`; `eps_bjorck=None` divides by the norm only.
+        u: deel-lip's start vector: accepted, without effect, not stored.
+        parametrization: rule instead of the keywords, as in `lipkit.layers.SpectralDense`.
+    """
+
+    def __init__(
+        self,
+        k_coef_lip=1.0,
+        eps_spectral=...,
+        eps_bjorck=...,
+        beta_bjorck=...,
+        u=None,
+        *,
+        parametrization=None,
+    ):
+        keywords = {"eps_spectral": eps_spectral, "eps_bjorck": eps_bjorck}
+        self._configure(k_coef_lip, parametrization, beta_bjorck=beta_bjorck, **keywords)
+
+    def __call__(self, w):
+        return self._apply(w)

@@ -1,0 +1,258 @@
+"""deel-lip's functional API of kernel rules, thin over `lipkit.linalg`.
+
+Iteration counts are fixed, so the tolerances `eps*` are checked and otherwise without effect,
+unless said otherwise. All functions are pure and jittable.
+"""
+
+import warnings
+
+import keras
+import numpy as np
+from keras import ops
+
+from lipkit import linalg, parametrizations
+from lipkit._checks import integer, real
+from lipkit.layers.base import check_constant, from_deel_lip
+
+DEFAULT_EPS_SPECTRAL = 1e-3
+DEFAULT_EPS_BJORCK = 1e-3
+DEFAULT_BETA_BJORCK = 0.5
+DEFAULT_MAXITER_SPECTRAL = 10
+DEFAULT_MAXITER_BJORCK = 15
+
+
+def on_matrix(function, kernel):
+    """Apply a map of matrices to a kernel (..., n) as one matrix (prod, n), in float32 at least."""
+    kernel = ops.convert_to_tensor(kernel)
+    dtype = keras.backend.standardize_dtype(kernel.dtype)
+    w = ops.cast(kernel, keras.backend.result_type(dtype, "float32"))
+    return ops.cast(ops.reshape(function(_matrix(w)), kernel.shape), dtype)
+
+
+def _matrix(w):
+    return ops.reshape(w, (-1, w.shape[-1]))
+
+
+class MatrixRule:
+    """Mixin: k times a constrained kernel, configured by a parametrization or deel-lip's keywords.
+
+    The configuration stores the parametrization that the keywords mean.
+    """
+
+    def _configure(self, k_coef_lip, parametrization, **keywords):
+        self.k_coef_lip = check_constant(k_coef_lip)
+        rule = from_deel_lip(parametrization, "polar", **keywords)
+        self.parametrization = parametrizations.get(rule)
+
+    def _apply(self, kernel):
+        return on_matrix(lambda w: self.k_coef_lip * self.parametrization(w), kernel)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        rule = parametrizations.serialize(self.parametrization)
+        return {"k_coef_lip": self.k_coef_lip, "parametrization": rule}
+
+
+def reshaped_kernel_orthogonalization(
+    kernel,
+    u,
+    adjustment_coef,
+    eps_spectral=DEFAULT_EPS_SPECTRAL,
+    eps_bjorck=DEFAULT_EPS_BJORCK,
+    beta=DEFAULT_BETA_BJORCK,
+    maxiter_spectral=DEFAULT_MAXITER_SPECTRAL,
+    maxiter_bjorck=DEFAULT_MAXITER_BJORCK,
+):
+    """A kernel as a matrix (prod, n) with singular values of 1, times `adjustment_coef`.
+
+    Args:
+        kernel: (..., n).
+        u: (1, n) start of the power iteration, or None; see `spectral_normalization`.
+        adjustment_coef: factor of the result.
+        eps_bjorck, beta: with None for one of them, singular values of at most 1.
+        maxiter_spectral, maxiter_bjorck: numbers of iterations.
+
+    Returns:
+        (Wbar of the kernel's shape, u (1, n), sigma (1, 1)).
+    """
+    rule = from_deel_lip(
+        None,
+        "polar",
+        eps_spectral=eps_spectral,
+        eps_bjorck=eps_bjorck,
+        beta_bjorck=beta,
+        maxiter_bjorck=maxiter_bjorck,
+    )
+    wbar = on_matrix(parametrizations.get(rule), kernel)
+    _, u, sigma = spectral_normalization(_matrix(kernel), u, eps_spectral, maxiter_spectral)
+    return adjustment_coef * wbar, u, sigma
+
+
+def bjorck_normalization(
+    w, eps=DEFAULT_EPS_BJORCK, beta=DEFAULT_BETA_BJORCK, maxiter=DEFAULT_MAXITER_BJORCK
+):
+    """Björck orthogonalisation of a matrix of any norm; see `lipkit.linalg.bjorck`."""
+    return parametrizations.get(
+        from_deel_lip(None, "polar", eps_bjorck=eps, beta_bjorck=beta, maxiter_bjorck=maxiter)
+    )(w)
+
+
+def spectral_normalization(kernel, u, eps=DEFAULT_EPS_SPECTRAL, maxiter=DEFAULT_MAXITER_SPECTRAL):
+    """W divided by an upper bound of its spectral norm.
+
+    Args:
+        kernel: (m, n).
+        u: (1, n) start of the power iteration, or None for a vector of ones.
+        maxiter: number of power iterations for u.
+
+    Returns:
+        (W / sigma, u, sigma): the bound sigma (1, 1) of `lipkit.linalg.spectral_norm_bound` and
+        an estimate u (1, n) of the leading right singular vector. Unlike in deel-lip, sigma is
+        not that estimate's, which is too small: W / sigma never exceeds norm 1.
+    """
+    real("eps", eps, "]0, inf[")
+    squarings = parametrizations.Spectral().iterations
+    sigma = linalg.spectral_norm_bound(kernel, squarings)
+    u = ops.ones((1, kernel.shape[-1]), kernel.dtype) if u is None else u
+    w = ops.stop_gradient(kernel)
+    transposed = ops.transpose(w)
+    for _ in range(integer("maxiter", maxiter)):
+        u = _unit(ops.matmul(ops.matmul(u, transposed), w))
+    return linalg.spectral_normalize(kernel, squarings), u, sigma
+
+
+def _unit(x):
+    return x * ops.rsqrt(ops.maximum(ops.sum(x * x), 1e-12))
+
+
+def get_conv_operators(kernel, u_shape, stride=1.0, conv_first=True, pad_func=None):
+    """A 2-D convolution and its adjoint as functions, for power iteration.
+
+    Args:
+        kernel: (k_h, k_w, c_in, c_out).
+        u_shape: (1, h, w, c) of the tensors that `linear_op` takes.
+        stride: of the convolution.
+        conv_first: if False the two are swapped: `linear_op` is the adjoint, from the outputs to
+            inputs of `stride` times their size.
+        pad_func: linear padding of the spatial axes of (b, h, w, c), the same for all channels,
+            before a "valid" convolution; its adjoint takes a matrix of (h w)² entries. None: zero
+            padding of type "same".
+
+    Returns:
+        (linear_op, adjoint_op), with <linear_op(x), y> = <x, adjoint_op(y)>.
+    """
+    stride = integer("stride", int(stride) if stride == int(stride) else stride)
+    taps, scale = kernel.shape[:2], 1 if conv_first else stride
+    sizes = tuple(scale * n for n in u_shape[1:3])
+    pad, unpad = (
+        _zero_padding(sizes, taps, stride) if pad_func is None else _padding(pad_func, sizes)
+    )
+    flipped = ops.transpose(ops.flip(kernel, axis=(0, 1)), (0, 1, 3, 2))
+
+    def convolve(x, w, strides=1):
+        return ops.conv(x, w, strides=strides, padding="valid", data_format="channels_last")
+
+    def linear(x):
+        return convolve(pad(x), kernel, stride)
+
+    def adjoint(y):
+        spread = _zeros_between(y, stride)
+        full = convolve(ops.pad(spread, [(0, 0), *((k - 1, k - 1) for k in taps), (0, 0)]), flipped)
+        return unpad(full)
+
+    return (linear, adjoint) if conv_first else (adjoint, linear)
+
+
+def _zeros_between(y, stride):
+    """Zeros after all entries but the last of both spatial axes: n -> (n - 1) stride + 1."""
+    b, h, w, c = y.shape
+    y = ops.pad(ops.reshape(y, (b, h, 1, w, 1, c)), _ends(2, stride - 1, 4, stride - 1, rank=6))
+    y = ops.reshape(y, (b, h * stride, w * stride, c))
+    return y[:, : (h - 1) * stride + 1, : (w - 1) * stride + 1]
+
+
+def _ends(first, n, second, m, rank=4):
+    """Widths for `pad`: n and m zeros at the end of two axes."""
+    widths = [(0, 0)] * rank
+    widths[first], widths[second] = (0, n), (0, m)
+    return widths
+
+
+def _fitted(x, sizes):
+    """Rows and columns that no window reached, as zeros."""
+    return ops.pad(x, _ends(1, sizes[0] - x.shape[1], 2, sizes[1] - x.shape[2]))
+
+
+def _zero_padding(sizes, taps, stride):
+    """Padding of type "same" and its adjoint, a crop."""
+    totals = [
+        max((-(-n // stride) - 1) * stride + k - n, 0) for n, k in zip(sizes, taps, strict=True)
+    ]
+    lows = [total // 2 for total in totals]
+    padded = [n + total for n, total in zip(sizes, totals, strict=True)]
+    widths = [(low, total - low) for low, total in zip(lows, totals, strict=True)]
+    places = tuple(slice(low, low + n) for low, n in zip(lows, sizes, strict=True))
+    return (
+        lambda x: ops.pad(x, [(0, 0), *widths, (0, 0)]),
+        lambda y: _fitted(y, padded)[:, places[0], places[1]],
+    )
+
+
+def _padding(pad_func, sizes):
+    """A padding and its adjoint, from its values on all unit images."""
+    eye = np.eye(sizes[0] * sizes[1], dtype="float32").reshape(-1, *sizes, 1)
+    matrix = ops.convert_to_tensor(pad_func(ops.convert_to_tensor(eye)))[..., 0]  # (h w, H, W)
+
+    def adjoint(y):
+        y = ops.einsum("bijc,pij->bpc", _fitted(y, matrix.shape[1:]), matrix)
+        return ops.reshape(y, (y.shape[0], *sizes, y.shape[-1]))
+
+    return pad_func, adjoint
+
+
+def spectral_normalization_conv(
+    kernel,
+    u,
+    stride=1.0,
+    conv_first=True,
+    pad_func=None,
+    eps=DEFAULT_EPS_SPECTRAL,
+    maxiter=DEFAULT_MAXITER_SPECTRAL,
+):
+    """A kernel divided by an estimate of its convolution's norm, by power iteration.
+
+    The estimate is from below: the result's norm may exceed 1, by little once u has converged.
+    `lipkit.lipschitz_bound` bounds norms from above.
+
+    Args:
+        kernel, stride, conv_first, pad_func: as in `get_conv_operators`.
+        u: start of the iteration, of the shape that `u_shape` stands for there.
+        eps: added to the norm; a negative one disables the normalisation.
+        maxiter: number of iterations.
+
+    Returns:
+        (kernel / (sigma + eps), u, sigma), where sigma is a scalar with a gradient in the kernel.
+    """
+    if eps < 0:
+        return kernel, u, ops.ones((), kernel.dtype)
+    held, _ = get_conv_operators(kernel, u.shape, stride, conv_first, pad_func)
+    linear, adjoint = get_conv_operators(
+        ops.stop_gradient(kernel), u.shape, stride, conv_first, pad_func
+    )
+    u = _unit(ops.stop_gradient(u))
+    for _ in range(integer("maxiter", maxiter)):
+        u = _unit(adjoint(linear(u)))
+    sigma = ops.sqrt(ops.sum(held(u) ** 2))
+    return kernel / (sigma + eps), u, sigma
+
+
+def _no_effect(name):
+    def switch(value=True):
+        warnings.warn(f"`{name}` has no effect: lipkit has no global switches.", stacklevel=2)
+
+    switch.__doc__ = "deel-lip's global switch: accepted with a warning, without effect."
+    return switch
+
+
+set_swap_memory = _no_effect("set_swap_memory")
+set_stop_grad_spectral = _no_effect("set_stop_grad_spectral")
