@@ -41,7 +41,8 @@ class FiniteGuard(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         """Take the first copy."""
-        self.stopped = self._good = None
+        self.stopped = None
+        self._good: list = []
         self._where = "the start"
         bad = self._copy()
         if bad:
