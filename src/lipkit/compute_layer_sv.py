@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,7 +13,7 @@ from lipkit.certify.reader.registry import inherited_rule_of
 from lipkit.errors import NotCertifiable
 
 LARGEST = 2**26  # entries of an explicit matrix
-UNKNOWN = (None, None)
+UNKNOWN: Any = (None, None)
 _MATRICES = (g.Dense, g.Einsum, g.Conv, g.ConvTranspose, g.AxisMaps)
 _ISOMETRIES = (g.Permute, g.Reshape)
 
@@ -56,9 +57,10 @@ def compute_layer_sv(layer, supplementary_type2sv=None, input_shape=None):
     if not layer.built:
         raise ValueError(f"Layer {layer.name!r} is not built: call it on data first.")
     calls = _input_shapes(layer) if input_shape is None else [_as_list(input_shape)]
+    given = supplementary_type2sv or {}
     for cls in type(layer).__mro__:
-        if cls in (supplementary_type2sv or {}):
-            ranges = [supplementary_type2sv[cls](layer, _single(shapes)) for shapes in calls]
+        if cls in given:
+            ranges = [given[cls](layer, _single(shapes)) for shapes in calls]
             break
     else:
         ranges = [_range(layer, shapes) for shapes in calls]
@@ -108,7 +110,7 @@ def _input_shapes(layer):
     return [call for i, call in enumerate(calls) if call not in calls[:i]]
 
 
-def _range(layer, shapes):
+def _range(layer, shapes) -> Any:
     rule = inherited_rule_of(layer)
     if rule is None:
         return UNKNOWN
@@ -131,7 +133,7 @@ def _range(layer, shapes):
     return low, high
 
 
-def _of_op(op, shapes):
+def _of_op(op, shapes) -> Any:
     """The range of one operation that is not a matrix, or unknown."""
     if isinstance(op, g.Diagonal):
         factors = np.abs(op.scale)

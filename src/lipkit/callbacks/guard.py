@@ -20,8 +20,9 @@ class FiniteGuard(keras.callbacks.Callback):
 
     Args:
         every: number of batches from one copy to the next within an epoch, or None.
-        filepath: file `*.weights.h5` that each good state's weights are also saved to, in one
-            step: a crash of the program leaves the last good one. None: memory only.
+        filepath: file `*.weights.h5` that each good state is also saved to, in one step: a crash
+            of the program leaves the last good one. To go on from it, `compile`, then
+            `optimizer.build(model.trainable_variables)`, then `load_weights`. None: memory only.
 
     Attributes:
         stopped: None, or why training was stopped.
@@ -40,7 +41,8 @@ class FiniteGuard(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         """Take the first copy."""
-        self.stopped = self._good = None
+        self.stopped = None
+        self._good: list = []
         self._where = "the start"
         bad = self._copy()
         if bad:
