@@ -18,7 +18,7 @@ CERTIFIER_CORE = [
 LEVELS = {
     0: ["errors", "_version", "_backend", "_checks", "backend"],
     1: ["linalg", "padding", "losses.functional", *CERTIFIER_CORE],
-    2: ["parametrizations", "views"],
+    2: ["parametrizations", "views", "delta"],
     3: ["layers", "losses", "normalizers", "constraints", "initializers", "regularizers"],
     4: [
         *("models", "metrics", "callbacks", "export"),

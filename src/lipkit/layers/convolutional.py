@@ -2,7 +2,7 @@
 
 import keras
 
-from lipkit.layers._delta import DeltaOrthogonal
+from lipkit.delta import DeltaOrthogonal
 from lipkit.layers.base import FixedKernel, SpectralKernel
 from lipkit.layers.padded import Filters, PaddedConv
 from lipkit.parametrizations import AOL
@@ -19,7 +19,7 @@ class _AlmostOrthogonal(SpectralKernel):
         if not isinstance(rule, AOL):
             return super().starting_point(rule, arguments)
         groups = arguments.get("groups", getattr(type(self), "groups", 1))
-        return DeltaOrthogonal(arguments["strides"], groups)
+        return DeltaOrthogonal(strides=arguments["strides"], groups=groups)
 
 
 class _SpectralConv(Filters, _AlmostOrthogonal):

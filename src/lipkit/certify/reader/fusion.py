@@ -16,8 +16,6 @@ def fused(nodes, op, inputs):
     slopes = _slopes(nodes, op, inputs)
     if slopes is not None:
         return g.Elementwise("relu", (slopes,)), inputs[:1]
-    if (stacked := _stacked(nodes, op, inputs)) is not None:
-        return stacked[1], [stacked[0]]
     axes = _mean_axes(nodes, op, inputs)
     return (g.Center(axes), inputs[:1]) if axes else (op, inputs)
 
@@ -83,27 +81,3 @@ def _slopes(nodes, op, inputs):
     if not isinstance(other.op, g.Diagonal) or other.inputs != (inputs[0],):
         return None
     return other.op.scale if not other.op.shift.any() and (other.op.scale <= 1).all() else None
-
-
-def _rows(nodes, index, source, axis):
-    """The matrix along `axis` that takes node `source` to node `index`, or None."""
-    node = nodes[index]
-    if index == source:
-        return np.eye(node.shape[axis])
-    if isinstance(node.op, g.AxisMaps) and node.inputs == (source,):
-        axes, matrices = zip(*node.op.matrices, strict=True)
-        return matrices[0] if axes == (axis,) else None
-    return None
-
-
-def _stacked(nodes, op, inputs):
-    """Padding written as a concatenation of parts of one node: that node and one matrix."""
-    if not isinstance(op, g.Concat):
-        return None
-    first = nodes[inputs[0]]
-    axis = op.axis % len(first.shape)
-    for source in (inputs[0], *first.inputs):
-        rows = [r for i in inputs if (r := _rows(nodes, i, source, axis)) is not None]
-        if len(rows) == len(inputs):
-            return source, g.AxisMaps(((axis, np.concatenate(rows)),))
-    return None
