@@ -7,8 +7,9 @@ from keras import Input, ops
 
 from lipkit import parametrizations
 from lipkit.backend import value_and_input_gradient
-from lipkit.layers import SpectralDense
+from lipkit.layers import SpectralConv2D, SpectralDense
 from lipkit.models import Sequential
+from lipkit.testing.measure import measure
 from lipkit.testing.suite import Suite, array, require, same
 
 PARAMETRIZATION_CHECKS = Suite()
@@ -130,6 +131,30 @@ def _gradient(s):
         run = value_and_input_gradient(lambda x, c: ops.sum(s.rule(x) * c, axis=(1, 2)), [])
         for name, gradient in zip(names, run(w, c)[1], strict=True):
             require(np.isfinite(gradient).all(), f"the gradient is not finite for {shape}, {name}")
+
+
+@PARAMETRIZATION_CHECKS.check("convolution")
+def _convolution(s):
+    """The operator of a convolution, whose kernel is no matrix: see `Parametrization.constrain`."""
+    worst = 0.0
+    for padding in ("same", "reflect"):
+        layer = SpectralConv2D(
+            4, 3, padding=padding, parametrization=s.rule, kernel_initializer="he_normal"
+        )
+        shape = (4, 3, 2)
+        layer.build((None, *shape))
+        w = np.random.default_rng(0).standard_normal(layer._kernel.shape)
+        for name, free in (("normal", w), ("ones", np.ones_like(w)), ("zero", 0 * w)):
+            layer._kernel.assign(free)
+            bound = s.bound(*layer.view.matrix(layer._kernel).shape[-2:])
+            share = measure(layer, [shape])[0] / bound
+            require(
+                share <= 1 + _TOLERANCE,
+                f"padding={padding!r}, {name}: the norm is {share * bound:.9g}, more than "
+                f"{bound:.9g}",
+            )
+            worst = max(worst, share)
+    return f"{worst:.9g} of the bound at most"
 
 
 @PARAMETRIZATION_CHECKS.check("compiled")
