@@ -108,6 +108,11 @@ LOSSES = {
 }
 
 
+# JAX compiles each operation for each new shape, for seconds; relatives of a layer share its code
+NEW_SHAPES = ("batch of 1", "sizes", "data formats", "mixed precision", "shared")
+RELATIVES = re.compile("[13]D|Global|Residual|-[12]$")
+
+
 def rows(table):
     several = [(name, i, row) for name, found in table.items() for i, row in enumerate(found)]
     return [pytest.param(name, row, id=f"{name}-{i}") for name, i, row in several]
@@ -131,13 +136,15 @@ def test_every_public_class_is_checked(module, base, table):
 
 
 @pytest.mark.parametrize(("name", "row"), rows(LAYERS))
-def test_layers(name, row):
+def test_layers(name, row, request):
     arguments, shape, k = row
+    few = keras.backend.backend() == "jax" and RELATIVES.search(request.node.callspec.id)
 
     def factory(inner=None, **arguments):
         return getattr(layers, name)(*([inner()] if inner else ()), **arguments)
 
-    results = check_lipschitz_layer(factory, arguments, shape, k=k)
+    skip = NEW_SHAPES if few else ()
+    results = check_lipschitz_layer(factory, arguments, shape, k=k, skip=skip)
     assert "<=" in results["norm"] and ">=" in results["certificate"]
     scales = issubclass(getattr(layers, name), layers.LipschitzLayer)
     assert (results["constant"] == "passed") == scales
@@ -394,7 +401,8 @@ def test_layers_of_several_inputs():
 
 class Rule(parametrizations.Parametrization):
     def __call__(self, w):
-        return w / ops.maximum(ops.sum(ops.abs(w), axis=(-2, -1), keepdims=True), 1e-30)
+        w = w / ops.maximum(ops.max(ops.abs(w), axis=(-2, -1), keepdims=True), 1e-30)
+        return w / ops.maximum(ops.norm(w, axis=(-2, -1), keepdims=True), 1e-30)
 
 
 def wrong_rules():
@@ -537,4 +545,4 @@ def test_code_of_the_page_runs(capsys):
     exec("".join(code), {"__name__": "mine"})
     assert [capsys.readouterr().out] == shown
     told = [name for row in re.findall(r"(?m)^\| (\w.*?) \|", text)[1:] for name in row.split(", ")]
-    assert told == list(LAYER_CHECKS)
+    assert sorted(told) == sorted(LAYER_CHECKS)
