@@ -118,6 +118,7 @@ OPERATIONS = {
     "branches": (VECTOR, lambda x: ops.maximum(x, ops.minimum(2 * x, ops.tanh(x)))),
     "clips": (VECTOR, lambda x: ops.minimum(ops.maximum(x, -0.5), np.arange(6, dtype="float32"))),
     "shapes": (IMAGE, lambda x: ops.reshape(ops.transpose(x, (0, 3, 1, 2)), (-1, 5, 28))),
+    "axes of size 1": (SEQUENCE, lambda x: ops.relu(ops.expand_dims(ops.expand_dims(x, 1), -2))),
     "sort": (SEQUENCE, lambda x: ops.sort(x, axis=1)),
     "crelu": (IMAGE, lambda x: ops.concatenate([ops.relu(x), ops.relu(-x)], axis=1)),
     "not quite crelu": (IMAGE, lambda x: ops.concatenate([ops.relu(x), ops.relu(x)], axis=1)),
@@ -275,6 +276,11 @@ def batch_concat():
     return keras.Model(x, ops.concatenate([x, x], axis=0))
 
 
+def batch_expanded():
+    x = keras.Input((6,))
+    return keras.Model(x, ops.expand_dims(x, -3))
+
+
 REFUSED = {
     "unknown layer": (lambda: model_of(kl.LayerNormalization()), "LayerNormalization.*no bound"),
     "lambda": (lambda: model_of(kl.Lambda(lambda x: 3 * x)), "Lambda.*cannot be read"),
@@ -297,6 +303,7 @@ REFUSED = {
     "broadcast": (broadcast, "broadcasts inputs of shapes"),
     "mixes batch": (mixes_batch, "mixes the samples"),
     "batch concat": (batch_concat, "other than the batch's"),
+    "batch expanded": (batch_expanded, "other than the batch's"),
     "bfloat16": (lambda: model_of(kl.Dense(3, dtype="bfloat16")), "computes in bfloat16"),
     "mixed": (lambda: model_of(kl.Dense(3, dtype="mixed_float16")), "computes in float16"),
     "unadapted": (lambda: model_of(kl.Dropout(0.1)) and unbuilt(), "has been built"),

@@ -124,6 +124,16 @@ def test_norm_pooling_is_zero_at_zero_with_a_finite_gradient(scope, rng):
     np.testing.assert_allclose(slopes[1], expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize(("kind", "rank"), LAYERS)
+def test_gradients_are_orthogonal_on_each_window(kind, rank, rng):
+    """TensorFlow has none of one reduction along three axes of windows."""
+    layer = make(kind, rank, pool_size=2)
+    run = value_and_input_gradient(lambda x: ops.sum(ops.reshape(layer(x), (2, -1)), axis=1), [])
+    x = rng.standard_normal((2, *(4,) * rank, 3)).astype("float32")
+    squares = run(x)[1].astype("float64") ** 2
+    assert squares.sum() == pytest.approx(2 * 2**rank * 3)  # 1 for each window
+
+
 @pytest.mark.parametrize("strides", [None, 2, (2, 2), [2, 2]])
 @pytest.mark.parametrize("padding", ["valid", "VALID"])
 @pytest.mark.parametrize("pool_size", [2, (2, 2), [2, 2]])

@@ -1,5 +1,6 @@
 """What pools (windows, or all) and how (average, or 2-norm): the layers combine one of each."""
 
+import functools
 import math
 
 import keras
@@ -147,11 +148,16 @@ class Global(Pooling):
         return {**super().get_config(), "keepdims": self.keepdims}
 
 
+def _one_by_one(reduce, x, axes):
+    """Reduce over the axes: TensorFlow cannot broadcast over every other of eight axes at once."""
+    return functools.reduce(reduce, reversed(axes), x)
+
+
 class Average:
     """The mean over n entries times sqrt(n): a map of norm 1, read off the sizes at each call."""
 
     def _reduce(self, x, axes, count, plain):
-        mean = ops.mean(x, axis=axes)
+        mean = _one_by_one(ops.mean, x, axes)
         if isinstance(count, int):
             return mean * math.sqrt(count)
         return mean * ops.sqrt(ops.cast(count, mean.dtype))
@@ -184,7 +190,7 @@ class L2Norm:
 
     def _reduce(self, x, axes, count, plain):
         if not plain:
-            return euclidean_norm(x, axes)
+            return _one_by_one(euclidean_norm, x, axes)
         for axis in axes:
             x = _halved(ops.abs(x) if count == 1 else x, axis)
         return ops.reshape(x, (-1, *(n for i, n in enumerate(x.shape) if i and i not in axes)))

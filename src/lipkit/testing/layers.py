@@ -1,6 +1,7 @@
 """`check_lipschitz_layer`: what a layer of a Lipschitz network must do."""
 
 import contextlib
+import functools
 import math
 import tempfile
 from pathlib import Path
@@ -25,7 +26,8 @@ def check_lipschitz_layer(factory, arguments=None, input_shape=(8,), *, k=None, 
         arguments: keyword arguments of `factory`.
         input_shape: shape of one sample, small (at most 2048 entries), or a list of shapes for a
             layer that takes a list of inputs.
-        k: constant that the layer must keep to; None: its `k_coef_lip`, or 1 if it has none.
+        k: constant that the layer must keep to; None: its `k_coef_lip`, or 1 if it has none;
+            `math.inf`: it is not constrained, and only its certificate must hold.
         skip: names of checks to leave out, of `LAYER_CHECKS`.
 
     Returns:
@@ -89,10 +91,15 @@ class _Layer:
         layer = self.made if layer is None else layer
         return keras.Model(self.pack(inputs), layer(self.pack(given)))
 
+    @functools.cached_property
+    def measured(self):
+        """The constant with the initial weights, and how it was found."""
+        return measure(self.made, self.shapes)
+
     def norm(self, layer=None, k=None, **options):
         """Require a measured constant of at most k; return it and a line on it."""
         k = self.k if k is None else k
-        norm, how = measure(self.made if layer is None else layer, self.shapes, **options)
+        norm, how = self.measured if layer is None else measure(layer, self.shapes, **options)
         require(
             norm <= k * (1 + _TOLERANCE), f"the constant is {norm:.9g}, more than {k:.9g} ({how})"
         )
@@ -266,7 +273,7 @@ def _constant(s):
 
 @LAYER_CHECKS.check("certificate")
 def _certificate(s):
-    bound, norm = float(lipschitz_bound(s.model())), s.norm()[0]
+    bound, norm = float(lipschitz_bound(s.model())), s.measured[0]
     require(math.isfinite(bound), f"the proven bound is {bound}")
     require(
         bound >= norm * (1 - _TOLERANCE), f"the bound is {bound:.9g}, but {norm:.9g} was measured"
@@ -291,4 +298,4 @@ def _fit(s):
     model.compile(keras.optimizers.SGD(0.5), "mse")
     model.fit(s.pack(s.arrays), target.astype("float32"), epochs=2, verbose=0)
     require(all(np.isfinite(w).all() for w in model.get_weights()), "weights are not finite")
-    return s.norm()[1]
+    return s.norm(s.made)[1] if trained else None

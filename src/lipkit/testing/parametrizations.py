@@ -7,8 +7,9 @@ from keras import Input, ops
 
 from lipkit import parametrizations
 from lipkit.backend import value_and_input_gradient
-from lipkit.layers import SpectralDense
+from lipkit.layers import SpectralConv2D, SpectralDense
 from lipkit.models import Sequential
+from lipkit.testing.measure import measure
 from lipkit.testing.suite import Suite, array, require, same
 
 PARAMETRIZATION_CHECKS = Suite()
@@ -132,10 +133,39 @@ def _gradient(s):
             require(np.isfinite(gradient).all(), f"the gradient is not finite for {shape}, {name}")
 
 
-@PARAMETRIZATION_CHECKS.check("compiled")
+def _layers(rule):
+    """Layers with the rule, and the shape of their inputs."""
+    arguments = {"parametrization": rule, "kernel_initializer": "he_normal"}
+    yield SpectralDense(3, **arguments), (5,)
+    # samples repeated at the border are what is easily forgotten
+    yield SpectralConv2D(4, 3, padding="reflect", **arguments), (4, 3, 2)
+
+
+@PARAMETRIZATION_CHECKS.check("layers")
+def _layers_norm(s):
+    """The operators, also of convolutions, whose kernels are no matrices: see `constrain`."""
+    worst = 0.0
+    for layer, shape in _layers(s.rule):
+        layer.build((None, *shape))
+        w = np.random.default_rng(0).standard_normal(layer._kernel.shape)
+        for name, free in (("normal", w), ("ones", np.ones_like(w)), ("zero", 0 * w)):
+            layer._kernel.assign(free)
+            bound = s.bound(*layer.view.matrix(layer._kernel).shape[-2:])
+            norm = measure(layer, [shape])[0]
+            require(
+                norm <= bound * (1 + _TOLERANCE),
+                f"the norm of {layer.name} is {norm:.9g}, {name}, more than {bound:.9g}",
+            )
+            worst = max(worst, norm / bound)
+    return f"{worst:.9g} of the bound at most"
+
+
+@PARAMETRIZATION_CHECKS.check("compiled and condensed")
 def _compiled(s):
-    model = Sequential(
-        [Input((5,)), SpectralDense(3, parametrization=s.rule, kernel_initializer="he_normal")]
-    )
-    x = np.random.default_rng(0).standard_normal((4, 5)).astype("float32")
-    same(model.predict(x, verbose=0), array(model(x)), _TOLERANCE, "predict of a layer")
+    for layer, shape in _layers(s.rule):
+        model = Sequential([Input(shape), layer])
+        x = np.random.default_rng(0).standard_normal((4, *shape)).astype("float32")
+        expected = array(model(x))
+        same(model.predict(x, verbose=0), expected, _TOLERANCE, f"predict of {layer.name}")
+        layer.condense()  # does nothing unless the rule is `idempotent`
+        same(array(model(x)), expected, 10 * _TOLERANCE, f"{layer.name} condensed")

@@ -81,6 +81,11 @@ def _reshape(op, arguments, shapes):
     return g.Reshape(shape)
 
 
+def _expand_dims(op, arguments, shapes):
+    place = sample_axis(op, op.axis, (*shapes[0], 1))
+    return g.Reshape((*shapes[0][:place], 1, *shapes[0][place:]))
+
+
 def _transpose(op, arguments, shapes):
     axes = () if op.axes is None else tuple(op.axes)
     if not axes or axes[0] != 0:
@@ -179,6 +184,7 @@ RULES = {
     "Maximum": _extremum(1),
     "Minimum": _extremum(-1),
     "Reshape": _reshape,
+    "ExpandDims": _expand_dims,
     "Transpose": _transpose,
     "Sort": _along(g.Sort),
     "Concatenate": _along(g.Concat),
