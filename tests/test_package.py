@@ -16,11 +16,14 @@ CERTIFIER_CORE = [
     )
 ]
 LEVELS = {
-    0: ["errors", "_version", "_backend", "_checks", "backend"],
+    0: ["errors", "_version", "_backend", "_checks", "_table", "backend"],
     1: ["linalg", "padding", "losses.functional", *CERTIFIER_CORE],
     2: ["parametrizations", "views"],
     3: ["layers", "losses"],
-    4: ["models", "metrics", "callbacks", "export", "certify", "certify.reader", "certify.api"],
+    4: [
+        *("models", "lipschitzify", "metrics", "callbacks", "export"),
+        *("certify", "certify.reader", "certify.api"),
+    ],
     5: ["data", "plots", "attacks"],
     6: ["demo", "cli"],
 }

@@ -29,6 +29,7 @@ from lipkit import (  # noqa: E402
     plots,
 )
 from lipkit.certify import finalize, lipschitz_bound  # noqa: E402
+from lipkit.lipschitzify import lipschitzify  # noqa: E402
 from lipkit.models import Model, Sequential, vanillaModel  # noqa: E402
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "finalize",
     "layers",
     "lipschitz_bound",
+    "lipschitzify",
     "losses",
     "metrics",
     "models",

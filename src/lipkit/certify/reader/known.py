@@ -52,7 +52,7 @@ def doubt(layer):
             return "its constant depends on its weights, its inputs' size or their number"
         constant = _chained(rule(layer, (2,)), (2,))
     except NotCertifiable as error:
-        return _reason(error)
+        return reason_of(error)
     return None if constant <= 1 else f"its constant is {constant:.6g}"
 
 
@@ -60,7 +60,8 @@ def _axes(value):
     return tuple(value) if isinstance(value, (list, tuple)) else (value,)
 
 
-def _reason(error):
+def reason_of(error):
+    """What is wrong with a layer, without its name."""
     return str(error).partition(" cannot be certified: ")[2] or str(error)
 
 
@@ -82,7 +83,7 @@ def _doubt_lipschitz(layer):
     try:
         slope = activation_constant(layer)
     except NotCertifiable as error:
-        return _reason(error)
+        return reason_of(error)
     return None if slope <= 1 else f"its activation has the slope {slope:.6g}"
 
 
@@ -111,9 +112,13 @@ def constant_at(operation, node, sources):
     Raises:
         NotCertifiable: without a rule, or where the rule needs sizes that are open.
     """
-    shapes = [tuple(t.shape[1:]) for t in node.input_tensors]
-    if any(None in shape for shape in shapes):
-        raise NotCertifiable(f"{operation.name!r} cannot be certified: it has inputs of open sizes")
+    # merges have the same constant at any size, but none where a size of 1 is repeated
+    shapes = [tuple(n or 2 for n in t.shape[1:]) for t in node.input_tensors]
+    if len(shapes) == 1 and None in node.input_tensors[0].shape[1:]:
+        raise NotCertifiable(
+            f"{operation.name!r} cannot be certified: its constant depends on the size of its "
+            "inputs, which is open"
+        )
     if isinstance(operation, keras.layers.Layer):
         ops = registry.rule_of(operation)(operation, *shapes)
     else:
