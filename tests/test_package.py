@@ -21,7 +21,7 @@ LEVELS = {
     2: ["parametrizations", "views"],
     3: ["layers", "losses"],
     4: [
-        *("models", "lipschitzify", "metrics", "callbacks", "export"),
+        *("models", "_twins", "lipschitzify", "metrics", "callbacks", "export"),
         *("certify", "certify.reader", "certify.api"),
     ],
     5: ["data", "plots", "attacks"],

@@ -94,8 +94,8 @@ def activation_constant(layer):
         if (reason := doubt(activation)) is None:
             return 1.0
         raise NotCertifiable(
-            f"Layer {layer.name!r} cannot be certified: in its activation {activation.name!r}, "
-            f"{reason}"
+            f"Layer {layer.name!r} cannot be certified: in its activation "
+            f"{type(activation).__name__}, {reason}"
         )
     return _chained(registry.activation_ops(layer, (2,)), (2,))
 

@@ -81,6 +81,17 @@ def _reshape(op, arguments, shapes):
     return g.Reshape(shape)
 
 
+def _expand_dims(op, arguments, shapes):
+    shape = shapes[0]
+    axis = op.axis if not isinstance(op.axis, int) or op.axis >= 0 else op.axis + len(shape) + 2
+    if not isinstance(axis, int) or not 1 <= axis <= len(shape) + 1:
+        raise NotCertifiable(
+            f"Operation {op.name!r} (ExpandDims) cannot be certified: it must add one axis behind "
+            f"the batch's. Received: axis={op.axis!r}"
+        )
+    return g.Reshape((*shape[: axis - 1], 1, *shape[axis - 1 :]))
+
+
 def _transpose(op, arguments, shapes):
     axes = () if op.axes is None else tuple(op.axes)
     if not axes or axes[0] != 0:
@@ -179,6 +190,7 @@ RULES = {
     "Maximum": _extremum(1),
     "Minimum": _extremum(-1),
     "Reshape": _reshape,
+    "ExpandDims": _expand_dims,
     "Transpose": _transpose,
     "Sort": _along(g.Sort),
     "Concatenate": _along(g.Concat),
