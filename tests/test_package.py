@@ -16,12 +16,12 @@ CERTIFIER_CORE = [
     )
 ]
 LEVELS = {
-    0: ["errors", "_version", "_backend", "_checks", "backend"],
+    0: ["errors", "_version", "_backend", "_checks", "_table", "backend"],
     1: ["linalg", "padding", "losses.functional", *CERTIFIER_CORE],
     2: ["parametrizations", "views", "delta"],
     3: ["layers", "losses", "normalizers", "constraints", "initializers", "regularizers"],
     4: [
-        *("models", "metrics", "callbacks", "export"),
+        *("models", "_twins", "lipschitzify", "metrics", "callbacks", "export"),
         *("certify", "certify.reader", "certify.api"),
     ],
     5: ["data", "plots", "attacks", "testing", "compute_layer_sv", "utils"],

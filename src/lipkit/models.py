@@ -2,6 +2,7 @@
 
 import keras
 
+from lipkit.certify.reader import known
 from lipkit.export import vanilla_model
 from lipkit.layers import LipschitzKernel, LipschitzLayer
 from lipkit.layers.base import check_constant
@@ -100,11 +101,15 @@ class Sequential(_Export, keras.Sequential):
         layers: list of layers, or None.
         name, trainable: as in `keras.Sequential`, in deel-lip's order.
         k_coef_lip: constant of the whole model, divided over its n Lipschitz layers: each becomes
-            a copy with k_coef_lip^(1/n). With 1.0, the default, the layers are used as they are.
+            a copy with k_coef_lip^(1/n). The others must be known to be 1-Lipschitz, by the rule of
+            `lipkit.certify.reader.known.doubt`: weightless layers of Keras such as `Flatten`,
+            `ReLU`, `Dropout`, or `MaxPooling2D` whose windows do not overlap. With 1.0, the
+            default, all layers are used as they are, whatever they are; what the constant then is,
+            `lipkit.lipschitz_bound` tells.
 
     Raises:
-        ValueError: if a constant is asked for and a layer is already built, has a constant of its
-            own, or is added later.
+        ValueError: if a constant is asked for and a layer is not known to be 1-Lipschitz, an
+            activation included, or is built, has a constant of its own, or is added later.
     """
 
     def __init__(self, layers=None, name=None, k_coef_lip=1.0, trainable=True):
@@ -116,22 +121,28 @@ class Sequential(_Export, keras.Sequential):
     k_coef_lip = LipschitzLayer.k_coef_lip
 
     def add(self, layer, rebuild=True):
-        """Append a layer; after construction a Lipschitz one only where the constant is 1."""
-        if isinstance(layer, LipschitzLayer):
-            self._check_open(f"add layer {layer.name!r}")
+        """Append a layer; where the constant is not 1, after construction only a known one.
+
+        That is one that is 1-Lipschitz as it is, and gets no share of the constant.
+        """
+        if self._closed and self._k_coef_lip != 1.0:
+            if isinstance(layer, LipschitzLayer):
+                self._refuse(f"add layer {layer.name!r}")
+            if isinstance(layer, keras.layers.Layer):
+                _check_share(layer, self._k_coef_lip)
         super().add(layer, rebuild=rebuild)
 
     def pop(self, rebuild=True):
         """Take the last layer off; only where the constant is 1."""
-        self._check_open("pop a layer")
+        if self._k_coef_lip != 1.0:
+            self._refuse("pop a layer")
         return super().pop(rebuild=rebuild)
 
-    def _check_open(self, change):
-        if self._closed and self._k_coef_lip != 1.0:
-            raise ValueError(
-                f"Cannot {change}: the constant k_coef_lip={self._k_coef_lip!r} was divided over "
-                "the layers at construction. Give all layers to the constructor."
-            )
+    def _refuse(self, change):
+        raise ValueError(
+            f"Cannot {change}: the constant k_coef_lip={self._k_coef_lip!r} was divided over the "
+            "layers at construction. Give all layers to the constructor."
+        )
 
     def get_config(self):
         """Keras configuration; the layers already carry their share of the constant."""
@@ -155,13 +166,8 @@ def _share(layers, k):
     if not lipschitz:
         raise ValueError(f"k_coef_lip={k!r} needs at least one Lipschitz layer to put it on.")
     for layer in layers:
-        if layer in lipschitz and layer.built:
-            raise _not_shared(k, layer, "is already built")
         if isinstance(layer, keras.layers.Layer):
-            for inner in layer._flatten_layers():  # itself, its activation, what it wraps
-                if getattr(inner, "k_coef_lip", 1.0) != 1.0:
-                    holds = "has" if inner is layer else f"holds {inner.name!r} that has"
-                    raise _not_shared(k, layer, f"{holds} k_coef_lip={inner.k_coef_lip!r}")
+            _check_share(layer, k)
     share = k ** (1 / len(lipschitz))
 
     def scaled(layer):
@@ -172,8 +178,18 @@ def _share(layers, k):
     return [scaled(layer) for layer in layers]
 
 
-def _not_shared(k, layer, reason):
-    return ValueError(
-        f"Cannot give the model k_coef_lip={k!r}: layer {layer.name!r} {reason}. Use fresh layers "
-        "with k_coef_lip=1, or leave the model's k_coef_lip at 1."
-    )
+def _check_share(layer, k):
+    """Refuse a layer that would lose its weights, or is not known to be 1-Lipschitz by itself."""
+    reason = (doubt := known.doubt(layer)) and f"is not known to be 1-Lipschitz: {doubt}"
+    for inner in layer._flatten_layers():  # itself, its activation, what it wraps
+        holds = "" if inner is layer else f"holds {inner.name!r} that "
+        if getattr(inner, "k_coef_lip", 1.0) != 1.0:
+            reason = f"{holds}has k_coef_lip={inner.k_coef_lip!r}"
+        elif isinstance(layer, LipschitzLayer) and inner.weights:
+            reason = f"{holds}is already built"
+    if reason:
+        raise ValueError(
+            f"Cannot give the model k_coef_lip={k!r}: layer {layer.name!r} {reason}. Use fresh "
+            "layers of lipkit with k_coef_lip=1 and weightless 1-Lipschitz layers of Keras, or "
+            "leave the model's k_coef_lip at 1 and ask lipkit.lipschitz_bound."
+        )

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from lipkit._table import table
 from lipkit.certify import rounding, rules
 from lipkit.certify.certificate import Certifier, find_head, pairwise
 from lipkit.certify.norms import up
@@ -36,12 +37,8 @@ class LipschitzBound(float):
     def __str__(self):
         header = ("layer", "kind", "rule", "bound", "input shape")
         rows = [(b.name, b.kind, b.rule, f"{b.bound:.9g}", str(b.input_shape)) for b in self.layers]
-        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in (header, tuple("-" * width for width in widths), *rows)
-        ]
-        return "\n".join([*lines, f"Lipschitz constant of the model <= {float(self):.9g}"])
+        last = f"Lipschitz constant of the model <= {float(self):.9g}"
+        return "\n".join([*table(header, rows), last])
 
 
 def _analyse(model, input_shape=None):

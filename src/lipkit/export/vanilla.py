@@ -105,15 +105,20 @@ def _plain_copy(layer):
             )
     if _pads_inputs(layer):
         plain.build(layer.vanilla_input_shape(layer.get_build_config()["input_shape"]))
-    else:
-        plain.build_from_config(layer.get_build_config())
-    # through NumPy: on JAX an assigned variable would be an alias of a buffer that `fit` donates
     weights = layer.get_weights()
     if lipschitz:  # the first weight is the free kernel
         weights[0] = ops.convert_to_numpy(ops.cast(layer.kernel, layer.variable_dtype))
-    plain.set_weights(weights)
-    plain.trainable = layer.trainable
-    return plain
+    return filled(plain, layer, weights)
+
+
+def filled(new, layer, weights):
+    """A new layer, built for the inputs of another one and given weights."""
+    if not new.built:
+        new.build_from_config(layer.get_build_config())
+    # NumPy arrays: on JAX an assigned variable would be an alias of a buffer that `fit` donates
+    new.set_weights(weights)
+    new.trainable = layer.trainable
+    return new
 
 
 def vanilla_model(model):
@@ -137,21 +142,30 @@ def vanilla_model(model):
 
 def _renamed(model, name):
     """`vanilla_model` under a name, which has to be unique among a model's layers."""
+    return cloned(as_functional(model, name), _plain)
+
+
+def as_functional(model, name):
+    """A Functional model of the same layers, whose configuration is not needed."""
     if not getattr(model, "inputs", None):
         raise ValueError(
             f"Model {model.name!r} cannot be exported: it must be a Functional model, or a "
             "Sequential model that has been built. Call it on data, or start it with keras.Input."
         )
-    functional = keras.Model(*_inputs_outputs(model), name=name)
+    return keras.Model(*inputs_outputs(model), name=name)
+
+
+def cloned(functional, replace):
+    """A copy of a graph with what `replace` gives for each layer or operation: a callable."""
     _reserve_names(functional.operations)
     return keras.models.clone_model(
         functional,
-        clone_function=_plain,
-        call_function=lambda plain, *args, **kwargs: plain(*args, **kwargs),
+        clone_function=replace,
+        call_function=lambda new, *args, **kwargs: new(*args, **kwargs),
     )
 
 
-def _inputs_outputs(model):
+def inputs_outputs(model):
     """The symbolic inputs and outputs, in the structure that the model is called with."""
     if isinstance(model, keras.Sequential):  # its `input` has the single one in a list
         return model.inputs[0], model.outputs[0] if len(model.outputs) == 1 else model.outputs

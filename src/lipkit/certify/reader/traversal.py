@@ -127,7 +127,7 @@ class _Walk:
 
     def model(self, model, inputs):
         """Append a model's layers; return the indices of its outputs."""
-        _check_model(model)
+        check_model(model)
         known = {id(t): i for t, i in zip(model.inputs, inputs, strict=True)}
         return self.tensors(model.outputs, known)
 
@@ -161,7 +161,8 @@ class _Walk:
         return [known[id(t)] for t in outputs]
 
 
-def _check_model(model):
+def check_model(model):
+    """Refuse what is no built graph, or computes something else than its graph."""
     if not isinstance(model, keras.Model):
         raise ValueError(f"`model` must be a Keras model. Received: {type(model).__name__}")
     if not getattr(model, "inputs", None):
@@ -210,7 +211,7 @@ def read(model, input_shape=None) -> Reading:
         NotCertifiable: naming the layer that has no rule, or if the model's outputs on random
             inputs are not those of the graph.
     """
-    _check_model(model)
+    check_model(model)
     walk = _Walk()
     inputs = [
         walk.add(g.Input(), (), tensor.name, "Input", shape)
@@ -223,6 +224,14 @@ def read(model, input_shape=None) -> Reading:
             f"Model {model.name!r} mixes dtypes, which is not covered: {walk.dtypes}"
         )
     return Reading(_pruned(walk.nodes, outputs), dtypes.pop(), tuple(walk.parametrized))
+
+
+def chained(given, shapes, name, kind) -> g.Graph:
+    """The graph of a layer's operations on inputs of these shapes."""
+    walk = _Walk()
+    inputs = [walk.add(g.Input(), (), name, "Input", shape) for shape in shapes]
+    output = walk.chain(given, inputs, name, kind)
+    return g.Graph(tuple(walk.nodes), (output,))
 
 
 def _pruned(nodes, outputs):
