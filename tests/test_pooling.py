@@ -163,6 +163,39 @@ def test_bad_arguments_are_named(arguments, message):
             make(kind, 2, **arguments)
 
 
+def test_windows_never_fit_inputs_that_are_too_small():
+    """An empty reshape of size -1 would lose the batch, without a word."""
+    for kind in KINDS:
+        layer = make(kind, 2, pool_size=4)
+        layer(np.ones((3, 4, 5, 1)))
+        with pytest.raises(ValueError, match="no window"):
+            layer(np.ones((3, 5, 3, 1)))
+        model = keras.Sequential([keras.Input((None, None, 1)), layer])
+        for size in (4, 5):  # graphs are traced for open sizes from the second one on
+            assert model.predict(np.ones((3, size, size, 1)), verbose=0).shape == (3, 1, 1, 1)
+        with pytest.raises(Exception, match=r"no window|[Rr]eshape"):
+            model.predict(np.ones((3, 3, 5, 1)), verbose=0)
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_norms_of_values_that_are_not_finite_are_not_zero(value):
+    for scope in ("", "Global"):
+        layer = make("L2NormPooling", 2, scope)
+        y = array(layer(np.full((1, 2, 2, 1), value, "float32")))
+        assert not np.isfinite(y).any()
+
+
+def test_half_precision_holds_the_sums_of_large_images():
+    x = np.ones((1, 300, 300, 1), "float16")
+    for kind in KINDS:
+        model = keras.Sequential(
+            [keras.Input((None, None, 1)), make(kind, 2, "Global", dtype="float16")]
+        )
+        assert array(model(x)).item() == 300
+        for size in (8, 16, 300):
+            assert model.predict(x[:, :size, :size], verbose=0).item() == size
+
+
 def test_bad_inputs_and_tolerances_are_named():
     with pytest.raises(ValueError, match="eps_grad_sqrt"):
         ll.ScaledL2NormPooling2D(eps_grad_sqrt=-1)
@@ -257,8 +290,14 @@ def test_sampling_never_mixes_samples():
             layer(np.ones(shape))
     layer = ll.InvertibleDownSampling(2)
     layer(np.ones((1, 4, 4, 3)))
+    model = keras.Sequential([keras.Input((None, None, 3)), layer])
+    for size in (4, 6):  # graphs are traced for open sizes from the second one on
+        assert len(model.predict(np.ones((16, size, size, 3)), verbose=0)) == 16
+    with pytest.raises(Exception, match=r"must divide|[Rr]eshape"):
+        model.predict(np.ones((16, 5, 5, 3)), verbose=0)
     with pytest.raises(ValueError, match="must divide"):
         layer(np.ones((16, 5, 5, 3)))
+    assert ll.InvertibleDownSampling(np.int64(2)).pool_size == (2, 2)
     for bad in (0, 2.0, (2, 2, 2), None):
         with pytest.raises(ValueError, match="pool_size"):
             ll.InvertibleUpSampling(bad)

@@ -105,6 +105,18 @@ def test_training_saving_and_configuration(cls, rng, tmp_path):
     np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
 
 
+@pytest.mark.parametrize("start", [1.5, -1.5, 1e8])
+def test_slopes_beyond_one_act_as_one_and_come_back(start):
+    layer = PReLUlip(alpha_initializer=keras.initializers.Constant(start))
+    model = keras.Sequential([keras.Input((2,)), layer])
+    x = -np.ones((8, 2), "float32")
+    np.testing.assert_array_equal(model.predict(x, verbose=0), -np.sign(start) * np.ones((8, 2)))
+    model.compile(keras.optimizers.SGD(1.0), "mse")
+    model.fit(x, 0 * x, verbose=0)
+    moved = np.abs(model.get_weights()[0]) < np.abs(start)
+    assert moved.all() or start == 1e8  # where a step of 1 is lost in float32
+
+
 def test_mixed_precision_keeps_its_parameters_in_float32(rng):
     x = rng.standard_normal((4, 6)).astype("float32")
     for cls in TRUTHS:

@@ -14,6 +14,15 @@ def integer(name, value, low=1):
     return int(value)
 
 
+def integers(name, value, count):
+    """A tuple of `count` positive integers, from as many, or from one for all."""
+    if not isinstance(value, (list, tuple)):
+        return (integer(name, value),) * count
+    if len(value) != count:
+        raise ValueError(f"`{name}` must be an integer or {count}. Received: {name}={value!r}")
+    return tuple(integer(name, n) for n in value)
+
+
 def real(name, value, interval):
     """The value as a float, if it lies in the interval, written as in "]0, 0.5]"."""
     low, high = (float(end) for end in interval[1:-1].split(","))

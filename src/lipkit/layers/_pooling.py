@@ -6,8 +6,8 @@ import math
 import keras
 from keras import ops
 
-from lipkit._checks import real
-from lipkit.layers.base import LipschitzLayer, check_data_format
+from lipkit._checks import integers, real
+from lipkit.layers.base import LipschitzLayer, _at_least_float32, batch_size, check_data_format
 from lipkit.linalg.norms import euclidean_norm
 
 
@@ -35,7 +35,8 @@ class Pooling(LipschitzLayer, keras.layers.Layer):
         self.compute_output_shape(input_shape)
 
     def call(self, inputs):
-        return self._pool(inputs, plain=False)
+        wide = _at_least_float32(self.compute_dtype)  # sums over an image overflow float16
+        return ops.cast(self._pool(ops.cast(inputs, wide), plain=False), self.compute_dtype)
 
     def to_vanilla(self, inputs):
         """The same in plain Keras operations; sizes must be known where windows are cut."""
@@ -69,9 +70,9 @@ class Windows(Pooling):
         **kwargs,
     ):
         super().__init__(data_format=data_format, k_coef_lip=k_coef_lip, **kwargs)
-        self.pool_size = self._per_axis("pool_size", pool_size)
+        self.pool_size = integers("pool_size", pool_size, self.rank)
         name = type(self).__name__
-        if strides is not None and self._per_axis("strides", strides) != self.pool_size:
+        if strides is not None and integers("strides", strides, self.rank) != self.pool_size:
             raise ValueError(
                 f"`strides` of {name} must be None or equal to `pool_size`: windows that overlap "
                 f"would have a larger constant. Received: strides={strides!r}, "
@@ -79,15 +80,6 @@ class Windows(Pooling):
             )
         if not isinstance(padding, str) or padding.lower() != "valid":
             raise ValueError(f"`padding` of {name} must be 'valid'. Received: padding={padding!r}")
-
-    def _per_axis(self, name, value):
-        sizes = tuple(value) if isinstance(value, (list, tuple)) else (value,) * self.rank
-        if len(sizes) != self.rank or any(type(n) is not int or n < 1 for n in sizes):
-            raise ValueError(
-                f"`{name}` of {type(self).__name__} must be a positive integer or {self.rank} of "
-                f"them. Received: {name}={value!r}"
-            )
-        return sizes
 
     def compute_output_shape(self, input_shape):
         """The number of whole windows along each spatial axis."""
@@ -104,21 +96,27 @@ class Windows(Pooling):
 
     def _pool(self, x, plain):
         """Cut into windows: (..., n, ...) -> (..., n // p, p, ...) for each spatial axis."""
+        self.compute_output_shape(x.shape)  # not only that of `build`
         start, end = self._first, self._first + self.rank
         shape = self._known_shape(x, plain)
         sizes = shape[start:end]
-        counts = [n // p for n, p in zip(sizes, self.pool_size, strict=True)]
+        counts = [_at_least_one(n // p) for n, p in zip(sizes, self.pool_size, strict=True)]
         covered = [c * p for c, p in zip(counts, self.pool_size, strict=True)]
         if not all(isinstance(n, int) and n == c for n, c in zip(sizes, covered, strict=True)):
             x = x[(*(slice(None),) * start, *(slice(0, c) for c in covered))]
         tiles = [n for tile in zip(counts, self.pool_size, strict=True) for n in tile]
-        windows = ops.reshape(x, (-1, *shape[1:start], *tiles, *shape[end:]))
+        windows = ops.reshape(x, (batch_size(shape), *shape[1:start], *tiles, *shape[end:]))
         axes = tuple(range(start + 1, start + 2 * self.rank, 2))
         return self._scaled(self._reduce(windows, axes, math.prod(self.pool_size), plain))
 
     def get_config(self):
         """Keras configuration."""
         return {**super().get_config(), "pool_size": self.pool_size}
+
+
+def _at_least_one(count):
+    """So that a graph cannot reshape inputs that are smaller than a window."""
+    return count if isinstance(count, int) else ops.maximum(count, 1)
 
 
 class Global(Pooling):

@@ -23,6 +23,11 @@ def check_data_format(data_format):
     return data_format
 
 
+def batch_size(shape):
+    """The first size, for a reshape that keeps it: -1 would take up what the others leave over."""
+    return -1 if shape[0] is None else shape[0]
+
+
 def known_channels(layer, shape, axis=-1):
     """The number of channels of inputs of this shape, or `ValueError`."""
     if shape[axis] is None:

@@ -3,29 +3,20 @@
 import keras
 from keras import ops
 
-from lipkit.layers.base import check_data_format, known_channels
+from lipkit._checks import integers
+from lipkit.layers.base import batch_size, check_data_format, known_channels
 
 
 class _Shuffle(keras.layers.Layer):
     """Base: the factors along height and width, and the data format.
 
     Subclasses give `_divisions(h, w, c)`, what must divide what, `_output(h, w, c)` and
-    `_shuffled(x, h, w, c)` for channels last.
+    `_steps(h, w, c)`, the shape to split into and the order of its axes, for channels last.
     """
 
     def __init__(self, pool_size, data_format="channels_last", **kwargs):
         super().__init__(**kwargs)
-        sizes = (pool_size,) * 2 if type(pool_size) is int else pool_size
-        if (
-            not isinstance(sizes, (list, tuple))
-            or len(sizes) != 2
-            or any(type(n) is not int or n < 1 for n in sizes)
-        ):
-            raise ValueError(
-                f"`pool_size` of {type(self).__name__} must be a positive integer or two of them. "
-                f"Received: pool_size={pool_size!r}"
-            )
-        self.pool_size = tuple(sizes)
+        self.pool_size = integers("pool_size", pool_size, 2)
         self.data_format = check_data_format(data_format)
 
     def _sizes(self, shape):
@@ -66,7 +57,10 @@ class _Shuffle(keras.layers.Layer):
                 f"{type(self).__name__} {self.name!r} can be exported for inputs of known sizes "
                 f"only. Received: inputs of shape {tuple(inputs.shape)}"
             )
-        x = self._shuffled(x, *sizes)
+        batch = batch_size(ops.shape(x))
+        split, axes = self._steps(*sizes)
+        x = ops.transpose(ops.reshape(x, (batch, *split)), axes)
+        x = ops.reshape(x, (batch, *self._output(*sizes)))
         return ops.transpose(x, (0, 3, 1, 2)) if first else x
 
     to_vanilla = call
@@ -109,10 +103,9 @@ class InvertibleDownSampling(_Shuffle):
         p, q = self.pool_size
         return _over(h, p), _over(w, q), c * p * q
 
-    def _shuffled(self, x, h, w, c):
+    def _steps(self, h, w, c):
         p, q = self.pool_size
-        x = ops.reshape(x, (-1, h // p, p, w // q, q, c))
-        return ops.reshape(ops.transpose(x, (0, 1, 3, 5, 2, 4)), (-1, h // p, w // q, c * p * q))
+        return (h // p, p, w // q, q, c), (0, 1, 3, 5, 2, 4)
 
 
 @keras.saving.register_keras_serializable("lipkit")
@@ -136,7 +129,6 @@ class InvertibleUpSampling(_Shuffle):
         p, q = self.pool_size
         return _times(h, p), _times(w, q), c // (p * q)
 
-    def _shuffled(self, x, h, w, c):
+    def _steps(self, h, w, c):
         p, q = self.pool_size
-        x = ops.reshape(x, (-1, h, w, c // (p * q), p, q))
-        return ops.reshape(ops.transpose(x, (0, 1, 4, 2, 5, 3)), (-1, h * p, w * q, c // (p * q)))
+        return (h, w, c // (p * q), p, q), (0, 1, 4, 2, 5, 3)

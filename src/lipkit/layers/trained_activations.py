@@ -118,12 +118,15 @@ class PReLUlip(_Trained):
         self.alpha = self._vector("alpha", channels, self.alpha_initializer)
 
     def _slopes(self, x):
-        slopes = ops.clip(ops.convert_to_tensor(self.alpha), -1.0, 1.0)
+        alpha = ops.convert_to_tensor(self.alpha)
+        # alpha - alpha is 0: the gradient passes the clipping, so that alpha can come back
+        slopes = ops.stop_gradient(ops.clip(alpha, -1.0, 1.0)) + (alpha - ops.stop_gradient(alpha))
         last = self.data_format == "channels_last"
         return slopes if last else ops.reshape(slopes, (-1, *(1,) * (len(x.shape) - 2)))
 
     def _activate(self, x):
-        return self._scaled(ops.maximum(x, x * ops.cast(self._slopes(x), x.dtype)))
+        # `maximum` would tie where a = 1, and some backends give such an a no gradient
+        return self._scaled(ops.relu(x) - ops.cast(self._slopes(x), x.dtype) * ops.relu(-x))
 
     def to_vanilla(self, inputs):
         """The same with constant slopes."""

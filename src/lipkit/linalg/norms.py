@@ -91,8 +91,8 @@ def frobenius_normalize(w, axis=(-2, -1)):
 
 def euclidean_norm(x, axis):
     """2-norm over `axis`, which vanishes: no over- or underflow, and gradient 0 at 0."""
-    top = ops.stop_gradient(divisor(ops.max(ops.abs(x), axis=axis, keepdims=True), SMALLEST))
-    squares = ops.sum(ops.square(x / top), axis=axis)
-    # where all is 0, `divisor` is 1 and without gradient
-    norm = ops.squeeze(top, axis=axis) * ops.sqrt(divisor(squares))
-    return ops.where(squares > 0, norm, 0.0)
+    top = ops.stop_gradient(ops.max(ops.abs(x), axis=axis, keepdims=True))
+    # 1 where all is 0: it keeps the root off 0, where it has no slope; NaN stays
+    zero = ops.cast(ops.less_equal(top, SMALLEST), x.dtype)
+    squares = ops.sum(ops.square(x / (top + zero)), axis=axis, keepdims=True) + zero
+    return ops.squeeze(top * ops.sqrt(squares), axis=axis)
