@@ -16,10 +16,10 @@ def mlp():
         [
             keras.Input((6,)),
             kl.Rescaling(0.5),
-            kl.Dense(8, activation="relu"),
+            kl.Dense(6, activation="relu"),
             kl.Dropout(0.2),
-            kl.Dense(8, activation="gelu"),
-            kl.Dense(3, activation="softmax"),
+            kl.Dense(6, activation="gelu"),
+            kl.Dense(6, activation="softmax"),
         ],
         name="mlp",
     )
@@ -28,13 +28,13 @@ def mlp():
 def cnn():
     return keras.Sequential(
         [
-            keras.Input((8, 8, 2)),
-            kl.Conv2D(4, 3, padding="same"),
+            keras.Input((4, 4, 2)),
+            kl.Conv2D(4, 2, padding="same"),
             kl.BatchNormalization(),
             kl.ReLU(),
             kl.AveragePooling2D(2),
-            kl.DepthwiseConv2D(3, padding="same", activation="tanh"),
-            kl.MaxPooling2D(3, strides=1),
+            kl.DepthwiseConv2D(2, padding="same", activation="tanh"),
+            kl.MaxPooling2D(2, strides=1, padding="same"),
             kl.GlobalAveragePooling2D(),
             kl.Dense(2),
         ],
@@ -45,12 +45,11 @@ def cnn():
 def residual():
     inputs = keras.Input((6,))
     x = kl.Dense(6)(inputs)
-    for _ in range(2):
-        y = kl.Dense(6, activation="silu")(x)
-        x = kl.Add()([x, kl.Activation("gelu")(kl.BatchNormalization()(y)), inputs])
-    x = kl.Concatenate()([x, ops.relu(x - y)])
-    inner = keras.Sequential([keras.Input((12,)), kl.Dense(4, "relu", name="d")], name="inner")
-    return keras.Model(inputs, kl.Dense(3)(inner(x)), name="residual")
+    y = kl.Activation("gelu")(kl.BatchNormalization()(kl.Dense(6, activation="silu")(x)))
+    x = kl.Add()([x, y, inputs])
+    inner = keras.Sequential([keras.Input((6,)), kl.Dense(6, "relu", name="d")], name="inner")
+    x = kl.Concatenate()([inner(x), ops.relu(x - y)])
+    return keras.Model(inputs, x, name="residual")
 
 
 MODELS = {"mlp": mlp, "cnn": cnn, "residual": residual}
@@ -66,8 +65,10 @@ def sortable(report):
     return [change.layer for change in report.changes if "GroupSort2" in change.reason]
 
 
-@pytest.mark.parametrize("activation", [None, "groupsort2"])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    ("name", "activation"),
+    [("mlp", None), ("cnn", "groupsort2"), ("residual", "groupsort2"), ("residual", None)],
+)
 def test_twins_have_the_constant_before_and_after_training(name, activation, tmp_path):
     model, k = MODELS[name](), 2.0 if activation else 1.0
     x, y = data(model)
@@ -125,11 +126,9 @@ def rows(*layers, shape=(8, 8, 2), **kwargs):
 
 
 TWINS = {
-    "Conv1D": (lambda: kl.Conv1D(4, 3, padding="causal"), (8, 2)),
-    "Conv3D": (lambda: kl.Conv3D(2, 2), (3, 3, 3, 2)),
-    "Conv1DTranspose": (lambda: kl.Conv1DTranspose(2, 2, strides=2), (4, 2)),
-    "Conv2DTranspose": (lambda: kl.Conv2DTranspose(2, 2), (3, 3, 2)),
-    "DepthwiseConv1D": (lambda: kl.DepthwiseConv1D(3, depth_multiplier=2), (8, 2)),
+    "Conv1D": (lambda: kl.Conv1D(4, 2, padding="causal"), (4, 2)),
+    "Conv2DTranspose": (lambda: kl.Conv2DTranspose(2, 2, strides=2), (2, 2, 2)),
+    "DepthwiseConv1D": (lambda: kl.DepthwiseConv1D(2, depth_multiplier=2), (4, 2)),
     "AveragePooling1D": (lambda: kl.AveragePooling1D(2), (8, 2)),
     "GlobalAveragePooling1D": (lambda: kl.GlobalAveragePooling1D(keepdims=True), (8, 2)),
     "BatchNormalization": (lambda: kl.BatchNormalization(center=False), (8, 2)),
