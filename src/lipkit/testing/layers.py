@@ -293,8 +293,7 @@ def _fit(s):
     """Two large steps; last, because it changes the weights."""
     trained = bool(s.made.trainable_weights)
     model = s.model(before=None if trained else keras.layers.Dense)
-    values = s.values()
-    target = 10 * values + np.random.default_rng(1).standard_normal(values.shape)  # asks for more
+    target = 10 * s.values() + np.random.default_rng(1).standard_normal(s.values().shape)
     model.compile(keras.optimizers.SGD(0.5), "mse")
     model.fit(s.pack(s.arrays), target.astype("float32"), epochs=2, verbose=0)
     require(all(np.isfinite(w).all() for w in model.get_weights()), "weights are not finite")
