@@ -9,12 +9,13 @@ import numpy as np
 
 from lipkit.certify import evaluate, rules
 from lipkit.certify import graph as g
-from lipkit.certify.reader.registry import inherited_rule_of
+from lipkit.certify.reader import read
+from lipkit.certify.reader.registry import as_exported, inherited_rule_of
 from lipkit.errors import NotCertifiable
 
 LARGEST = 2**26  # entries of an explicit matrix
 UNKNOWN: Any = (None, None)
-_MATRICES = (g.Dense, g.Einsum, g.Conv, g.ConvTranspose, g.AxisMaps)
+_MATRICES = (g.Dense, g.Einsum, g.Conv, g.ConvTranspose, g.AxisMaps, g.Center)
 _ISOMETRIES = (g.Permute, g.Reshape)
 
 
@@ -34,8 +35,8 @@ def compute_layer_sv(layer, supplementary_type2sv=None, input_shape=None):
     """Smallest and largest singular value of a layer; nothing is changed by asking.
 
     Of a linear layer: those of its explicit matrix, without bias and activation, by a float64
-    decomposition of the kernel as it is used. Of an activation: the range of its slopes. An `Add`
-    of n inputs, which count as one vector, has sqrt(n).
+    decomposition of the kernel as it is used. Of an activation: the range of its slope, that of
+    the norms of its Jacobians' directions. An `Add` of n inputs taken as one vector has sqrt(n).
     The values are exact up to float64 rounding; they are no proof (`lipkit.lipschitz_bound` is).
 
     Args:
@@ -57,10 +58,10 @@ def compute_layer_sv(layer, supplementary_type2sv=None, input_shape=None):
     if not layer.built:
         raise ValueError(f"Layer {layer.name!r} is not built: call it on data first.")
     calls = _input_shapes(layer) if input_shape is None else [_as_list(input_shape)]
-    given = supplementary_type2sv or {}
+    supplement = supplementary_type2sv or {}
     for cls in type(layer).__mro__:
-        if cls in given:
-            ranges = [given[cls](layer, _single(shapes)) for shapes in calls]
+        if cls in supplement:
+            ranges = [supplement[cls](layer, _single(shapes)) for shapes in calls]
             break
     else:
         ranges = [_range(layer, shapes) for shapes in calls]
@@ -110,16 +111,14 @@ def _input_shapes(layer):
     return [call for i, call in enumerate(calls) if call not in calls[:i]]
 
 
-def _range(layer, shapes) -> Any:
+def _range(layer, shapes):
     rule = inherited_rule_of(layer)
     if rule is None:
         return UNKNOWN
-    is_activation = isinstance(layer, keras.layers.Activation)
     try:
-        read = rule(layer if is_activation else _Linear(layer), *shapes)
+        ops = _exported(layer, *shapes) if rule is as_exported else _read(rule, layer, shapes)
     except NotCertifiable:
         return UNKNOWN
-    ops = list(read) if isinstance(read, (list, tuple)) else [read]
     if any(isinstance(op, _MATRICES) for op in ops):
         return _of_matrix(layer, ops, shapes)
     low = high = 1.0
@@ -133,7 +132,34 @@ def _range(layer, shapes) -> Any:
     return low, high
 
 
-def _of_op(op, shapes) -> Any:
+def _read(rule, layer, shapes):
+    """The operations of a layer, of its linear part where it has an activation besides."""
+    is_activation = isinstance(layer, keras.layers.Activation)
+    read = rule(layer if is_activation else _Linear(layer), *shapes)
+    return list(read) if isinstance(read, (list, tuple)) else [read]
+
+
+def _exported(layer, shape):
+    """The operations of a layer that is read through its export, if each reads the one before."""
+    if hasattr(layer, "inner"):
+        raise NotCertifiable(f"{layer.name!r} is more than one layer.")
+    _check_known(layer, shape)
+    x = keras.Input(shape, dtype=layer.compute_dtype)
+    nodes = read(keras.Model(x, layer.to_vanilla(x)), shape).graph.nodes
+    if any(node.inputs != (i,) for i, node in enumerate(nodes[1:])):
+        raise NotCertifiable(f"{layer.name!r} has branches.")
+    return [node.op for node in nodes[1:]]
+
+
+def _check_known(layer, shape):
+    if None in shape:
+        raise ValueError(
+            f"The singular values of layer {layer.name!r} depend on its input's size, and {shape} "
+            "leaves it open: give `input_shape`, or build the model with known sizes."
+        )
+
+
+def _of_op(op, shapes):
     """The range of one operation that is not a matrix, or unknown."""
     if isinstance(op, g.Diagonal):
         factors = np.abs(op.scale)
@@ -179,11 +205,7 @@ def _extremes(matrix):
 
 def _matrix(layer, ops, shape):
     """Outputs of all unit inputs: (n inputs, n outputs)."""
-    if None in shape:
-        raise ValueError(
-            f"The singular values of layer {layer.name!r} depend on its input's size, and {shape} "
-            "leaves it open: give `input_shape`, or build the model with known sizes."
-        )
+    _check_known(layer, shape)
     size = math.prod(shape)
     outputs = math.prod(tuple(layer.compute_output_shape((1, *shape)))[1:])
     if size * outputs > LARGEST:

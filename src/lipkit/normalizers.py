@@ -94,7 +94,7 @@ def bjorck_normalization(
     """Björck orthogonalisation of a matrix of any norm; see `lipkit.linalg.bjorck`."""
     return parametrizations.get(
         from_deel_lip(None, "polar", eps_bjorck=eps, beta_bjorck=beta, maxiter_bjorck=maxiter)
-    )(w)
+    )(ops.convert_to_tensor(w))
 
 
 def spectral_normalization(kernel, u, eps=DEFAULT_EPS_SPECTRAL, maxiter=DEFAULT_MAXITER_SPECTRAL):
@@ -111,6 +111,7 @@ def spectral_normalization(kernel, u, eps=DEFAULT_EPS_SPECTRAL, maxiter=DEFAULT_
         not that estimate's, which is too small: W / sigma never exceeds norm 1.
     """
     real("eps", eps, "]0, inf[")
+    kernel = ops.convert_to_tensor(kernel)
     squarings = parametrizations.Spectral().iterations
     sigma = linalg.spectral_norm_bound(kernel, squarings)
     u = ops.ones((1, kernel.shape[-1]), kernel.dtype) if u is None else u
@@ -148,6 +149,7 @@ def spectral_normalization_conv(
     Returns:
         (kernel / (sigma + eps), u, sigma), where sigma is a scalar with a gradient in the kernel.
     """
+    kernel = ops.convert_to_tensor(kernel)
     if eps < 0:
         return kernel, u, ops.ones((), kernel.dtype)
     held, _ = get_conv_operators(kernel, u.shape, stride, conv_first, pad_func)

@@ -91,7 +91,7 @@ class Lorth2D:
                 f"No orthogonal convolution exists for {given}: the kernel has too few entries. "
                 "Use a larger kernel or other channels."
             )
-        if self.stride**2 * c == m:
+        if self.stride**2 * c == m and self.kernel_shape != shape:  # not at every call
             warnings.warn(f"A square orthogonal map is hard to train: {given}.", stacklevel=3)
         return shape
 

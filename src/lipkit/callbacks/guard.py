@@ -15,14 +15,13 @@ class FiniteGuard(keras.callbacks.Callback):
 
     The state is that of the model and the optimizer. It is copied at the start, at the end of each
     epoch and, if asked for, every n batches; weights are checked then. The loss is checked after
-    each batch, so a bad weight that matters is found one batch later. What is lost is at most the
-    batches since the last copy.
+    each batch, so a bad weight that matters is found one batch later. A copy counts as good once
+    the loss of a batch with it was finite.
 
     Args:
         every: number of batches from one copy to the next within an epoch, or None.
-        filepath: file `*.weights.h5` that each good state is also saved to, in one step: a crash
-            of the program leaves the last good one. To go on from it, `compile`, then
-            `optimizer.build(model.trainable_variables)`, then `load_weights`. None: memory only.
+        filepath: file `*.weights.h5` that each copy's weights are also saved to, in one
+            step: a crash of the program leaves the last one. None: memory only.
 
     Attributes:
         stopped: None, or why training was stopped.
@@ -38,13 +37,15 @@ class FiniteGuard(keras.callbacks.Callback):
             raise ValueError(f"`filepath` must end in '.weights.h5'. Received: {filepath!r}")
         self.filepath = filepath if filepath is None else str(filepath)
         self.stopped = None
+        self._newest = self._good = ("", [])  # where it was taken, and the values
 
     def on_train_begin(self, logs=None):
         """Take the first copy."""
         self.stopped = None
-        self._good: list = []
-        self._where = "the start"
-        bad = self._copy()
+        if not self.model.optimizer.built:  # Keras does it later on some backends
+            self.model.optimizer.build(self.model.trainable_variables)
+        bad = self._copy("the start")
+        self._good = self._newest
         if bad:
             raise ValueError(f"Training cannot start: {bad}. Restore an earlier checkpoint.")
 
@@ -57,7 +58,9 @@ class FiniteGuard(keras.callbacks.Callback):
         loss = (logs or {}).get("loss", 0.0)
         if not np.isfinite(loss):
             self._stop(f"the loss is {loss} after batch {batch + 1}")
-        elif self.every and batch + 1 - self._copied >= self.every:
+            return
+        self._good = self._newest
+        if self.every and batch + 1 - self._copied >= self.every:
             self._copied = batch + 1
             self._check(f"batch {batch + 1} of an epoch")
 
@@ -67,37 +70,39 @@ class FiniteGuard(keras.callbacks.Callback):
             self._check(f"the end of epoch {epoch + 1}")
 
     def _check(self, where):
-        bad = self._copy()
+        bad = self._copy(where)
         if bad:
             self._stop(f"{bad} at {where}")
-        else:
-            self._where = where
 
     def _variables(self):
-        optimizer = self.model.optimizer
-        return [*self.model.variables, *(optimizer.variables if optimizer else ())]
+        return [*self.model.variables, *self.model.optimizer.variables]
 
-    def _copy(self):
+    def _copy(self, where):
         """Keep a copy of the state, unless a weight is not finite: then say which."""
         # of values, not of buffers: JAX donates those to the next step
         values = [np.array(ops.convert_to_numpy(v)) for v in self._variables()]
         for variable, value in zip(self.model.variables, values, strict=False):
             if not np.isfinite(value.astype("float64")).all():
                 return f"the weight {variable.path!r} is not finite"
-        self._good = values
+        self._newest = (where, values)
+        self._save()
+        return None
+
+    def _save(self):
         if self.filepath:
             draft = self.filepath.removesuffix(".weights.h5") + ".draft.weights.h5"
             self.model.save_weights(draft)
             os.replace(draft, self.filepath)
-        return None
 
     def _stop(self, reason):
-        for variable, value in zip(self._variables(), self._good, strict=True):
+        where, values = self._good
+        for variable, value in zip(self._variables(), values, strict=True):
             variable.assign(value)
+        self._save()
         self.stopped = reason
         self.model.stop_training = True
         warnings.warn(
-            f"Training was stopped: {reason}. The weights of {self._where} are restored; a smaller "
+            f"Training was stopped: {reason}. The weights of {where} are restored; a smaller "
             "learning rate may help.",
             RuntimeWarning,
             stacklevel=2,
