@@ -26,8 +26,7 @@ def check_lipschitz_layer(factory, arguments=None, input_shape=(8,), *, k=None, 
         arguments: keyword arguments of `factory`.
         input_shape: shape of one sample, small (at most 2048 entries), or a list of shapes for a
             layer that takes a list of inputs.
-        k: constant that the layer must keep to; None: its `k_coef_lip`, or 1 if it has none;
-            `math.inf`: it is not constrained, and only its certificate must hold.
+        k: constant to keep to; None: the layer's `k_coef_lip`, or 1; `math.inf`: no constraint.
         skip: names of checks to leave out, of `LAYER_CHECKS`.
 
     Returns:

@@ -141,8 +141,9 @@ def _dtypes(s):
     for dtype, tolerance in (("float16", 1e-2), ("bfloat16", 1e-1)):
         f = ops.cast(s.f, dtype)
         same(s.value(f=f), s.value(), tolerance, f"{dtype} logits")
-        value = s.value(f=f, loss=s.new(dtype=dtype))
-        same(value, s.value(), tolerance, f"{dtype} loss")
+        if keras.backend.standardize_dtype(ops.convert_to_tensor(f).dtype) == dtype:
+            value = s.value(f=f, loss=s.new(dtype=dtype))  # JAX has no float64 unless told to
+            same(value, s.value(), tolerance, f"{dtype} loss")
 
 
 @LOSS_CHECKS.check("metric")
