@@ -49,7 +49,7 @@ def test_two_classes(name, epochs):
 
 
 def test_ten_classes():
-    model, (x, y), values = main("hkr_ten_digits", 4)
+    model, (x, y), values = main("hkr_ten_digits", 7)
     assert values["accuracy"] > 0.7
     certificates = lipkit.certify(model, x, y)
     assert certificates.lipschitz.max() < 2 * ROUNDING  # of a difference of two logits
