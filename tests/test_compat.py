@@ -298,7 +298,7 @@ def test_every_name_is_in_the_tables():
     for module in lip.__all__:
         for name in getattr(getattr(lip, module), "__all__", []):
             assert name in flat or name.startswith("DEFAULT_"), f"{module}.{name}"
-            assert find(f"{module}.{name}") is not None
+            assert find(f"{module}.{name}") is getattr(getattr(lip, module), name)
     assert set(lip.layers.__all__) >= {p.rpartition(".")[2] for p in listed if "layers." in p} - {
         "PadConv2D"
     }

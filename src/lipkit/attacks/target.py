@@ -47,7 +47,7 @@ def inputs(model, x):
 
 def plain(model, reading):
     """A model of the same function for the search, in which no kernel is computed at each call."""
-    return vanilla_model(model) if reading.parametrized else model
+    return vanilla_model(model) if reading.rewritten else model
 
 
 def compile_gradient(function, model):

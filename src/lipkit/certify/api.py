@@ -221,10 +221,11 @@ def _open_shape(model, x):
 
 
 def _check_deployed(model, reading, arithmetic):
-    if reading.parametrized:
+    if reading.rewritten:
         raise NotCertifiable(
-            f"Layers {', '.join(reading.parametrized)} compute their kernel anew at each call, so "
-            f"the program in {arithmetic} has no fixed weights. Certify model.vanilla_export()."
+            f"Layers {', '.join(reading.rewritten)} compute in another way than their export, and "
+            f"the arithmetic of that one is bounded in {arithmetic}: certify "
+            "model.vanilla_export()."
         )
     if arithmetic != reading.dtype:
         raise NotCertifiable(
