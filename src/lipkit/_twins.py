@@ -36,17 +36,10 @@ _RECTIFIERS = {
     getattr(keras.activations, name)
     for name in ("relu", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish")
 }
-_RECTIFIER_CLASSES = {"ReLU", "LeakyReLU", "ELU", "PReLU"}  # layers
-_RECTIFIER_CLASSES |= {
-    "Relu",
-    "LeakyRelu",
-    "Elu",
-    "Selu",
-    "Celu",
-    "Gelu",
-    "Silu",
-    "Mish",
-}  # operations
+_RECTIFIER_CLASSES = {
+    *("ReLU", "LeakyReLU", "ELU", "PReLU"),  # layers
+    *("Relu", "LeakyRelu", "Elu", "Selu", "Celu", "Gelu", "Silu", "Mish"),  # operations
+}
 _ROUNDING = 1e-12  # proven constants are rounded up
 _PREPROCESSING = (kl.Rescaling, kl.Normalization)
 

@@ -81,7 +81,7 @@ class SpectralConstraint(MatrixRule, keras.constraints.Constraint):
     Args:
         k_coef_lip: norm of the result.
         eps_spectral, eps_bjorck, beta_bjorck: deel-lip's keywords, see
-            `lipkit.layers.base.from_deel_lip`; `eps_bjorck=None` divides by the norm only.
+            `lipkit.parametrizations.deel_lip`; `eps_bjorck=None` divides by the norm only.
         u: deel-lip's start vector: accepted, without effect, not stored.
         parametrization: rule instead of the keywords, as in `lipkit.layers.SpectralDense`.
     """

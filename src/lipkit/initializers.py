@@ -17,7 +17,7 @@ class SpectralInitializer(MatrixRule, keras.initializers.Initializer):
 
     Args:
         eps_spectral, eps_bjorck, beta_bjorck: deel-lip's keywords, see
-            `lipkit.layers.base.from_deel_lip`; `eps_bjorck=None` divides by the norm only.
+            `lipkit.parametrizations.deel_lip`; `eps_bjorck=None` divides by the norm only.
         k_coef_lip: norm of the result.
         base_initializer: a Keras initializer or its name.
         parametrization: rule instead of the keywords, as in `lipkit.layers.SpectralDense`.

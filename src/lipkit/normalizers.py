@@ -11,8 +11,9 @@ from keras import ops
 
 from lipkit import linalg, parametrizations
 from lipkit._checks import integer, real
-from lipkit.layers.base import check_constant, from_deel_lip
+from lipkit.layers.base import check_constant
 from lipkit.linalg.adjoint import get_conv_operators
+from lipkit.parametrizations.deel_lip import from_deel_lip
 
 DEFAULT_EPS_SPECTRAL = 1e-3
 DEFAULT_EPS_BJORCK = 1e-3

@@ -4,7 +4,8 @@ import keras
 from keras import ops
 
 from lipkit import parametrizations
-from lipkit._checks import integer, real
+from lipkit._checks import real
+from lipkit.parametrizations.deel_lip import KEYWORDS, from_deel_lip
 from lipkit.views import KernelView
 
 
@@ -205,9 +206,6 @@ def _at_least_float32(dtype):
     return "float32" if dtype in ("bfloat16", "float16") else dtype
 
 
-DEEL_LIP = ("eps_spectral", "eps_bjorck", "beta_bjorck", "maxiter_spectral", "maxiter_bjorck")
-
-
 class SpectralKernel(LipschitzKernel):
     """Mixin whose rule is given by `parametrization`, or by deel-lip's keywords.
 
@@ -218,7 +216,7 @@ class SpectralKernel(LipschitzKernel):
     default_rule = "polar"
 
     def __init__(self, *args, parametrization=None, **kwargs):
-        keywords = {name: kwargs.pop(name) for name in DEEL_LIP if name in kwargs}
+        keywords = {name: kwargs.pop(name) for name in KEYWORDS if name in kwargs}
         rule = from_deel_lip(parametrization, self.default_rule, **keywords)
         super().__init__(*args, parametrization=rule, **kwargs)
 
@@ -239,31 +237,3 @@ class FixedKernel(LipschitzKernel):
         config = super().get_config()
         del config["parametrization"]
         return config
-
-
-def from_deel_lip(parametrization, default, **keywords):
-    """Translate deel-lip's keywords into a parametrization; `...` is a keyword that is not given.
-
-    `eps_bjorck=None` or `beta_bjorck=None` asks for spectral normalisation alone; `beta_bjorck`
-    and `maxiter_bjorck` ask for Björck iterations. The tolerances `eps_*` and `maxiter_spectral`
-    are checked and otherwise without effect: iteration counts here are fixed, and norms are
-    bounded from above instead of by power iteration.
-    """
-    given = {name: value for name, value in keywords.items() if value is not ...}
-    if not given:
-        return default if parametrization is None else parametrization
-    if parametrization is not None:
-        raise ValueError(
-            "Give either `parametrization` or deel-lip's keywords. "
-            f"Received: parametrization={parametrization!r}, {given}"
-        )
-    for name, value in given.items():
-        if name.startswith("maxiter"):
-            integer(name, value)
-        elif value is not None or name == "eps_spectral":
-            real(name, value, "]0, 0.5]" if name == "beta_bjorck" else "]0, inf[")
-    if given.get("eps_bjorck", ...) is None or given.get("beta_bjorck", ...) is None:
-        return parametrizations.Spectral()
-    names = {"maxiter_bjorck": "iterations", "beta_bjorck": "beta"}
-    bjorck = {names[name]: value for name, value in given.items() if name in names}
-    return parametrizations.Bjorck(**bjorck) if bjorck else "polar"

@@ -61,7 +61,7 @@ class SpectralConv2D(_SpectralConv, keras.layers.Conv2D):
         parametrization: kernel rule: `"aol"` (default), or as in `SpectralDense`.
         k_coef_lip: target Lipschitz constant of the linear map.
         eps_spectral, eps_bjorck, beta_bjorck, maxiter_spectral, maxiter_bjorck: deel-lip's
-            keywords, see `lipkit.layers.base.from_deel_lip`.
+            keywords, see `lipkit.parametrizations.deel_lip`.
         data_format, dilation_rate, groups, activation, use_bias, ...: as in Keras.
 
     Raises:

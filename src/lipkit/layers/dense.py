@@ -20,7 +20,7 @@ class SpectralDense(SpectralKernel, keras.layers.Dense):
             `lipkit.parametrizations.Parametrization`.
         k_coef_lip: target Lipschitz constant of the linear map.
         eps_spectral, eps_bjorck, beta_bjorck, maxiter_spectral, maxiter_bjorck: deel-lip's
-            keywords. `eps_bjorck=None` means `"spectral"`; see `lipkit.layers.base.from_deel_lip`.
+            keywords. `eps_bjorck=None` means `"spectral"`; see `lipkit.parametrizations.deel_lip`.
 
     Example:
     >>> layer = SpectralDense(64, activation="relu")
