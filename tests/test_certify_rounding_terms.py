@@ -117,3 +117,11 @@ def test_candidates_come_cheap_ones_first():
     assert slack[-1] < largest <= 64 * slack[-1]
     assert list(norms._candidates(family[:1], largest, 0.0)) == []
     assert next(norms._candidates(family, 1e-9, 0.5)) == 0.5
+
+
+def test_vectors_of_any_scale_are_apart():
+    """What keeps squares in range is each row's own."""
+    v = np.array([[[3e-300, 4e-300], [3e300, 4e300]]])
+    np.testing.assert_allclose(vector_norm_bound(v), [[5e-300, 5e300]], rtol=1e-12)
+    with pytest.raises(ValueError, match="^v must be finite"):
+        vector_norm_bound(np.array([np.nan]))
