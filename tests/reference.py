@@ -5,6 +5,8 @@ import numpy as np
 from keras import ops
 
 # float64 is off on JAX
+RULES = ["polar", "bjorck", "cholesky", "stiefel", "spectral", "frobenius"]
+ORTHOGONAL = RULES[:4]
 POLICIES = ["mixed_bfloat16", "mixed_float16"] + ["float64"] * (keras.backend.backend() != "jax")
 
 

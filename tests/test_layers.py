@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from reference import array, group_sort, singular_values
+from reference import RULES, array, group_sort, singular_values
 
 from lipkit import layers, parametrizations
 
@@ -239,7 +239,7 @@ def test_activation_errors():
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-@pytest.mark.parametrize("rule", ["polar", "bjorck", "cholesky", "spectral", "frobenius"])
+@pytest.mark.parametrize("rule", RULES)
 def test_low_precision_layers_constrain_in_float32(rule, dtype, rng):
     layer = layers.SpectralDense(32, parametrization=rule, dtype=dtype)
     layer.build((None, 64))

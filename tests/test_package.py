@@ -19,7 +19,10 @@ LEVELS = {
     0: ["errors", "_version", "_backend", "_checks", "_table", "backend"],
     1: ["linalg", "padding", "losses.functional", *CERTIFIER_CORE],
     2: ["parametrizations", "views", "delta"],
-    3: ["layers", "losses", "normalizers", "constraints", "initializers", "regularizers"],
+    3: [
+        *("layers", "losses", "normalizers", "constraints", "initializers", "regularizers"),
+        "optimizers",
+    ],
     4: [
         *("models", "_twins", "lipschitzify", "metrics", "callbacks", "export"),
         *("certify", "certify.reader", "certify.api"),

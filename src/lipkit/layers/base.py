@@ -90,6 +90,17 @@ class ActivationLast:
         return change(shape) if change else shape
 
 
+class Retraction(keras.constraints.Constraint):
+    """Leads a free kernel back to the manifold on which its rule keeps it."""
+
+    def __init__(self, rule, view):
+        self.rule, self.view = rule, view
+
+    def __call__(self, kernel):
+        kernel = ops.convert_to_tensor(kernel)
+        return self.view.kernel(self.rule.retract(self.view.matrix(kernel)), kernel.shape)
+
+
 class LipschitzKernel(ActivationLast, LipschitzLayer):
     """Mixin put before a Keras layer that reads `self.kernel` once in `call`.
 
@@ -138,12 +149,24 @@ class LipschitzKernel(ActivationLast, LipschitzLayer):
         """Keep the free kernel out of autocast: constrain in float32, cast last."""
         if kwargs.get("name") == "kernel":
             kwargs["autocast"] = False
+            kwargs["constraint"] = self._retraction(kwargs.get("constraint"))
             initializer = kwargs["initializer"]
             # drawn in float32: backends have no QR decomposition, say, of bfloat16
             kwargs["initializer"] = lambda shape, dtype: ops.cast(
                 initializer(shape, dtype=_at_least_float32(dtype)), dtype
             )
         return super().add_weight(*args, **kwargs)
+
+    def _retraction(self, constraint):
+        """What optimizers do with the free kernel after each step: the rule's part, if any."""
+        if self.parametrization.retract is None:
+            return constraint
+        if constraint is not None:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: `{self.kernel_role}_constraint` must be "
+                f"None with {self.parametrization}, which sets its own. Received: {constraint}"
+            )
+        return Retraction(self.parametrization, self.view)
 
     @property
     def kernel(self):
@@ -156,11 +179,14 @@ class LipschitzKernel(ActivationLast, LipschitzLayer):
     def kernel(self, variable):  # some of Keras's `build` assign it
         self._kernel = variable
 
+    def _free_kernel(self):
+        """The free kernel in float32 at least."""
+        kernel = ops.convert_to_tensor(self._kernel)
+        return ops.cast(kernel, _at_least_float32(kernel.dtype))
+
     def _constrained(self):
         """The constrained kernel before the factor and the cast, in float32 at least."""
-        kernel = ops.convert_to_tensor(self._kernel)
-        kernel = ops.cast(kernel, _at_least_float32(kernel.dtype))
-        return self.parametrization.constrain(kernel, self.view)
+        return self.parametrization.constrain(self._free_kernel(), self.view)
 
     # Dense stores `self.kernel`; what must be saved is the free kernel.
     def save_own_variables(self, store):

@@ -1,6 +1,7 @@
 """Dense layers with a Lipschitz constant."""
 
 import keras
+from keras import ops
 
 from lipkit.layers.base import FixedKernel, SpectralKernel
 from lipkit.parametrizations import UnitColumns
@@ -15,8 +16,8 @@ class SpectralDense(SpectralKernel, keras.layers.Dense):
     Args:
         units: number of outputs.
         activation, use_bias, kernel_initializer, ...: as in `keras.layers.Dense`.
-        parametrization: kernel rule: `"polar"` (default), `"bjorck"`, `"cholesky"` (orthogonal
-            kernels), `"aol"`, `"spectral"`, `"frobenius"`, or a
+        parametrization: kernel rule: `"polar"` (default), `"stiefel"` (faster where it is wide),
+            `"bjorck"`, `"cholesky"` (orthogonal kernels), `"aol"`, `"spectral"`, `"frobenius"`, or a
             `lipkit.parametrizations.Parametrization`.
         k_coef_lip: target Lipschitz constant of the linear map.
         eps_spectral, eps_bjorck, beta_bjorck, maxiter_spectral, maxiter_bjorck: deel-lip's
@@ -38,6 +39,16 @@ class SpectralDense(SpectralKernel, keras.layers.Dense):
     ):
         kwargs["kernel_initializer"] = kernel_initializer
         super().__init__(units=units, activation=activation, use_bias=use_bias, **kwargs)
+
+    def call(self, inputs, training=None):
+        """The layer's outputs; in training, a rule may multiply by the free kernel its own way."""
+        matmul = self.parametrization.training_matmul
+        if matmul is None or not training:
+            return super().call(inputs)
+        x = matmul(ops.reshape(inputs, (-1, inputs.shape[-1])), self._free_kernel())
+        x = self._scaled(ops.reshape(x, (*ops.shape(inputs)[:-1], self.units)))
+        x = x if self.bias is None else ops.add(x, self.bias)
+        return x if self.activation is None else self.activation(x)
 
 
 @keras.saving.register_keras_serializable("lipkit")

@@ -8,6 +8,14 @@ from lipkit.linalg.norms import (
     spectral_normalize,
 )
 from lipkit.linalg.orthogonal import bjorck, cholesky, polar
+from lipkit.linalg.stiefel import (
+    drift,
+    near_polar,
+    retract,
+    straight_through,
+    tangent,
+    tangent_matmul,
+)
 
 __all__ = [
     "aol",
@@ -15,8 +23,14 @@ __all__ = [
     "cholesky",
     "conv_aol",
     "divisor",
+    "drift",
     "frobenius_normalize",
+    "near_polar",
     "polar",
+    "retract",
     "spectral_norm_bound",
     "spectral_normalize",
+    "straight_through",
+    "tangent",
+    "tangent_matmul",
 ]

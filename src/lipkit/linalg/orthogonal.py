@@ -16,7 +16,7 @@ FLOAT32_UNIT = 2.0**-24
 SQUARINGS = 6  # for the bound that scales W before Björck's iteration
 
 
-def _on_tall(function):
+def on_tall(function):
     """Apply `function` to the transpose of a wide matrix, and transpose back."""
 
     @functools.wraps(function)
@@ -37,6 +37,17 @@ def tangent_projection(q, x):
     """Orthogonal projection of x on the tangent space of the Stiefel manifold at q (tall)."""
     product = ops.matmul(t(q), x)
     return x - ops.matmul(q, 0.5 * (product + t(product)))
+
+
+@ops.custom_gradient
+def with_tangent_gradient(q, x):
+    """The value q, orthogonal, with the upstream gradient projected on its tangent space for x."""
+
+    def gradient(*args, upstream=None):
+        (delta,) = args if upstream is None else (upstream,)
+        return ops.zeros_like(delta), tangent_projection(q, delta)
+
+    return ops.multiply(q, 1), gradient
 
 
 def _step_sizes(smallest: float, iterations: int) -> tuple[float, ...]:
@@ -68,7 +79,7 @@ def _inverse_root(g, iterations, smallest):
     return z
 
 
-@_on_tall
+@on_tall
 def polar(w, iterations, smallest=1 / 64):
     """Polar factor Q = W (WᵀW)^(-1/2), with a gradient that costs a handful of products.
 
@@ -88,12 +99,10 @@ def polar(w, iterations, smallest=1 / 64):
     z = _inverse_root(g / norm, iterations, smallest) / ops.sqrt(norm)
     z = ops.stop_gradient(z)
     x = ops.matmul(w, z)
-    q = ops.stop_gradient(cubic_step(x))
-    tangent = tangent_projection(q, x)
-    return q + (tangent - ops.stop_gradient(tangent))  # value q, gradient of `tangent`
+    return with_tangent_gradient(ops.stop_gradient(cubic_step(x)), x)
 
 
-@_on_tall
+@on_tall
 def bjorck(w, iterations, beta):
     """Björck orthogonalisation, differentiated through its `iterations` steps.
 
@@ -110,7 +119,7 @@ def bjorck(w, iterations, beta):
     return x
 
 
-@_on_tall
+@on_tall
 def cholesky(w):
     """Q = W L⁻ᵀ with LLᵀ = WᵀW + shift I, then one cubic step.
 

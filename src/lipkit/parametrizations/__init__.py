@@ -1,7 +1,7 @@
 """Kernel rules: pure maps from a free matrix to one of spectral norm at most 1."""
 
 from lipkit.parametrizations.base import Parametrization, get, register, serialize
-from lipkit.parametrizations.orthogonal import Bjorck, Cholesky, Polar
+from lipkit.parametrizations.orthogonal import Bjorck, Cholesky, Polar, Stiefel
 from lipkit.parametrizations.scaling import AOL, Frobenius, Spectral, UnitColumns
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Parametrization",
     "Polar",
     "Spectral",
+    "Stiefel",
     "UnitColumns",
     "get",
     "register",

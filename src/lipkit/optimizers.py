@@ -1,0 +1,69 @@
+"""Optimizers that know the manifold which a kernel stays on."""
+
+import keras
+from keras import ops
+
+from lipkit import linalg
+from lipkit._checks import real
+
+
+def _view(variable):
+    """The view of a kernel on the manifold as matrices; None for other variables."""
+    return getattr(variable.constraint, "view", None)
+
+
+@keras.saving.register_keras_serializable("lipkit")
+class StiefelMuon(keras.optimizers.Adam):
+    """Steepest descent in the spectral norm for kernels of the rule `"stiefel"`, Adam for the rest.
+
+    The momentum of a kernel W is kept tangent to the manifold; its polar factor, by which all
+    singular directions move alike, is the step:
+
+        M <- P_W(momentum M + G),    W <- W - rate polar(M),
+
+    and the kernel's constraint leads W back to the manifold where it has drifted. Each step turns
+    W by the angle `learning_rate` at most; so the rate does not depend on the size of the kernel,
+    and it should decay to 0, because the steps do not get shorter by themselves.
+
+    Args:
+        learning_rate: a number, a schedule or a callable.
+        momentum: how much of M is kept, in [0, 1[.
+        adam_ratio: the rate of Adam over `learning_rate`.
+        beta_1, beta_2, ..., weight_decay, clipnorm, ...: as in `keras.optimizers.Adam`; weight
+            decay does not apply to kernels on the manifold.
+
+    References: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024;
+    Bernstein, "Modular manifolds", 2025, for the manifold.
+    """
+
+    def __init__(self, learning_rate=0.01, momentum=0.9, adam_ratio=1.0, **kwargs):
+        kwargs.setdefault("name", "stiefel_muon")
+        super().__init__(learning_rate=learning_rate, **kwargs)
+        self.momentum = real("momentum", momentum, "[0, 1[")
+        self.adam_ratio = real("adam_ratio", adam_ratio, "]0, inf[")
+
+    def build(self, variables):
+        """Variables of the optimizer; kernels on the manifold keep their size by themselves."""
+        if not self.built:
+            self.exclude_from_weight_decay([v for v in variables if _view(v)])
+        super().build(variables)
+
+    def update_step(self, gradient, variable, learning_rate):
+        """One update of one variable."""
+        rate = ops.cast(learning_rate, variable.dtype)
+        view = _view(variable)
+        if view is None:
+            super().update_step(gradient, variable, rate * self.adam_ratio)
+            return
+        m = self._momentums[self._get_variable_index(variable)]
+        w = view.matrix(ops.convert_to_tensor(variable))
+        moved = view.matrix(self.momentum * m + ops.cast(gradient, variable.dtype))
+        moved = linalg.tangent(w, moved)
+        self.assign(m, view.kernel(moved, variable.shape))
+        step = linalg.polar(moved, iterations=5)
+        self.assign_sub(variable, rate * view.kernel(step, variable.shape))
+
+    def get_config(self):
+        """The constructor's arguments."""
+        config = {"momentum": self.momentum, "adam_ratio": self.adam_ratio}
+        return {**super().get_config(), **config}
