@@ -1,0 +1,137 @@
+"""lipkit beside its peers and its unconstrained twins: one run, in turns, equal threads.
+
+    python benchmarks/compare.py [WORKLOAD ...] [--rounds 7]
+
+Each contender is a process of its own in its own environment; they take turns, round by round, so
+that what else the machine does hits all. Medians and quartiles of the milliseconds of a training
+step, and of its ratio to the twin's of the same round. Peers whose environment is missing
+(`make peers`) are left out, and said to be.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from provenance import provenance
+
+HERE = Path(__file__).parent
+OUT = HERE / "results" / "steps.json"
+PEERS = Path(os.environ.get("PEERS", HERE.parent / ".venv-peers"))
+BACKENDS = ("jax", "tensorflow", "torch")
+WORKLOADS = ("moons 256", "cnn 64", "mlp 256", "mlp 2048")
+PYTHON = {
+    "deel-lip": PEERS / "tensorflow/bin/python",
+    "torchlip": PEERS / "torch/bin/python",
+    "orthogonium": PEERS / "torch/bin/python",
+    "torch": PEERS / "torch/bin/python",
+}
+
+
+def contenders(workload):
+    """(name, name of its unconstrained twin)."""
+    for backend in BACKENDS:
+        yield f"plain {backend}", f"plain {backend}"
+        yield f"lipkit {backend}", f"plain {backend}"
+        if workload.startswith("mlp"):
+            yield f"lipkit {backend} stiefel", f"plain {backend}"
+    yield "torch", "torch"
+    for peer in ("torchlip", "orthogonium"):
+        yield peer, "torch"
+    yield "deel-lip", "plain tensorflow"
+
+
+class Contender:
+    """A worker process that runs one round at a time."""
+
+    def __init__(self, name, workload):
+        package, *rest = name.split()
+        threads = str(len(os.sched_getaffinity(0)))
+        env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": threads}
+        env |= {"PYTHONPATH": str(HERE), "CUDA_VISIBLE_DEVICES": ""}
+        if rest:
+            env["KERAS_BACKEND"] = rest[0]
+        command = [PYTHON.get(package, sys.executable), HERE / "worker.py", name, workload]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(
+            command, env=env, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True
+        )
+        self.about = self._read()
+        self.rounds = []
+
+    def _read(self):
+        for line in self.process.stdout:
+            if line.startswith("{"):
+                return json.loads(line)
+        raise RuntimeError(f"{self.process.args} ended with {self.process.wait()}")
+
+    def turn(self):
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+        self.rounds.append(self._read())
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def summary(values):
+    """Median and quartiles."""
+    low, middle, high = statistics.quantiles(values, n=4)
+    return {"median": middle, "quartiles": [low, high]}
+
+
+def run(workload, rounds):
+    """The rows of one workload."""
+    pairs = [
+        (name, twin)
+        for name, twin in contenders(workload)
+        if PYTHON.get(name.split()[0], Path(sys.executable)).exists()
+    ]
+    print(workload, flush=True)
+    running = {}
+    for name, _ in pairs:
+        running[name] = Contender(name, workload)
+    for _ in range(rounds):
+        for contender in running.values():
+            contender.turn()
+    rows = {}
+    for name, twin in pairs:
+        own, other = running[name], running[twin]
+        ms, base = ([r["ms"] for r in c.rounds] for c in (own, other))
+        rows[name] = {
+            "ms": summary(ms),
+            "twin": twin,
+            "ratio": summary([a / b for a, b in zip(ms, base, strict=True)]),
+            "peak_mib": own.rounds[-1]["peak_mib"],
+            "peak_ratio": own.rounds[-1]["peak_mib"] / other.rounds[-1]["peak_mib"],
+            "loss": own.rounds[-1]["loss"],
+            **own.about,
+        }
+        row = rows[name]
+        print(
+            f"  {name:26s} {row['ms']['median']:9.2f} ms  {row['ratio']['median']:6.2f} x {twin:18s}"
+            f" {row['peak_mib']:6.0f} MiB  norm {row['norms']:.6f}  loss {row['loss']:.4f}",
+            flush=True,
+        )
+    for contender in running.values():
+        contender.end()
+    return rows
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("workloads", nargs="*", default=WORKLOADS, metavar="WORKLOAD")
+    parser.add_argument("--rounds", type=int, default=7)
+    arguments = parser.parse_args()
+    result = json.loads(OUT.read_text())["workloads"] if OUT.exists() else {}
+    for workload in arguments.workloads:
+        result[workload] = {**provenance(), "rows": run(workload, arguments.rounds)}
+        OUT.write_text(json.dumps({"workloads": result}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
