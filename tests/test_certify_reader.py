@@ -307,6 +307,10 @@ REFUSED = {
     "bfloat16": (lambda: model_of(kl.Dense(3, dtype="bfloat16")), "computes in bfloat16"),
     "mixed": (lambda: model_of(kl.Dense(3, dtype="mixed_float16")), "computes in float16"),
     "unadapted": (lambda: model_of(kl.Dropout(0.1)) and unbuilt(), "has been built"),
+    "another constant for each sample": (
+        lambda: keras.Model(i := keras.Input((6,)), i * np.ones((4, 6), "float32")),
+        "differs between the samples",
+    ),
     "multiply": (
         lambda: keras.Model(i := keras.Input((6,)), kl.Multiply()([i, i])),
         "product of two inputs",
