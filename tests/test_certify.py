@@ -458,6 +458,15 @@ def test_finalize_bounds_and_keeps_decisions(k, rng):
         lipkit.finalize(model, 0)
 
 
+def test_finalize_refuses_to_scale_a_sigmoid():
+    """Scaled values are above 0 and, soon, below 0.5: all decisions would be the same."""
+    model = keras.Sequential([*linear([[8.0]], [0.0]).layers, kl.Activation("sigmoid")])
+    model.build((None, 1))
+    with pytest.raises(NotCertifiable, match="ends with a sigmoid.*the logits"):
+        lipkit.finalize(model, 1.0)
+    assert lipkit.lipschitz_bound(lipkit.finalize(model, 3.0)) == pytest.approx(2.0)
+
+
 def test_finalize_leaves_bounded_models_alone():
     model = lipkit.Sequential([keras.Input((5,)), ll.SpectralDense(4), ll.FrobeniusDense(1)])
     before = model.get_weights()

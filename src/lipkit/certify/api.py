@@ -9,7 +9,7 @@ from keras import ops
 
 from lipkit._table import table
 from lipkit.certify import rounding, rules
-from lipkit.certify.certificate import Certifier, find_head, pairwise
+from lipkit.certify.certificate import Certifier, find_head, pairwise, refuse_sigmoid
 from lipkit.certify.norms import up
 from lipkit.certify.reader import read
 from lipkit.certify.reader.traversal import compare
@@ -263,7 +263,7 @@ def finalize(model, k: float = 1.0):
     last layer's weights if that is a linear one, otherwise by a `Rescaling` layer at the end.
 
     Args:
-        model: built Sequential or Functional model with one output.
+        model: built Sequential or Functional model with one output, not from a sigmoid.
         k: bound asked for.
 
     Returns:
@@ -285,6 +285,7 @@ def finalize(model, k: float = 1.0):
 
 def _scaled(model, factor):
     """The model with its outputs times `factor`."""
+    refuse_sigmoid(read(model).graph, model.name)
     last = model.outputs[0]._keras_history.operation
     if (
         len(model.outputs) == 1

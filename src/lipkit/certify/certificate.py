@@ -37,16 +37,31 @@ def _under_reshapes(graph, index, same=True):
     return index
 
 
+def _last(graph):
+    """The output node, that before all reshapes, and the name of its function."""
+    index = _under_reshapes(graph, graph.outputs[0])
+    last = _under_reshapes(graph, index, same=False)
+    op = graph.nodes[last].op
+    return index, last, op.name if isinstance(op, g.Elementwise) else type(op).__name__
+
+
+def refuse_sigmoid(graph: g.Graph, name: str) -> None:
+    """Refuse a final sigmoid, behind which a factor would change decisions: f > 0 or f > 0.5."""
+    if _last(graph)[2] == "sigmoid":
+        raise NotCertifiable(
+            f"Model {name!r} ends with a sigmoid, whose values cannot be scaled without a change "
+            "of decisions. Finalize the model that ends with the logits."
+        )
+
+
 def find_head(graph: g.Graph, task: str | None, arithmetic) -> tuple[Head, str]:
     """The logits: the output, or what a final softmax or sigmoid reads; and the task.
 
     Both keep the order of the real logits, so real decisions are the same. In floating point they
     saturate to ties, so a program with them has no certificate.
     """
-    index = _under_reshapes(graph, graph.outputs[0])
-    last = _under_reshapes(graph, index, same=False)
+    index, last, final = _last(graph)
     node = graph.nodes[last]
-    final = node.op.name if isinstance(node.op, g.Elementwise) else type(node.op).__name__
     if final == "sigmoid" or (final == "Softmax" and last == index):
         if arithmetic is not None:
             raise NotCertifiable(
