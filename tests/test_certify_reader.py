@@ -339,6 +339,13 @@ def test_non_finite_weights_are_located(value):
         lipkit.lipschitz_bound(model)
 
 
+def test_inputs_in_a_dictionary_keep_their_names():
+    """Keras sorts the keys of what it flattens, and matches a list by another order."""
+    inputs = {"b": keras.Input((3,), name="b"), "a": keras.Input((2,), name="a")}
+    model = keras.Model(inputs, kl.Concatenate()([3 * inputs["b"], inputs["a"]]))
+    assert lipkit.lipschitz_bound(model) == pytest.approx(3)
+
+
 def test_layers_that_compute_something_else_are_noticed():
     model = model_of(kl.Dense(3))
     layer = model.layers[0]
