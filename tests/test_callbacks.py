@@ -281,6 +281,12 @@ def test_guard_does_not_go_back_to_weights_that_give_no_finite_loss():
     assert array(model.layers[0].kernel) == 1
 
 
+def test_guard_makes_the_folder_of_its_file(data, tmp_path):
+    model, file = line(), tmp_path / "new" / "good.weights.h5"
+    model.fit(**{**poisoned(2, at=0), "x": np.ones((2, 1))}, callbacks=[FiniteGuard(None, file)])
+    assert file.exists()
+
+
 def test_guard_leaves_healthy_training_alone(data):
     results = []
     for callbacks in ([], [FiniteGuard(every=1)]):

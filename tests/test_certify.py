@@ -337,6 +337,41 @@ def test_batches_do_not_matter(rng, capsys):
     assert "certifying" in "".join(capsys.readouterr())
 
 
+def test_a_final_sigmoid_is_seen_through_reshapes(rng):
+    """Sigmoids are positive: taken as logits, all of them would be of class 1."""
+    x = keras.Input((3, 3, 1))
+    logit = kl.Conv2D(1, 3)(x)
+    logits, model = (
+        keras.Model(x, kl.Flatten()(kl.Activation(name)(logit))) for name in ("linear", "sigmoid")
+    )
+    x = rng.standard_normal((20, 3, 3, 1)).astype("float32")
+    expected, certificates = lipkit.certify(logits, x), lipkit.certify(model, x)
+    assert set(expected.label) == {0, 1}
+    np.testing.assert_array_equal(certificates.label, expected.label)
+    np.testing.assert_array_equal(certificates.radius, expected.radius)
+
+
+@pytest.mark.parametrize(
+    ("task", "outputs", "y"),
+    [
+        ("binary", 1, np.array([0, 1, 2])),
+        ("binary", 1, np.array([1, 1, 2])),
+        ("binary", 1, np.zeros((3, 3))),
+        ("multiclass", 3, np.array([0, 1, 3])),
+        ("multiclass", 3, np.array([0, 1, -1])),
+        ("multiclass", 3, np.array([0.5, 1, 2])),
+        ("multiclass", 3, np.eye(4)[:3]),
+        ("multiclass", 3, np.ones((3, 3))),
+        ("multilabel", 3, np.array([[0], [1], [1]])),
+        ("multilabel", 2, np.array([[0, 1], [1, 1], [1, 3]])),
+    ],
+)
+def test_labels_that_do_not_fit_the_task_are_errors(task, outputs, y):
+    model, x = mlp(outputs=outputs), np.zeros((3, 5))
+    with pytest.raises(ValueError, match="Labels must be|`y` must have one label"):
+        lipkit.certify(model, x, y, task=task)
+
+
 def test_results_are_saved_and_summed_up(rng, tmp_path):
     x, y = rng.standard_normal((20, 5)), rng.integers(0, 3, 20)
     x[3, 2] = np.nan
@@ -421,6 +456,15 @@ def test_finalize_bounds_and_keeps_decisions(k, rng):
         )
     with pytest.raises(ValueError, match="`k` must be"):
         lipkit.finalize(model, 0)
+
+
+def test_finalize_refuses_to_scale_a_sigmoid():
+    """Scaled values are above 0 and, soon, below 0.5: all decisions would be the same."""
+    model = keras.Sequential([*linear([[8.0]], [0.0]).layers, kl.Activation("sigmoid")])
+    model.build((None, 1))
+    with pytest.raises(NotCertifiable, match="ends with a sigmoid.*the logits"):
+        lipkit.finalize(model, 1.0)
+    assert lipkit.lipschitz_bound(lipkit.finalize(model, 3.0)) == pytest.approx(2.0)
 
 
 def test_finalize_leaves_bounded_models_alone():

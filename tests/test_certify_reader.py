@@ -307,6 +307,10 @@ REFUSED = {
     "bfloat16": (lambda: model_of(kl.Dense(3, dtype="bfloat16")), "computes in bfloat16"),
     "mixed": (lambda: model_of(kl.Dense(3, dtype="mixed_float16")), "computes in float16"),
     "unadapted": (lambda: model_of(kl.Dropout(0.1)) and unbuilt(), "has been built"),
+    "another constant for each sample": (
+        lambda: keras.Model(i := keras.Input((6,)), i * np.ones((4, 6), "float32")),
+        "differs between the samples",
+    ),
     "multiply": (
         lambda: keras.Model(i := keras.Input((6,)), kl.Multiply()([i, i])),
         "product of two inputs",
@@ -333,6 +337,13 @@ def test_non_finite_weights_are_located(value):
     model.set_weights([kernel, np.zeros(3)])
     with pytest.raises(NotCertifiable, match=r"'head'.*1 non-finite values, first at \(4, 2\)"):
         lipkit.lipschitz_bound(model)
+
+
+def test_inputs_in_a_dictionary_keep_their_names():
+    """Keras sorts the keys of what it flattens, and matches a list by another order."""
+    inputs = {"b": keras.Input((3,), name="b"), "a": keras.Input((2,), name="a")}
+    model = keras.Model(inputs, kl.Concatenate()([3 * inputs["b"], inputs["a"]]))
+    assert lipkit.lipschitz_bound(model) == pytest.approx(3)
 
 
 def test_layers_that_compute_something_else_are_noticed():

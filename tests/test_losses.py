@@ -18,6 +18,17 @@ def sample(kind, shape, rng):
     return y, rng.standard_normal(shape).astype("float32")
 
 
+def test_weights_and_labels_do_not_broadcast_by_accident(rng):
+    y, f = sample("0/1", (4, 1), rng)
+    for shape in [(5,), (4, 4), (4, 2), (2, 4, 1)]:
+        with pytest.raises(ValueError, match="`sample_weight` must have the shape"):
+            losses.HKR()(y, f, sample_weight=np.ones(shape))
+    logits = rng.standard_normal((4, 3)).astype("float32")
+    for labels in (np.array([1]), np.eye(3)[:1], np.array([0, 1, 2, 0, 1])):
+        with pytest.raises(ValueError, match="one-hot .* or integers"):
+            losses.MultiMargin()(labels, logits)
+
+
 @pytest.mark.parametrize("kind", LABELS)
 @pytest.mark.parametrize("shape", [(33,), (33, 1), (33, 4)])
 def test_values(kind, shape, rng):

@@ -97,6 +97,14 @@ class OwnFlatten(kl.Flatten):
 
 
 @keras.saving.register_keras_serializable("test")
+class OwnDense(ll.SpectralDense):
+    """So may a subclass of one of lipkit's."""
+
+    def call(self, inputs):
+        return 3 * super().call(inputs)
+
+
+@keras.saving.register_keras_serializable("test")
 def triple(x):
     return 3 * x
 
@@ -109,6 +117,7 @@ UNKNOWN = {
     "recurrent": (lambda: kl.LSTM(3), "recurrent"),
     "lambda": (lambda: kl.Lambda(triple), "cannot be read"),
     "subclass": (OwnFlatten, "no Lipschitz rule"),
+    "own subclass": (lambda: OwnDense(3), "no Lipschitz rule"),
     "upsampling": (lambda: kl.UpSampling2D(2), "depends on"),
     "max pooling (2, 3) by (3, 2)": (lambda: kl.MaxPooling2D((2, 3), (3, 2)), "windows overlap"),
     "max pooling 3 by 2, same": (lambda: kl.MaxPooling2D(3, 2, padding="same"), "windows overlap"),

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 import lipkit
-from lipkit.layers import Householder, PReLUlip
+from lipkit.layers import Householder, PReLUlip, SpectralDense
 
 
 def householder(z, theta):
@@ -125,6 +125,20 @@ def test_mixed_precision_keeps_its_parameters_in_float32(rng):
         assert keras.backend.standardize_dtype(y.dtype) == "bfloat16"
         truth = ops.convert_to_numpy(cls()(x))
         np.testing.assert_allclose(ops.convert_to_numpy(ops.cast(y, "float32")), truth, atol=0.03)
+
+
+@pytest.mark.parametrize("called", [False, True])
+def test_as_the_activation_of_a_layer_its_parameters_are_exported(called, rng):
+    x = rng.standard_normal((4, 6)).astype("float32")
+    for cls in TRUTHS:
+        for layer in (SpectralDense(6, activation=cls()), keras.layers.Dense(6, activation=cls())):
+            model = lipkit.Sequential([keras.Input((6,)), layer])
+            if called:
+                model(x)
+                (trained,) = layer.activation.weights
+                trained.assign(rng.uniform(-1, 1, trained.shape))
+            y, plain = (ops.convert_to_numpy(m(x)) for m in (model.vanilla_export(), model))
+            np.testing.assert_allclose(plain, y, atol=1e-5)
 
 
 def test_bad_arguments():

@@ -66,10 +66,19 @@ def test_conv_operators_are_adjoint_to_each_other(stride, pad, conv_first, rng):
     assert ax.ravel() == pytest.approx(x.ravel() @ truth, abs=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["jacobian", "noise"])
+@pytest.mark.parametrize("disjoint", [False, True])
+def test_estimates_of_a_diverged_model_are_errors(kind, disjoint):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    model.set_weights([np.full((2, 3), np.nan), np.zeros(3)])
+    with pytest.raises(ValueError, match="no finite slopes at `x`"):
+        utils.evaluate_lip_const(model, np.ones((4, 2)), kind, disjoint_neurons=disjoint)
+
+
 def test_spectral_normalization_conv_divides_by_the_norm_of_the_operator(rng):
     kernel = rng.standard_normal((3, 3, 2, 3))
     conv = Convolution((5, 5, 2), kernel.shape, (2, 2), (1, 1), "same")
-    start = tensor(rng.standard_normal((1, 5, 5, 2)))
+    start = rng.standard_normal((1, 5, 5, 2)).astype("float32")
     scaled, u, sigma = normalizers.spectral_normalization_conv(
         tensor(kernel), start, 2, eps=1e-6, maxiter=100
     )

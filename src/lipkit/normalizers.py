@@ -150,7 +150,7 @@ def spectral_normalization_conv(
     Returns:
         (kernel / (sigma + eps), u, sigma), where sigma is a scalar with a gradient in the kernel.
     """
-    kernel = ops.convert_to_tensor(kernel)
+    kernel, u = ops.convert_to_tensor(kernel), ops.convert_to_tensor(u)
     if eps < 0:
         return kernel, u, ops.ones((), kernel.dtype)
     held, _ = get_conv_operators(kernel, u.shape, stride, conv_first, pad_func)

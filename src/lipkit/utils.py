@@ -69,7 +69,13 @@ def evaluate_lip_const(
     x = np.asarray(ops.convert_to_numpy(x), dtype=keras.config.floatx())
     if not len(x) or not np.isfinite(x).all():
         raise ValueError("`x` must hold at least one input, and finite numbers only.")
-    return max(kinds[name](x) for name in names)
+    values = {name: float(kinds[name](x)) for name in names}
+    if not np.isfinite(list(values.values())).all():
+        raise ValueError(
+            f"Model {model.name!r} has no finite slopes at `x`: {values}. If training diverged, "
+            "restore an earlier checkpoint."
+        )
+    return max(values.values())
 
 
 def evaluate_lip_const_gen(model, generator, kind="jacobian", **arguments):
@@ -84,6 +90,8 @@ def _outputs(model, x):
 
 def _norms(rows, disjoint):
     """Spectral norms, or the largest norm of a row, of matrices (n, c, d)."""
+    if not np.isfinite(rows).all():
+        return np.full(len(rows), np.nan)
     if disjoint:
         return np.linalg.norm(rows, axis=-1).max(axis=-1)
     return np.linalg.norm(rows, ord=2, axis=(-2, -1))
@@ -101,7 +109,7 @@ def _jacobian(model, x, disjoint):
         rows = np.stack(rows, axis=1).reshape(len(x), count, -1).astype("float64")
         return [_norms(rows, disjoint)]
 
-    return float(in_batches(norms, x)[0].max())
+    return in_batches(norms, x)[0].max()
 
 
 def _noise(model, x, disjoint, samples, epsilon, seed):
@@ -119,5 +127,5 @@ def _noise(model, x, disjoint, samples, epsilon, seed):
         length = np.maximum(np.linalg.norm(moved, axis=1), 1e-300)
         change = in_batches(run, there)[0] - here
         size = np.abs(change).max(axis=1) if disjoint else np.linalg.norm(change, axis=1)
-        best = max(best, float((size / length)[moved.any(axis=1)].max(initial=0.0)))
+        best = np.maximum(best, (size / length)[moved.any(axis=1)].max(initial=0.0))
     return best

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -90,6 +91,7 @@ class FiniteGuard(keras.callbacks.Callback):
 
     def _save(self):
         if self.filepath:
+            Path(self.filepath).parent.mkdir(parents=True, exist_ok=True)
             draft = self.filepath.removesuffix(".weights.h5") + ".draft.weights.h5"
             self.model.save_weights(draft)
             os.replace(draft, self.filepath)

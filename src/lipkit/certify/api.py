@@ -9,13 +9,14 @@ from keras import ops
 
 from lipkit._table import table
 from lipkit.certify import rounding, rules
-from lipkit.certify.certificate import Certifier, find_head, pairwise
+from lipkit.certify.certificate import Certifier, find_head, pairwise, refuse_sigmoid
 from lipkit.certify.norms import up
 from lipkit.certify.reader import read
 from lipkit.certify.reader.traversal import compare
 from lipkit.certify.result import ASSUMPTIONS, Certificates
 from lipkit.errors import NotCertifiable
 from lipkit.export import vanilla_model
+from lipkit.losses.functional.labels import check_values
 
 
 class LipschitzBound(float):
@@ -116,19 +117,21 @@ def _to_numpy(value):
     return np.asarray(ops.convert_to_numpy(value))
 
 
-def _labels(y, task, n):
-    """True labels in the form of `Certificates.label`."""
+def _labels(y, task, shape):
+    """True labels in the form of `Certificates.label`, for logits of this shape (n, outputs)."""
     if y is None:
         return None
-    y = np.asarray(ops.convert_to_numpy(y) if not isinstance(y, (np.ndarray, list)) else y)
-    if len(y) != n:
-        raise ValueError(f"`y` must have one label for each input. Received: {len(y)} for {n}")
-    if task == "multilabel":
-        return (y > 0).astype(int)
-    if y.ndim == 2 and y.shape[1] > 1:  # one-hot
+    y = _to_numpy(y)
+    n, classes = shape[0], 2 if task == "binary" else shape[1]
+    shapes = [(n, classes)] if task == "multilabel" else [(n,), (n, 1), (n, classes)]
+    if y.shape not in shapes:
+        raise ValueError(f"`y` must have one label for each input, {shapes}. Received: {y.shape}")
+    if y.shape == (n, classes) and task != "multilabel":
+        check_values(y, soft=True, one_hot=True)
         return np.argmax(y, axis=1)
-    y = y.reshape(n)
-    return (y > 0).astype(int) if task == "binary" else y.astype(int)
+    check_values(y, classes=classes if task == "multiclass" else None)
+    y = y if task == "multilabel" else y.reshape(n)
+    return y.astype(int) if task == "multiclass" else (y > 0).astype(int)
 
 
 def certify(
@@ -192,7 +195,7 @@ def certify(
     certifier = Certifier(graph, bounds, rounding.FORMATS.get(arithmetic), task)
     arrays, reason = _arrays(x, graph)
     n = len(arrays[0])
-    y = _labels(y, certifier.task, n)
+    y = _labels(y, certifier.task, (n, *graph.nodes[certifier.head.node].shape))
     assumptions = ASSUMPTIONS
     if arithmetic != "real":
         assumptions += (
@@ -260,7 +263,7 @@ def finalize(model, k: float = 1.0):
     last layer's weights if that is a linear one, otherwise by a `Rescaling` layer at the end.
 
     Args:
-        model: built Sequential or Functional model with one output.
+        model: built Sequential or Functional model with one output, not from a sigmoid.
         k: bound asked for.
 
     Returns:
@@ -282,6 +285,7 @@ def finalize(model, k: float = 1.0):
 
 def _scaled(model, factor):
     """The model with its outputs times `factor`."""
+    refuse_sigmoid(read(model).graph, model.name)
     last = model.outputs[0]._keras_history.operation
     if (
         len(model.outputs) == 1

@@ -27,32 +27,55 @@ class Head:
     constants: dict = field(default_factory=dict)
 
 
+def _under_reshapes(graph, index, same=True):
+    """The node below reshapes, below those that keep the shape if `same`."""
+    while isinstance(graph.nodes[index].op, g.Reshape):
+        (below,) = graph.nodes[index].inputs
+        if same and graph.nodes[below].shape != graph.nodes[index].shape:
+            break
+        index = below
+    return index
+
+
+def _last(graph):
+    """The output node, that before all reshapes, and the name of its function."""
+    index = _under_reshapes(graph, graph.outputs[0])
+    last = _under_reshapes(graph, index, same=False)
+    op = graph.nodes[last].op
+    return index, last, op.name if isinstance(op, g.Elementwise) else type(op).__name__
+
+
+def refuse_sigmoid(graph: g.Graph, name: str) -> None:
+    """Refuse a final sigmoid, behind which a factor would change decisions: f > 0 or f > 0.5."""
+    if _last(graph)[2] == "sigmoid":
+        raise NotCertifiable(
+            f"Model {name!r} ends with a sigmoid, whose values cannot be scaled without a change "
+            "of decisions. Finalize the model that ends with the logits."
+        )
+
+
 def find_head(graph: g.Graph, task: str | None, arithmetic) -> tuple[Head, str]:
     """The logits: the output, or what a final softmax or sigmoid reads; and the task.
 
     Both keep the order of the real logits, so real decisions are the same. In floating point they
     saturate to ties, so a program with them has no certificate.
     """
-    index = graph.outputs[0]
-    node = graph.nodes[index]
-    final = node.op.name if isinstance(node.op, g.Elementwise) else type(node.op).__name__
-    if final in ("sigmoid", "Softmax"):
+    index, last, final = _last(graph)
+    node = graph.nodes[last]
+    if final == "sigmoid" or (final == "Softmax" and last == index):
         if arithmetic is not None:
             raise NotCertifiable(
                 f"Layer {node.layer!r}: a final {final.lower()} saturates to ties in "
                 f"{arithmetic.name}. Certify the model that ends with the logits."
             )
-        index = node.inputs[0]
-        node = graph.nodes[index]
-    while isinstance(node.op, g.Reshape) and node.shape == graph.nodes[node.inputs[0]].shape:
-        index = node.inputs[0]
-        node = graph.nodes[index]
+        index = _under_reshapes(graph, node.inputs[0])
+    node = graph.nodes[index]
     outputs = math.prod(node.shape)
     if task is None:
         task = "binary" if outputs == 1 and final != "Softmax" else "multiclass"
     if task not in TASKS:
         raise ValueError(f"`task` must be one of {TASKS} or None. Received: task={task!r}")
-    if len(node.shape) > 1 or (task == "binary") != (outputs == 1):
+    if len(node.shape) > 1 < outputs or (task == "binary") != (outputs == 1):
         raise NotCertifiable(
             f"Outputs of shape {node.shape} do not fit task={task!r}: it needs "
             f"{'one logit' if task == 'binary' else 'a vector of at least 2 logits'}."

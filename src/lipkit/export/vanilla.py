@@ -50,7 +50,12 @@ def _inlined(layer):
     if hasattr(layer, "inner"):  # a block, whose operations surround those of a model
         parts.append(_renamed(layer.inner, f"{layer.name}_{layer.inner.name}"))
 
-    return lambda x, **_: layer.to_vanilla(_as_called(layer, x), *parts)
+    def plain(x, **_):
+        if not layer.built:  # an activation: Keras builds those at the first call on data
+            layer.build(x.shape)
+        return layer.to_vanilla(_as_called(layer, x), *parts)
+
+    return plain
 
 
 def _plain(layer):
@@ -93,7 +98,8 @@ def _plain_copy(layer):
         )
     lipschitz = hasattr(layer, "vanilla_class")
     config = layer.vanilla_config() if lipschitz else layer.get_config()
-    if _inlined_activation(layer):
+    activation = _inlined_activation(layer)
+    if activation:
         config["activation"] = "linear"
     plain = (layer.vanilla_class if lipschitz else type(layer)).from_config(config)
     for inner in plain._flatten_layers():
@@ -106,6 +112,8 @@ def _plain_copy(layer):
     if _pads_inputs(layer):
         plain.build(layer.vanilla_input_shape(layer.get_build_config()["input_shape"]))
     weights = layer.get_weights()
+    if activation:  # its weights are the last
+        weights = weights[: len(weights) - len(activation.weights)]
     if lipschitz:  # the first weight is the free kernel
         weights[0] = ops.convert_to_numpy(ops.cast(layer.kernel, layer.variable_dtype))
     return filled(plain, layer, weights)

@@ -41,7 +41,7 @@ def known_channels(layer, shape, axis=-1):
 
 def place_axis(layer, axis, rank):
     """An axis of inputs of this rank counted from 0, or `ValueError`: not the batch's."""
-    if isinstance(axis, bool) or axis not in (*range(1, rank), *range(1 - rank, 0)):
+    if isinstance(axis, (bool, float)) or axis not in (*range(1, rank), *range(1 - rank, 0)):
         raise ValueError(
             f"{type(layer).__name__} {layer.name!r}: `axis` must be an axis other than the batch's "
             f"of inputs of rank {rank}. Received: axis={axis!r}"

@@ -32,7 +32,7 @@ def doubt(layer):
 
     Known are: layers of lipkit with `k_coef_lip` of at most 1 and an activation of proven slope at
     most 1; weightless layers of Keras whose rule gives at most 1 at every size; a `Sequential` of
-    known layers. Subclasses of Keras's layers are not, since they may compute anything.
+    known layers. Subclasses with a `call` of their own are not: they may compute anything.
     """
     if isinstance(layer, keras.Sequential):
         reasons = ((inner.name, doubt(inner)) for inner in layer.layers)
@@ -72,6 +72,10 @@ def _chained(ops, shape):
 
 
 def _doubt_lipschitz(layer):
+    try:
+        registry.rule_of(layer)  # none for a subclass with a function of its own
+    except NotCertifiable as error:
+        return reason_of(error)
     if layer.k_coef_lip > 1:
         return f"it has k_coef_lip={layer.k_coef_lip!r}"
     if isinstance(layer, ll.FrobeniusDense) and layer.disjoint_neurons and layer.units > 1:

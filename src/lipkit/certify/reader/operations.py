@@ -18,7 +18,13 @@ def _constant(arguments, name, shape):
     if len(constants) != 1:
         raise NotCertifiable(f"Operation {name!r} cannot be certified with these arguments.")
     constant = np.asarray(constants[0], dtype="float64")
-    return constant[0] if constant.ndim > len(shape) and len(constant) == 1 else constant
+    constant = constant[0] if constant.ndim == len(shape) + 1 and len(constant) == 1 else constant
+    if constant.ndim > len(shape):
+        raise NotCertifiable(
+            f"Operation {name!r} cannot be certified: its constant of shape {constant.shape} "
+            "differs between the samples of a batch."
+        )
+    return constant
 
 
 def _is_tensor(value):

@@ -11,6 +11,7 @@ from lipkit.certify import graph as g
 from lipkit.certify.reader import layers, operations, registry, windows  # noqa: F401 (register)
 from lipkit.certify.reader.fusion import fused
 from lipkit.errors import NotCertifiable
+from lipkit.export.vanilla import inputs_outputs
 from lipkit.layers import LipschitzKernel
 
 
@@ -267,7 +268,7 @@ def compare(model, reading, bounds):
     given = [
         kops.convert_to_tensor(p.astype(t.dtype)) for p, t in zip(probes, model.inputs, strict=True)
     ]
-    outputs = model(given if len(given) > 1 else given[0], training=False)
+    outputs = model(keras.tree.pack_sequence_as(inputs_outputs(model)[0], given), training=False)
     for index, output in zip(graph.outputs, keras.tree.flatten(outputs), strict=True):
         expected = values[index]
         got = kops.convert_to_numpy(output).astype("float64").reshape(expected.shape)

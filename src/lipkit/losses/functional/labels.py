@@ -28,9 +28,23 @@ def number(value, like):
     return ops.cast(value, like.dtype)
 
 
+def _fits(shape, other):
+    """Whether sizes are equal, as far as both are known."""
+    return all(m == n or None in (m, n) for m, n in zip(shape, other, strict=False))
+
+
 def weights(sample_weight, y_pred):
-    """The weights as (B, 1), or 1."""
-    return 1.0 if sample_weight is None else _column(number(sample_weight, y_pred))
+    """The weights as (B, 1), or (B, C), or 1."""
+    if sample_weight is None:
+        return 1.0
+    weight = _column(number(sample_weight, y_pred))
+    sizes = zip(weight.shape, y_pred.shape, strict=False)
+    if len(weight.shape) not in (0, 2) or not all(m == 1 or _fits([m], [n]) for m, n in sizes):
+        raise ValueError(
+            "`sample_weight` must have the shape (B,) or (B, 1). Received: sample_weight as "
+            f"{tuple(weight.shape)} for predictions {tuple(y_pred.shape)}"
+        )
+    return weight
 
 
 def aligned(y_true, y_pred, soft=False):
@@ -40,15 +54,12 @@ def aligned(y_true, y_pred, soft=False):
     """
     given = y_true
     y_pred, y_true = _column(floats(y_pred)), _column(ops.convert_to_tensor(y_true))
-    fits = all(
-        a == b or a is None or b is None for a, b in zip(y_true.shape, y_pred.shape, strict=False)
-    )
-    if len(y_true.shape) != 2 or len(y_pred.shape) != 2 or not fits:
+    if not len(y_true.shape) == len(y_pred.shape) == 2 or not _fits(y_true.shape, y_pred.shape):
         raise ValueError(
             "`y_true` and `y_pred` must have the same shape, (B,) or (B, C). Received: "
             f"y_true.shape={tuple(y_true.shape)}, y_pred.shape={tuple(y_pred.shape)}"
         )
-    _check_values(given, soft)
+    check_values(given, soft)
     return y_true, y_pred
 
 
@@ -71,10 +82,11 @@ def targets(y_true, y_pred, soft=False):
             "Exclusive classes need logits of shape (B, C) with a known C >= 2. Received: "
             f"y_pred.shape={tuple(y_pred.shape)}"
         )
-    if len(shape) == 2 and shape[-1] == classes:
-        _check_values(given, soft, one_hot=True)
+    fits = _fits(shape[:1], y_pred.shape)
+    if fits and len(shape) == 2 and shape[-1] == classes:
+        check_values(given, soft, one_hot=True)
         return y_true, y_pred
-    if len(shape) != 1 and shape[1:] != (1,):
+    if not fits or (len(shape) != 1 and shape[1:] != (1,)):
         raise ValueError(
             "Labels must be one-hot (B, C), or integers (B,) or (B, 1). Received: "
             f"y_true.shape={shape} for y_pred.shape={tuple(y_pred.shape)}"
@@ -85,7 +97,7 @@ def targets(y_true, y_pred, soft=False):
             f"Integer labels of {classes} classes are not exact in {dtype}. Use one-hot labels, or "
             "give the loss dtype='float32'."
         )
-    _check_values(given, classes=classes)
+    check_values(given, classes=classes)
     index = ops.cast(ops.reshape(y_true, (-1,)), "int32")
     return ops.one_hot(index, classes, dtype=y_pred.dtype), y_pred
 
@@ -96,7 +108,7 @@ def own_class(y_true, y_pred):
     return ops.greater(y_true, 0.5), y_pred
 
 
-def _check_values(y_true, soft=False, one_hot=False, classes=None):
+def check_values(y_true, soft=False, one_hot=False, classes=None):
     """Raise `ValueError` for values that are no labels, if `y_true` is a NumPy array."""
     if not isinstance(y_true, np.ndarray) or y_true.size == 0:
         return
