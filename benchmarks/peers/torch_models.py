@@ -110,7 +110,7 @@ def rounds(package, variant, workload, x, classes):
 
     def about():
         model.eval()
-        kernels = [m.weight.detach() for m in model.modules() if hasattr(m, "weight")]
+        kernels = [w.detach() for m in model if (w := getattr(m, "weight", None)) is not None]
         norms = [float(torch.linalg.matrix_norm(k, 2)) for k in kernels if k.ndim == 2]
         model.train()
         count = sum(p.numel() for p in model.parameters())

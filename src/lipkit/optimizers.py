@@ -7,11 +7,6 @@ from lipkit import linalg
 from lipkit._checks import real
 
 
-def _view(variable):
-    """The view of a kernel on the manifold as matrices; None for other variables."""
-    return getattr(variable.constraint, "view", None)
-
-
 @keras.saving.register_keras_serializable("lipkit")
 class StiefelMuon(keras.optimizers.Adam):
     """Steepest descent in the spectral norm for kernels of the rule `"stiefel"`, Adam for the rest.
@@ -44,18 +39,23 @@ class StiefelMuon(keras.optimizers.Adam):
 
     def build(self, variables):
         """Variables of the optimizer; kernels on the manifold keep their size by themselves."""
-        if not self.built:
-            self.exclude_from_weight_decay([v for v in variables if _view(v)])
+        if self.built:
+            return
+        # how each kernel is seen as matrices; None for what is on no manifold
+        self._views = [getattr(v.constraint, "view", None) for v in variables]
+        kernels = [v for v, view in zip(variables, self._views, strict=True) if view]
+        self.exclude_from_weight_decay(kernels)
         super().build(variables)
 
     def update_step(self, gradient, variable, learning_rate):
         """One update of one variable."""
         rate = ops.cast(learning_rate, variable.dtype)
-        view = _view(variable)
+        index = self._get_variable_index(variable)
+        view = self._views[index]
         if view is None:
             super().update_step(gradient, variable, rate * self.adam_ratio)
             return
-        m = self._momentums[self._get_variable_index(variable)]
+        m = self._momentums[index]
         w = view.matrix(ops.convert_to_tensor(variable))
         moved = view.matrix(self.momentum * m + ops.cast(gradient, variable.dtype))
         moved = linalg.tangent(w, moved)
