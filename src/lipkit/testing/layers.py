@@ -294,6 +294,9 @@ def _fit(s):
     model = s.model(before=None if trained else keras.layers.Dense)
     target = 10 * s.values() + np.random.default_rng(1).standard_normal(s.values().shape)
     model.compile(keras.optimizers.SGD(0.5), "mse")
+    before = [array(weight) for weight in s.made.trainable_weights]
     model.fit(s.pack(s.arrays), target.astype("float32"), epochs=2, verbose=0)
     require(all(np.isfinite(w).all() for w in model.get_weights()), "weights are not finite")
+    for weight, old in zip(s.made.trainable_weights, before, strict=True):
+        require((array(weight) != old).any(), f"training does not move {weight.path!r}")
     return s.norm(s.made)[1] if trained else None
