@@ -29,7 +29,7 @@ def grid():
 SLICE = [
     ("SpectralConv1D", 1, {"filters": 4, "padding": "causal", "dilation_rate": 3}, "aol"),
     ("SpectralConv2D", 2, {"filters": 4, "padding": "same", "strides": 2, "groups": 2}, "aol"),
-    ("SpectralConv2D", 4, {"filters": 2, "padding": "valid", "dilation_rate": (1, 3)}, "polar"),
+    ("SpectralConv2D", 4, {"filters": 2, "padding": "valid", "dilation_rate": (3, 1)}, "polar"),
     ("SpectralConv2D", 2, {"filters": 4, "padding": "circular", "strides": (2, 1)}, "bjorck"),
     ("SpectralConv2D", 1, {"filters": 4, "padding": "reflect"}, "spectral"),
     ("SpectralConv3D", 1, {"filters": 2, "padding": "replicate"}, "polar"),
@@ -57,7 +57,7 @@ def test_norms_never_exceed_the_constant(row, grid, monkeypatch):
 @pytest.mark.parametrize("rule", ["polar", "aol"])
 def test_a_factor_that_is_too_small_is_found(rule, grid, monkeypatch):
     monkeypatch.setattr(grid, "SIZES", {2: [(7, 5)]})
-    case = grid.Case("SpectralConv2D", 1, {"filters": 4, "kernel_size": 3, "padding": "same"}, rule)
+    case = grid.Case("SpectralConv2D", 1, {"filters": 9, "kernel_size": 3, "padding": "same"}, rule)
     init = views.ConvView.__init__
 
     def wrong(self, *arguments, **keywords):
@@ -81,5 +81,5 @@ def test_the_grid_has_all_axes_and_its_results_no_violation(grid):
     assert all(len(seen[key]) >= 4 for key in ("kernel_size", "strides", "dilation_rate"))
     assert {case.arguments.get("groups", 1) for case in cases} == {1, 2, 4}
     results = json.loads(grid.OUT.read_text())
-    assert results["violations"] == 0 and results["cases"]["total"] > 20_000
+    assert results["violations"] == 0 and results["cases"]["total"] > 15_000
     assert max(results["largest norm / k"].values()) <= results["limit"] == 1 + 1e-5
