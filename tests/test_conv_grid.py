@@ -12,7 +12,6 @@ import pytest
 from lipkit import padding, views
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-TENSORFLOW = keras.backend.backend() == "tensorflow"
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +40,11 @@ SLICE = [
     ("FrobeniusConv2D", 1, {"filters": 4, "padding": "same", "strides": 3}, None),
 ]
 
+# JAX compiles each operation for each new shape, for seconds
+ROWS = SLICE[::2] if keras.backend.backend() == "jax" else SLICE
 
-@pytest.mark.parametrize("row", SLICE, ids=lambda row: f"{row[0]}-{row[2]['padding']}")
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row[0]}-{row[2]['padding']}")
 def test_norms_never_exceed_the_constant(row, grid, monkeypatch):
     name, inputs, arguments, rule = row
     monkeypatch.setattr(grid, "STEPS", 2)
@@ -81,5 +83,5 @@ def test_the_grid_has_all_axes_and_its_results_no_violation(grid):
     assert all(len(seen[key]) >= 4 for key in ("kernel_size", "strides", "dilation_rate"))
     assert {case.arguments.get("groups", 1) for case in cases} == {1, 2, 4}
     results = json.loads(grid.OUT.read_text())
-    assert results["violations"] == 0 and results["cases"]["total"] > 15_000
+    assert results["violations"] == 0 and results["cases"]["total"] > 20_000
     assert max(results["largest norm / k"].values()) <= results["limit"] == 1 + 1e-5
