@@ -292,6 +292,13 @@ def test_other_names_of_deel_lip(path):
     assert callable(find(path))
 
 
+def test_defaults_of_the_normalizers_have_names():
+    defaults = {"EPS_SPECTRAL": 1e-3, "EPS_BJORCK": 1e-3, "BETA_BJORCK": 0.5}
+    defaults |= {"MAXITER_SPECTRAL": 10, "MAXITER_BJORCK": 15}
+    for name, value in defaults.items():
+        assert find(f"normalizers.DEFAULT_{name}") == value
+
+
 def test_every_name_is_in_the_tables():
     listed = {path for path, *_ in [*CLASSES, *FUNCTIONS]} | set(OTHERS)
     flat = {path.rpartition(".")[2] for path in listed}

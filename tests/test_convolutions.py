@@ -337,6 +337,10 @@ def test_unknown_sizes_and_export_without_sizes(cls, mode, rng):
         (lambda: layers.SpectralConv2D(4, 3, k_coef_lip=0), "`k_coef_lip`"),
         (lambda: layers.SpectralConv2D(4, 3, parametrization="aoll"), "`parametrization`.*'aoll'"),
         (lambda: layers.SpectralConv2D(4, 3, strides=2, dilation_rate=2), "dilation_rate"),
+        (
+            lambda: layers.SpectralDepthwiseConv2D(3, strides=2, dilation_rate=3),
+            r"SpectralDepthwiseConv2D has not both.*strides=\(2, 2\), dilation_rate=\(3, 3\)",
+        ),
         (lambda: layers.SpectralConv2D(4, 3, groups=3), "groups=3"),
         (lambda: layers.SpectralConv2D(4, 3, eps_spectral=0), "`eps_spectral`"),
         (lambda: layers.SpectralConv2D(4, 3, eps_bjork=1), "eps_bjork"),
@@ -441,6 +445,12 @@ def test_kernel_larger_than_the_image():
         )
         norm = np.linalg.norm(operator(layer, (*size, 1)), 2)
         assert 0 < norm <= 1 + 1e-5
+    # one filter for each tap, so that all windows keep the norm: the worst kernel
+    layer = layers.SpectralConv2D(49, 7, parametrization="polar")
+    layer.build((None, 2, 2, 1))
+    layer._kernel.assign(np.eye(49).reshape(7, 7, 1, 49))
+    norms = [np.linalg.norm(operator(layer, (n, n, 1)), 2) for n in (2, 8)]
+    assert 0.25 < norms[0] < norms[1] <= 1 + 1e-5
 
 
 @pytest.mark.parametrize(("size", "strides", "c_in", "c_out"), [(2, 2, 2, 8), (3, 1, 1, 16)])
@@ -456,8 +466,12 @@ def test_transposed_convolution_is_unfolded_as_the_adjoint(size, strides, c_in, 
         assert np.linalg.norm(operator(layer, (3, 4, c_in)), 2) <= 1 + 1e-5
 
 
-def test_condense_of_a_transposed_convolution_with_other_channels(rng):
-    layer = layers.SpectralConv2DTranspose(4, 2, strides=2, parametrization="polar")
+@pytest.mark.parametrize("filters", [4, 2])
+def test_condense_of_a_transposed_convolution_with_other_channels(filters, rng):
+    """And with as many, where forgotten axes raise nothing and give another kernel."""
+    layer = layers.SpectralConv2DTranspose(filters, 2, strides=2, parametrization="polar")
+    layer.build((None, 3, 2, 2))
+    layer._kernel.assign(rng.standard_normal(layer._kernel.shape))
     x = rng.standard_normal((1, 3, 2, 2)).astype("float32")
     before = array(layer(x))
     layer.condense()
@@ -472,12 +486,18 @@ def test_inference_is_constrained_before_any_training():
         assert np.linalg.norm(operator(layer, (4, 3, 2)), 2) <= 1 + 1e-5
 
 
-def test_the_kernel_does_not_depend_on_the_size_it_was_built_for(rng):
-    layer = layers.SpectralConv2D(4, 3, parametrization="polar")
-    layer.build((None, 2, 2, 2))
-    kernel = array(layer.kernel)
-    layer(rng.standard_normal((1, 9, 9, 2)))
-    np.testing.assert_array_equal(array(layer.kernel), kernel)
+@pytest.mark.parametrize("mode", ["same", "replicate"])
+def test_the_kernel_does_not_depend_on_the_size_it_was_built_for(mode):
+    """A factor of small images is too small for large ones."""
+    built = {}
+    for size in (2, 9, None):
+        layer = layers.SpectralConv2D(18, 3, parametrization="polar", padding=mode)
+        layer.build((None, size, size, 2))
+        layer._kernel.assign(np.eye(18).reshape(3, 3, 2, 18))
+        assert np.linalg.norm(operator(layer, (6, 5, 2)), 2) <= 1 + 1e-5
+        built[size] = array(layer.kernel)
+    np.testing.assert_array_equal(built[2], built[9])
+    np.testing.assert_array_equal(built[2], built[None])
 
 
 def test_even_kernels_keep_the_size_and_upper_case_is_accepted(rng):
@@ -501,7 +521,11 @@ def test_a_padded_layer_alone_has_no_plain_layer():
     assert type(same.vanilla_export()) is keras.layers.Conv2D
 
 
-def test_small_groups_and_depthwise_are_bounded_by_the_largest_group_not_the_product():
-    layer = layers.SpectralDepthwiseConv2D(3, parametrization="polar", depthwise_initializer="ones")
-    model = keras.Sequential([keras.Input((4, 3, 2)), layer])
-    assert 0.5 < lipkit.lipschitz_bound(model) <= 1 + 1e-5
+@pytest.mark.parametrize("size", [(4, 3), (40, 41)])  # an explicit matrix, and too large for one
+def test_small_groups_and_depthwise_are_bounded_by_the_largest_group_not_the_product(size):
+    """Four groups of norm 2: 16 as a product."""
+    grouped = layers.SpectralConv2D(4, 3, groups=4, k_coef_lip=2.0)
+    depthwise = layers.SpectralDepthwiseConv2D(3, k_coef_lip=2.0)
+    for layer in (grouped, depthwise):
+        model = keras.Sequential([keras.Input((*size, 4)), layer])
+        assert 1.9 < lipkit.lipschitz_bound(model) <= 2 * (1 + 1e-3)

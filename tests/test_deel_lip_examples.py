@@ -53,5 +53,7 @@ def test_ten_classes():
     assert values["accuracy"] > 0.7
     certificates = lipkit.certify(model, x, y)
     assert certificates.lipschitz.max() < 2 * ROUNDING  # of a difference of two logits
+    assert lipkit.certify(model, x[:2], task="multilabel").lipschitz.max() < ROUNDING  # of each
+    assert lipkit.lipschitz_bound(model) < 10**0.5 * ROUNDING  # of all ten, `disjoint_neurons`
     assert certificates.certified_accuracy(0.0) == pytest.approx(values["accuracy"], abs=2e-3)
     assert values["robust"] <= certificates.certified_accuracy(0.1)  # it counts the full 2

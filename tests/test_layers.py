@@ -69,10 +69,14 @@ def test_reading_the_kernel_changes_nothing():
 
 def test_assigned_kernel_is_constrained_at_once(rng):
     layer = layers.SpectralDense(8)
-    layer.build((None, 8))
+    x = rng.standard_normal((4, 8)).astype("float32")
+    before = array(layer(x, training=True))  # what a copy that is kept would be of
     layer._kernel.assign(50 * rng.standard_normal((8, 8)))
     assert singular_values(layer.kernel).max() <= 1 + 1e-5
     assert singular_values(layer.vanilla_export().kernel).max() <= 1 + 1e-5
+    after = array(layer(x, training=False))
+    np.testing.assert_allclose(after, x @ array(layer.kernel), atol=1e-5)
+    assert np.abs(after - before).max() > 0.1
 
 
 def test_condense_keeps_the_function(rng):
@@ -257,3 +261,11 @@ def test_mixed_precision_constrains_in_float32(name, rng):
     assert keras.backend.standardize_dtype(y.dtype) == name.removeprefix("mixed_")
     assert keras.backend.standardize_dtype(layer._kernel.dtype) == "float32"
     assert singular_values(ops.cast(layer.kernel, "float32")).max() <= 1 + 4e-3
+    # cast last: the constrained kernel of a float32 layer, rounded once
+    wide = layers.SpectralDense(16, dtype="float32")
+    wide.build((None, 16))
+    wide._kernel.assign(array(layer._kernel))
+    rounded = ops.cast(wide.kernel, layer.compute_dtype)
+    np.testing.assert_array_equal(
+        array(ops.cast(layer.kernel, "float32")), array(ops.cast(rounded, "float32"))
+    )

@@ -147,6 +147,31 @@ def test_cholesky_gradient_against_finite_differences(rng):
     np.testing.assert_allclose(got, finite_difference(reference, w, weights), atol=2e-3)
 
 
+def test_bjorck_gradient_against_finite_differences(rng):
+    """Through all of its steps, at a kernel that is far from orthogonal."""
+    w = (rng.standard_normal((9, 4)) * [8, 4, 2, 1]).astype("float32")
+    bound = float(array(linalg.spectral_norm_bound(ops.convert_to_tensor(w), 6)).squeeze())
+
+    def reference(a):
+        a = a / bound
+        for _ in range(6):
+            a = 1.5 * a - 0.5 * a @ a.T @ a
+        return a
+
+    got, weights = gradient(parametrizations.Bjorck(iterations=6), w)
+    np.testing.assert_allclose(got, finite_difference(reference, w, weights), atol=1e-3)
+
+
+@pytest.mark.parametrize("beta", [0.1, 0.25, 0.5])
+@pytest.mark.parametrize("iterations", [1, 2, 15])
+def test_bjorck_with_any_beta_and_few_steps_stays_below_one(beta, iterations, rng):
+    rule = parametrizations.Bjorck(iterations=iterations, beta=beta)
+    spread = np.linalg.qr(rng.standard_normal((32, 32)))[0] * np.append(np.ones(31), 100)
+    for w in (rng.standard_normal((64, 64)), spread, 1e3 * np.eye(8), np.ones((9, 5))):
+        sigma = singular_values(rule(ops.convert_to_tensor(w.astype("float32"))))
+        assert 0.5 < sigma.max() <= 1 + 1e-5
+
+
 def test_configuration_round_trip_and_errors():
     for rule in (parametrizations.Bjorck(iterations=3, beta=0.25), parametrizations.get("polar")):
         assert parametrizations.get(parametrizations.serialize(rule)) == rule

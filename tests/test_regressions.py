@@ -1,5 +1,7 @@
 """What goes wrong in other libraries and fits no test file of one part; see docs/regressions.md."""
 
+import importlib
+import pkgutil
 import re
 from pathlib import Path
 
@@ -67,16 +69,21 @@ def test_the_constant_does_not_depend_on_when_the_model_is_built(k, rng):
 
 @pytest.mark.parametrize("rule", ["polar", "bjorck", "cholesky", "spectral", "frobenius"])
 def test_no_kernel_hides_from_the_norm(rule, rng):
-    """A stored start of a power iteration is blind to what it is orthogonal to, or dead after 0."""
-    x = rng.standard_normal((8, 6)).astype("float32")
-    layer = ll.SpectralDense(6, parametrization=rule)
-    model = keras.Sequential([keras.Input((6,)), layer])
+    """A power iteration's start is blind to what it is orthogonal to, dead after 0, and slow."""
+    n, eye = 32, np.eye(32)
+    x = rng.standard_normal((8, n)).astype("float32")
+    layer = ll.SpectralDense(n, parametrization=rule)
+    model = keras.Sequential([keras.Input((n,)), layer])
     model.compile("sgd", "mse")
-    layer._kernel.assign(np.zeros((6, 6)))
+    layer._kernel.assign(np.zeros((n, n)))
     model.train_on_batch(x, x)
-    basis = np.linalg.qr(rng.standard_normal((6, 6)))[0]
-    spread = basis * [1, 1, 1, 1, 1, 100]  # one direction 100 times the others
-    for kernel in (0.05 * np.eye(6), spread, spread[:, ::-1], 1e-3 * spread.T):
+    basis = np.linalg.qr(rng.standard_normal((n, n)))[0]
+    spread = basis * np.append(np.ones(n - 1), 100)  # one direction 100 times the others
+    ones = np.ones((n, 1)) / n**0.5
+    apart = eye[:, :1] - eye[:, 1:2]  # orthogonal to a start of ones
+    hidden = [spread, spread[:, ::-1], 1e-3 * spread.T, eye + 50 * apart @ apart.T]
+    hidden += [eye + 50 * ones @ ones.T, eye + 0.05 * apart @ apart.T]
+    for kernel in (0.05 * eye, *hidden, rng.standard_normal((n, n))):  # the last one is clustered
         layer._kernel.assign(kernel)
         assert norm(layer.kernel) <= ROUNDING
         assert np.linalg.norm(predict(model, x) - predict(model, 0 * x)) <= (
@@ -162,11 +169,34 @@ def test_metrics_are_computed_in_a_compiled_step(rng):
     assert all(np.isfinite(v[0]) for v in values.values()) and len(values) == 3
 
 
+@pytest.mark.parametrize("rule", [lipkit.parametrizations.Bjorck, lipkit.parametrizations.Polar])
+def test_numbers_of_iterations_are_used(rule, rng):
+    """An argument that is accepted, stored and not read."""
+    w = keras.ops.convert_to_tensor(rng.standard_normal((6, 6)).astype("float32"))
+    spread = [np.ptp(np.linalg.svd(rule(iterations=n)(w), compute_uv=False)) for n in (1, 3, 30)]
+    assert spread[0] > 1.01 * spread[1] > 1.02 * spread[2] and spread[2] < 1e-3
+
+
+def test_all_that_modules_list_exists():
+    """`from ... import *` fails where a module lists a name that it has not."""
+    for info in pkgutil.walk_packages(lipkit.__path__, "lipkit."):
+        if info.name.startswith("lipkit.backend."):
+            continue  # of other backends
+        module = importlib.import_module(info.name)
+        missing = [name for name in getattr(module, "__all__", []) if not hasattr(module, name)]
+        assert not missing, info.name
+
+
 def test_the_index_names_tests_that_exist():
     tests = Path(__file__).parent
-    source = ""
-    for name in re.findall(r"`(test_\w+(?:\.py)?)`", (tests / INDEX).read_text()):
-        if name.endswith(".py"):
-            source = (tests / name).read_text()
-        else:
-            assert f"\ndef {name}(" in source, name
+    rows = [line for line in (tests / INDEX).read_text().splitlines() if line.startswith("|")][2:]
+    for row in rows:
+        source, found = "", 0
+        for name in re.findall(r"`(test_\w+(?:\.py)?)`", row.rpartition(" | ")[2]):
+            if name.endswith(".py"):
+                source = (tests / name).read_text()
+            else:
+                found += 1
+                assert f"\ndef {name}(" in source, name
+        assert found, row
+    assert len(rows) > 50

@@ -254,6 +254,15 @@ class ForgetsItsWeights(Scaled):
 
 
 @register
+class HoldsADeadWeight(Scaled):
+    def build(self, input_shape):
+        self.dead = self.add_weight(shape=(), name="dead")
+
+    def call(self, inputs):
+        return (1 + 0 * self.dead) * inputs
+
+
+@register
 class NeedsTwoSamples(Scaled):
     def call(self, inputs):
         if inputs.shape[0] == 1:
@@ -353,6 +362,7 @@ CASES = [
     (HalfOverflows, {}, (4,), "mixed precision", "mixed_float16: not finite"),
     (ConstrainedByHope, {}, (4,), "any weights", "the constant is"),
     (IgnoresItsConstant, {}, (4,), "constant", "the constant is 1, more than 0.1"),
+    (HoldsADeadWeight, {}, (4,), "fit", "training does not move '.*dead'"),
     (ExportDiffers, {}, (4,), "export", "exported: values differ by 0.01"),
 ]
 

@@ -110,7 +110,7 @@ LINEAR = [
     (ones_bias(keras.layers.Conv1D, 2, 3), (5, 2)),
     (keras.layers.AveragePooling2D(2, 1), (3, 4, 2)),
     (layers.ScaledAveragePooling2D(2, k_coef_lip=3.0), (4, 4, 2)),
-    (layers.LayerCentering(), (3, 2)),
+    (layers.LayerCentering(bias_initializer="ones"), (3, 2)),
     (layers.InvertibleDownSampling(2), (4, 4, 1)),
 ]
 LINEAR_IDS = [f"{type(layer).__name__}-{i}" for i, (layer, _) in enumerate(LINEAR)]

@@ -125,6 +125,12 @@ class _SpectralDepthwise(PaddedConv, _AlmostOrthogonal):
     def __init__(self, kernel_size, strides=1, padding="same", depth_multiplier=1, **kwargs):
         kwargs.update(kernel_size=kernel_size, strides=strides, depth_multiplier=depth_multiplier)
         super().__init__(padding=padding, **kwargs)
+        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
+            # Keras documents it; TensorFlow reads foreign memory for inputs smaller than a window
+            raise ValueError(
+                f"{type(self).__name__} has not both `strides` and `dilation_rate` above 1. "
+                f"Received: strides={self.strides}, dilation_rate={self.dilation_rate}"
+            )
 
 
 @_register

@@ -204,9 +204,8 @@ def _data_formats(s):
     moved = [np.moveaxis(x, here, there) for x in s.arrays]
     with backend_limits():
         values = s.values(s.filled(twin, moved), moved)
-    expected = s.values()
-    values = np.moveaxis(values, there, here) if expected.ndim > 2 else values
-    same(values, expected, _TOLERANCE, f"data_format={other!r}")
+    values = np.moveaxis(values, there, here) if values.ndim > 2 else values
+    same(values, s.values(), _TOLERANCE, f"data_format={other!r}")
 
 
 @LAYER_CHECKS.check("mixed precision")
@@ -290,10 +289,12 @@ def _export(s):
 @LAYER_CHECKS.check("fit")
 def _fit(s):
     """Two large steps; last, because it changes the weights."""
-    trained = bool(s.made.trainable_weights)
-    model = s.model(before=None if trained else keras.layers.Dense)
+    before = [array(weight) for weight in s.made.trainable_weights]
+    model = s.model(before=None if before else keras.layers.Dense)
     target = 10 * s.values() + np.random.default_rng(1).standard_normal(s.values().shape)
     model.compile(keras.optimizers.SGD(0.5), "mse")
     model.fit(s.pack(s.arrays), target.astype("float32"), epochs=2, verbose=0)
     require(all(np.isfinite(w).all() for w in model.get_weights()), "weights are not finite")
-    return s.norm(s.made)[1] if trained else None
+    for weight, old in zip(s.made.trainable_weights, before, strict=True):
+        require((array(weight) != old).any(), f"training does not move {weight.path!r}")
+    return s.norm(s.made)[1] if before else None
