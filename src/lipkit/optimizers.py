@@ -56,7 +56,7 @@ class StiefelMuon(keras.optimizers.Adam):
             super().update_step(gradient, variable, rate * self.adam_ratio)
             return
         m = self._momentums[index]
-        w = view.matrix(ops.convert_to_tensor(variable))
+        w = view.matrix(ops.stop_gradient(variable))
         moved = view.matrix(self.momentum * m + ops.cast(gradient, variable.dtype))
         moved = linalg.tangent(w, moved)
         self.assign(m, view.kernel(moved, variable.shape))
