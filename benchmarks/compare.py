@@ -113,7 +113,8 @@ def run(workload, rounds):
         }
         row = rows[name]
         print(
-            f"  {name:26s} {row['ms']['median']:9.2f} ms  {row['ratio']['median']:6.2f} x {twin:18s}"
+            f"  {name:26s} {row['ms']['median']:9.2f} ms"
+            f"  {row['ratio']['median']:6.2f} x {twin:18s}"
             f" {row['peak_mib']:6.0f} MiB  norm {row['norms']:.6f}  loss {row['loss']:.4f}",
             flush=True,
         )

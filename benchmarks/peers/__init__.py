@@ -1,0 +1,1 @@
+"""Networks of the contenders, each importable in its own environment only."""

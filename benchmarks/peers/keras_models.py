@@ -22,7 +22,9 @@ def _layers(workload, dense, conv):
             )
         ]
         return (32, 32, 3), [*blocks, kl.Flatten(), dense(10)]
-    widths, sort = ((256, 128, 64), ll.FullSort) if name == "moons" else ((1024,) * 3, ll.GroupSort2)
+    widths, sort = (
+        ((256, 128, 64), ll.FullSort) if name == "moons" else ((1024,) * 3, ll.GroupSort2)
+    )
     hidden = [layer for n in widths for layer in (dense(n), sort())]
     if name == "moons":
         last = kl.Dense(1) if dense is kl.Dense else ll.FrobeniusDense(1)

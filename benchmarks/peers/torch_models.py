@@ -1,5 +1,6 @@
 """The same networks in plain PyTorch, of deel-torchlip and of orthogonium."""
 
+import itertools
 import os
 
 import numpy as np
@@ -65,17 +66,13 @@ def network(package, workload):
         sizes = (3, 32, 64, 128)
         blocks = [
             layer
-            for m, n in zip(sizes[:-1], sizes[1:], strict=True)
+            for m, n in itertools.pairwise(sizes)
             for layer in (conv(m, n), pair_sort(), pool())
         ]
         return nn.Sequential(*blocks, nn.Flatten(), dense(128 * 16, 10))
     sizes = (2, 256, 128, 64) if name == "moons" else (784, 1024, 1024, 1024)
     sort = full_sort if name == "moons" else pair_sort
-    hidden = [
-        layer
-        for m, n in zip(sizes[:-1], sizes[1:], strict=True)
-        for layer in (dense(m, n), sort())
-    ]
+    hidden = [layer for m, n in itertools.pairwise(sizes) for layer in (dense(m, n), sort())]
     return nn.Sequential(*hidden, last(64, 1) if name == "moons" else dense(1024, 10))
 
 
