@@ -17,8 +17,8 @@ class SpectralDense(SpectralKernel, keras.layers.Dense):
         units: number of outputs.
         activation, use_bias, kernel_initializer, ...: as in `keras.layers.Dense`.
         parametrization: kernel rule: `"polar"` (default), `"stiefel"` (faster where it is wide),
-            `"bjorck"`, `"cholesky"` (orthogonal kernels), `"aol"`, `"spectral"`, `"frobenius"`, or a
-            `lipkit.parametrizations.Parametrization`.
+            `"bjorck"`, `"cholesky"` (orthogonal kernels), `"aol"`, `"spectral"`, `"frobenius"`, or
+            a `lipkit.parametrizations.Parametrization`.
         k_coef_lip: target Lipschitz constant of the linear map.
         eps_spectral, eps_bjorck, beta_bjorck, maxiter_spectral, maxiter_bjorck: deel-lip's
             keywords. `eps_bjorck=None` means `"spectral"`; see `lipkit.parametrizations.deel_lip`.
