@@ -27,8 +27,11 @@ LEVELS = {
         *("models", "_twins", "lipschitzify", "metrics", "callbacks", "export"),
         *("certify", "certify.reader", "certify.api"),
     ],
-    5: ["data", "plots", "attacks", "testing", "compute_layer_sv", "utils"],
-    6: ["demo", "cli", "compat"],
+    5: [
+        *("data", "plots", "attacks", "testing", "compute_layer_sv", "utils"),
+        *("recipes", "estimators", "wasserstein", "explain"),
+    ],
+    6: ["demo", "cli", "compat", "report"],
 }
 
 

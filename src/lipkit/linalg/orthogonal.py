@@ -39,15 +39,18 @@ def tangent_projection(q, x):
     return x - ops.matmul(q, 0.5 * (product + t(product)))
 
 
-@ops.custom_gradient
-def with_tangent_gradient(q, x):
-    """The value q, orthogonal, with the upstream gradient projected on its tangent space for x."""
+def with_gradient(value, x, back):
+    """The tensor `value`, whose upstream gradient delta reaches x as back(value, delta)."""
 
-    def gradient(*args, upstream=None):
-        (delta,) = args if upstream is None else (upstream,)
-        return ops.zeros_like(delta), tangent_projection(q, delta)
+    @ops.custom_gradient
+    def apply(value, x):
+        def gradient(*args, upstream=None):
+            (delta,) = args if upstream is None else (upstream,)
+            return ops.zeros_like(delta), back(value, delta)
 
-    return ops.multiply(q, 1), gradient
+        return ops.multiply(value, 1), gradient
+
+    return apply(ops.stop_gradient(value), x)
 
 
 def _step_sizes(smallest: float, iterations: int) -> tuple[float, ...]:
@@ -72,10 +75,11 @@ def _inverse_root(g, iterations, smallest):
     """
     eye = ops.eye(g.shape[-1], dtype=g.dtype)
     z = None
-    for alpha in _step_sizes(smallest, iterations):
+    for left, alpha in zip(range(iterations)[::-1], _step_sizes(smallest, iterations), strict=True):
         y = (1.5 * alpha) * eye - (0.5 * alpha**3) * g
         z = y if z is None else ops.matmul(z, y)
-        g = ops.matmul(ops.matmul(y, g), y)
+        if left:
+            g = ops.matmul(ops.matmul(y, g), y)
     return z
 
 
@@ -99,7 +103,7 @@ def polar(w, iterations, smallest=1 / 64):
     z = _inverse_root(g / norm, iterations, smallest) / ops.sqrt(norm)
     z = ops.stop_gradient(z)
     x = ops.matmul(w, z)
-    return with_tangent_gradient(ops.stop_gradient(cubic_step(x)), x)
+    return with_gradient(cubic_step(x), x, tangent_projection)
 
 
 @on_tall

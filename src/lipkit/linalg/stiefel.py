@@ -13,7 +13,7 @@ from lipkit.linalg.orthogonal import (
     on_tall,
     polar,
     tangent_projection,
-    with_tangent_gradient,
+    with_gradient,
 )
 
 PROBES = 16
@@ -58,7 +58,7 @@ def tangent(w, x):
 
 def straight_through(value, w):
     """The value of one tensor with the gradient of another."""
-    return ops.stop_gradient(value) + (w - ops.stop_gradient(w))
+    return with_gradient(value, w, lambda _, delta: delta)
 
 
 @on_tall
@@ -77,7 +77,7 @@ def near_polar(w):
         lambda: cubic_step(cubic_step(cubic_step(held))),
         lambda: polar(held, ITERATIONS),
     )
-    return with_tangent_gradient(ops.stop_gradient(q), w)
+    return with_gradient(q, w, tangent_projection)
 
 
 def tangent_matmul(x, w):
@@ -96,7 +96,7 @@ def tangent_matmul(x, w):
 
 
 def _by_matrices(x, w):
-    return ops.matmul(x, on_tall(lambda v: with_tangent_gradient(ops.stop_gradient(v), v))(w))
+    return ops.matmul(x, on_tall(lambda v: with_gradient(v, v, tangent_projection))(w))
 
 
 @ops.custom_gradient

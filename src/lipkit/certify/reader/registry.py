@@ -7,10 +7,12 @@ from keras import ops
 
 from lipkit.certify import graph as g
 from lipkit.errors import NotCertifiable
-from lipkit.layers import LipschitzKernel
+from lipkit.layers import LipschitzKernel, SpectralDense
 from lipkit.layers.padded import PaddedConv
 
 _RULES: dict[type, object] = {}
+# at inference these compute what the Keras class does, with the constrained kernel
+_SAME_CALLS = (PaddedConv.call, SpectralDense.call)
 WAY_OUT = (
     "Remove it, replace it by a layer with a rule, or register one with "
     "@lipkit.certify.register_rule"
@@ -59,7 +61,7 @@ def rule_of(layer):
         return rule
     plain = getattr(layer, "vanilla_class", None)
     ours = isinstance(layer, (LipschitzKernel, PaddedConv))
-    if ours and plain and type(layer).call in (plain.call, PaddedConv.call):
+    if ours and plain and type(layer).call in (plain.call, *_SAME_CALLS):
         return _RULES[plain]
     reason = REASONS.get(type(layer).__name__, "it has no Lipschitz rule")
     raise NotCertifiable(

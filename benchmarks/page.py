@@ -1,0 +1,98 @@
+"""docs/benchmarks.md and its figure, from the results: `python benchmarks/page.py`."""
+
+import json
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+HERE = Path(__file__).parent
+DOCS = HERE.parent / "docs"
+TITLES = {
+    "moons 256": "2-256-128-64-1, FullSort, HKR, batch 256",
+    "cnn 64": "three 3x3 convolutions 32-64-128 on 32x32x3, GroupSort2, L2 pooling, batch 64",
+    "mlp 256": "784-1024-1024-1024-10, GroupSort2, batch 256",
+    "mlp 2048": "784-1024-1024-1024-10, GroupSort2, batch 2048",
+}
+
+
+def table(header, rows):
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def steps(workloads):
+    """A section for each workload."""
+    for name, result in workloads.items():
+        rows = [
+            (
+                contender,
+                f"{row['ms']['median']:.1f}",
+                f"{row['ratio']['median']:.2f}",
+                row["twin"],
+                f"{row['peak_mib']:.0f} ({row['peak_ratio']:.2f})",
+                f"{row['first_step_s']:.1f}",
+                f"{row['norms']:.6f}" if contender.split()[0] not in ("plain", "torch") else "",
+            )
+            for contender, row in result["rows"].items()
+        ]
+        header = ["", "ms", "ratio", "to", "peak MiB (ratio)", "start, s", "largest norm"]
+        yield f"### {TITLES[name]}\n\n{table(header, rows)}\n\n{stamp(result)}"
+
+
+def stamp(result):
+    """Where a result comes from."""
+    return f"({result['machine']}; {result['date']}; commit {result['commit']}.)"
+
+
+def pieces():
+    """Sections on the parts, one a backend."""
+    for path in sorted((HERE / "results").glob("pieces_*.json")):
+        result = json.loads(path.read_text())
+        rows = [
+            (n, *(f"{row[k]['ms']:.1f} ({row[k]['products']:.0f})" for k in row))
+            for n, row in result["orthogonalisation"].items()
+        ]
+        first = next(iter(result["orthogonalisation"].values()))
+        yield f"### The parts, {result['backend']}\n\n{table(['n', *first], rows)}"
+        first = next(iter(result["activations"].values()))
+        rows = [
+            (n, *(f"{v:.2f}" for v in row.values())) for n, row in result["activations"].items()
+        ]
+        yield table(["channels", *first], rows)
+        rows = [(k, f"{v:.1f} ms") for k, v in result["inference"].items()]
+        rows += [(k, f"{v:.2f} s") for k, v in result["start"].items()]
+        yield f"{table(['10,000 points; start', ''], rows)}\n\n{stamp(result)}"
+
+
+def figure(workloads):
+    """Milliseconds of a step, a panel for each workload."""
+    fig, axes = plt.subplots(1, len(workloads), figsize=(4.2 * len(workloads), 4.4))
+    for ax, (name, result) in zip(axes, workloads.items(), strict=True):
+        names = list(result["rows"])[::-1]
+        values = [result["rows"][k]["ms"]["median"] for k in names]
+        colours = ["tab:blue" if k.startswith("lipkit") else "0.6" for k in names]
+        ax.barh(names, values, color=colours)
+        for y, value in enumerate(values):
+            ax.text(value, y, f" {value:.3g}", va="center", fontsize=8)
+        ax.set(title=name, xlabel="ms a step")
+        ax.margins(x=0.18)
+        ax.spines[["top", "right"]].set_visible(False)
+    fig.tight_layout()
+    fig.savefig(DOCS / "images" / "steps.png", dpi=110)
+
+
+def main():
+    workloads = json.loads((HERE / "results" / "steps.json").read_text())["workloads"]
+    figure(workloads)
+    text = (HERE / "page_head.md").read_text()
+    sections = ["## Training steps", "![steps](images/steps.png)", *steps(workloads)]
+    sections += ["## Parts", *pieces()]
+    (DOCS / "benchmarks.md").write_text("\n\n".join([text.strip(), *sections]) + "\n")
+
+
+if __name__ == "__main__":
+    main()
