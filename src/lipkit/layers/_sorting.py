@@ -52,6 +52,21 @@ def _network(x):
 
 
 @ops.custom_gradient
+def _sorted_pairs(x):
+    """Sort along the last axis, of length 2: (r, 2) -> (r, 2)."""
+    keep = _ordered(x[..., 0], x[..., 1])
+
+    def swap(pairs):
+        return ops.stack(_swap(keep, pairs[..., 0], pairs[..., 1]), axis=-1)
+
+    def gradient(*args, upstream=None):
+        (delta,) = args if upstream is None else (upstream,)
+        return swap(delta)
+
+    return swap(x), gradient
+
+
+@ops.custom_gradient
 def _sorted_columns(x):
     """Sort along axis 0: (n, r) -> (n, r). The gradient goes back by one scatter."""
     n, r = x.shape
@@ -69,8 +84,7 @@ def sort_groups(groups):
     """Sort ascending along the last axis, the fastest way of this backend: (r, n) -> (r, n)."""
     n = groups.shape[-1]
     if n == 2:
-        low, high = groups[..., 0], groups[..., 1]
-        return ops.stack(_swap(_ordered(low, high), low, high), axis=-1)
+        return _sorted_pairs(ops.convert_to_tensor(groups))
     if keras.backend.backend() != "jax" or n > LARGEST_NETWORK:
         return ops.sort(groups, axis=-1)
     padding = 2 ** (n - 1).bit_length() - n
