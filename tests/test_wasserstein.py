@@ -98,8 +98,13 @@ def test_bound_of_a_mean_is_sharp():
 # Distances --------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr("lipkit.wasserstein.distance.WIDTHS", (32,))
+
+
 @pytest.mark.parametrize("d", [2, 10])
-def test_shifted_gaussians(d):
+def test_shifted_gaussians(d, small):
     x, y = gaussians(8000, d, 3.0)
     result = wasserstein_distance(x, y, **QUICK)
     print(result)
@@ -124,11 +129,6 @@ def test_moons_against_exact_transport():
     values = [result.critic.predict(a, verbose=0) for a in (x, y)]
     gap = (values[0].mean() - values[1].mean()) / lipkit.lipschitz_bound(result.critic)
     assert abs(gap - result.empirical_lower_bound) <= 1e-4
-
-
-@pytest.fixture
-def small(monkeypatch):
-    monkeypatch.setattr("lipkit.wasserstein.distance.WIDTHS", (32,))
 
 
 def test_what_was_learnt_by_heart_proves_nothing(small):

@@ -7,7 +7,7 @@ import numpy as np
 from lipkit._checks import integer, real
 from lipkit.explain.margins import Margins
 
-REACHED = 0.9  # share of the margin aimed at that is enough
+REACHED = 0.99  # share of the margin aimed at that is enough
 HALVINGS = 12
 
 
