@@ -4,10 +4,10 @@ import numpy as np
 
 from lipkit.report.markup import Html, number, tag
 
-WIDTH, LEFT, RIGHT, TOP, BOTTOM = 480, 52, 14, 26, 46
+WIDTH, LEFT, RIGHT, TOP, BOTTOM = 480, 52, 26, 26, 46
 
 
-def ticks(low, high, count=6, whole=False):
+def ticks(low, high, count, whole):
     """Round numbers, or whole ones, from low to high."""
     from matplotlib.ticker import MaxNLocator
 
@@ -30,10 +30,10 @@ class Axes:
         height: of the picture; its width is 480.
         left: where the frame begins.
         log: whether the first axis is logarithmic.
-        whole: whether the second axis counts.
+        whole: the axes that count: "", "x" or "y".
     """
 
-    def __init__(self, x, y, x_label, y_label, *, height=290, left=LEFT, log=False, whole=False):
+    def __init__(self, x, y, x_label, y_label, *, height=290, left=LEFT, log=False, whole=""):
         self._scale = np.log10 if log else np.asarray
         self.x_range, self.y_range, self.log, self.whole = x, y, log, whole
         self.height, self.left = height, left
@@ -52,7 +52,7 @@ class Axes:
 
     def _x_ticks(self):
         if not self.log:
-            return ticks(*self.x_range)
+            return ticks(*self.x_range, 6, "x" in self.whole)
         low, high = np.log10(self.x_range)
         exponents = np.arange(np.ceil(low - 1e-9), np.floor(high + 1e-9) + 1)
         step = 1 + len(exponents) // 7
@@ -61,7 +61,7 @@ class Axes:
     def _grid(self, x_label, y_label):
         bottom, right = self.height - BOTTOM, WIDTH - RIGHT
         parts = [self.text(self.left, 14, y_label, "axis-name")] if y_label else []
-        for value in ticks(*self.y_range, 5, self.whole) if y_label else ():
+        for value in ticks(*self.y_range, 5, "y" in self.whole) if y_label else ():
             y = self.y(value)
             parts += [
                 tag("line", x1=self.left, x2=right, y1=y, y2=y, class_="grid"),

@@ -37,6 +37,7 @@ def examples(found) -> Html:
             "The certified test points with the smallest and the largest radii. A counterfactual "
             "is an input near by that the model decides otherwise: the nearest that was found, and "
             "further away than the certified radius.",
+            " In the differences, orange is brighter and blue is darker." * (run.unit == "picture"),
         ),
         tag(
             "div",
@@ -76,15 +77,15 @@ def _features(run, x, delta, decided, becomes):
         largest = f"≤ {number(np.abs(delta[rest]).max(), 3)}"
         rows.append((f"{len(rest)} others", "", largest, "", f"{shares[rest].sum():.1f}"))
     header = ("feature", "value", "change", "becomes", "share, %")
-    caption = f"From {decided} to {becomes}; shares are of the squared distance"
+    caption = f"From {decided} to {becomes}; share of distance²"
     return table(header, rows, caption, "lrrrr")
 
 
 def _sum(value, change):
     """Value, change and their sum, with the decimals that show the change."""
     decimals = max(0, 2 - math.floor(math.log10(abs(change) or 1.0)))
-    if decimals > 7 or abs(value) > 1e9:
-        return number(value), number(change, 3), number(value + change)
+    if decimals > 9 or abs(value) > 1e9:
+        return number(value, 9), number(change, 3), number(value + change, 9)
     texts = (f"{value:.{decimals}f}", f"{change:+.{decimals}f}", f"{value + change:.{decimals}f}")
     return tuple(text.replace("-", "−") for text in texts)
 

@@ -78,9 +78,9 @@ def radii(run, eps) -> Html:
             (0, float(edges[-1])),
             (0, max(int(counts.max()), 1) * 1.05),
             "certified radius" if name == "wrong" else "",
-            f"{name} decisions ({chosen.sum()} test points)",
+            f"number of {name} decisions, {chosen.sum()} in all",
             height=height,
-            whole=True,
+            whole="y",
         )
         axes.bars(edges, counts, name)
         axes.upright(eps)
@@ -105,6 +105,8 @@ def singular_values(ranges) -> Html:
         ends = 0.0, 1.06 * top
     height = TOP + BOTTOM + 40 * len(ranges)
     axes = Axes(ends, (0, 1), "singular value", "", height=height, left=28, log=log)
+    if ends[0] < 1 < ends[1]:
+        axes.upright(1.0)
     for i, (name, low, high) in enumerate(ranges):
         y = TOP + 40 * i + 26
         left, right = (float(axes.x(max(v, ends[0]))) for v in (low, high))
@@ -117,8 +119,6 @@ def singular_values(ranges) -> Html:
         ]
         axes.dot(left, y, "certified")
         axes.dot(right, y, "certified")
-    if ends[0] < 1 < ends[1]:
-        axes.upright(1.0)
     described = "Smallest and largest singular value of " + "; ".join(
         f"{name}: {number(low)} to {number(high)}" for name, low, high in ranges
     )
@@ -147,7 +147,7 @@ def _curve(name, history):
     room = 0.06 * float(np.ptp(every)) or 0.1 * abs(float(every[0])) or 1.0
     last = max(float(x[-1]) for x, *_ in lines)
     ends = float(every.min()) - room, float(every.max()) + room
-    axes = Axes((1, max(last, 2.0)), ends, "epoch", short(name, 32), height=220)
+    axes = Axes((1, max(last, 2.0)), ends, "epoch", short(name, 32), height=220, whole="x")
     for x, y, class_, _ in lines:
         axes.line(x, y, class_)
     described = "; ".join(f"{label} {number(y[0])} to {number(y[-1])}" for _, y, _, label in lines)

@@ -4,12 +4,14 @@ from lipkit.report import figures
 from lipkit.report.findings import Findings, singular_values
 from lipkit.report.markup import Html, at_most, table, tag
 
+TIMES = "\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}"
+
 
 def layers(found: Findings) -> Html:
     """The proof of the bound, layer by layer, and singular values."""
     bound = found.run.bound
     rows = [
-        (b.name, b.kind, b.rule, at_most(b.bound, 9), " × ".join(map(str, b.input_shape)))
+        (b.name, b.kind, b.rule, at_most(b.bound, 9), TIMES.join(map(str, b.input_shape)))
         for b in bound.layers
     ]
     header = ("layer", "kind", "rule of the proof", "bound", "input")
@@ -57,6 +59,8 @@ def assumptions(found: Findings) -> Html:
         "from the exported model. It is about all inputs in the ball, not about those that "
         "somebody tried.",
         program,
+        "They are about model.keras as it is stored, by its hash below. After more training, or a "
+        "cast of its weights, it needs new ones.",
         "Distances are Euclidean, over all features together, in units of the data as the model "
         "gets them; a scaling inside the model is part of the proof."
         + " The weights that training gave to the features are not in them."

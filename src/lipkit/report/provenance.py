@@ -52,8 +52,7 @@ def reproduce(found: Findings) -> Html:
     """Command, versions and hashes."""
     run = found.run
     data = run.info["data"]
-    hashes = [("data", data["path"], data["sha256"])]
-    hashes += [("run", name, value) for name, value in run.sha256.items()]
+    hashes = [(data["path"], data["sha256"]), *run.sha256.items()]
     backend = keras.backend.backend()
     versions = [
         ("Trained with", f"lipkit {run.info['lipkit']}, {run.info['backend']}"),
@@ -70,8 +69,8 @@ def reproduce(found: Findings) -> Html:
         tag("pre", shlex.join(map(str, run.info["command"]))),
         facts(versions, "Versions"),
         table(
-            ("part", "file", "SHA-256"),
-            [(part, tag("code", name), tag("code", value)) for part, name, value in hashes],
+            ("file", "SHA-256"),
+            [(tag("code", name), tag("code", value)) for name, value in hashes],
             "Files and their hashes",
         ),
     )

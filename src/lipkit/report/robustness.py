@@ -15,9 +15,9 @@ def accuracy(found: Findings) -> Html:
     n, m = len(run.y), len(attacked.rows)
     radii = [0.0, *(found.eps * factor for factor in (0.5, 1.0, 2.0, 4.0))]
     columns = [
-        (f"certified, of {n}", run.certificates.curve(radii)[1]),
-        (f"certified, of {m}", attacked.certified(radii)),
-        (f"attacked, of {m}", attacked.accuracy(radii)),
+        (f"certified, of\N{NO-BREAK SPACE}{n}", run.certificates.curve(radii)[1]),
+        (f"certified, of\N{NO-BREAK SPACE}{m}", attacked.certified(radii)),
+        (f"attacked, of\N{NO-BREAK SPACE}{m}", attacked.accuracy(radii)),
     ]
     columns = [columns[0], *columns[1 + (m == n) :]]  # twice the same where all were attacked
     cells = [[f"{100 * share:.1f} %" for share in shares] for _, shares in columns]

@@ -15,7 +15,7 @@ from lipkit.certify import Certificates, LipschitzBound, certify, lipschitz_boun
 from lipkit.errors import NotCertifiable
 
 FILES = ("run.json", "test.npz", "certificates.json", "model.keras", "lipkit.keras")
-SAMPLE = 128  # test points that are certified anew, attacked and put through both models
+SAMPLE, VALUES = 128, 2**21  # test points that are looked at closely: so many, fewer if large
 CLOSE = 1e-4  # relative: kernels are computed anew in float32, on this machine
 NUMBER = (int, float)
 FIELDS = {
@@ -49,7 +49,7 @@ class Run:
         certificates: of them all.
         model: the exported model, which the certificates are of.
         bound: its proven Lipschitz bound, computed anew.
-        sample: (m,) the test points that were certified anew.
+        sample: (m,) the test points that were certified anew, and are to be attacked.
         difference: the largest difference of an output of the two models on the sample.
         sha256: of each file.
     """
@@ -139,7 +139,8 @@ def read(directory) -> Run:
     model = _model(files, "model.keras", info, x)
     trained = _model(files, "lipkit.keras", info, x)
     bound = _bound(files, model, info)
-    sample = np.sort(np.random.default_rng(0).permutation(len(x))[:SAMPLE])
+    count = max(8, min(SAMPLE, VALUES // x[0].size))
+    sample = np.sort(np.random.default_rng(0).permutation(len(x))[:count])
     _certify_again(files, model, x[sample], certificates, sample)
     difference = _difference(files, model, trained, x[sample])
     sha256 = {

@@ -46,7 +46,7 @@ h3 { font-size: 16px; margin: 28px 0 10px; }
 p { margin: 0 0 14px; max-width: 70ch; }
 p, li, dd, code { overflow-wrap: anywhere; }
 td, th { overflow-wrap: break-word; }
-tbody th:not(.number) { overflow-wrap: anywhere; min-width: 7em; }
+tbody th:not(.number) { overflow-wrap: anywhere; min-width: 8em; }
 section { padding-bottom: 44px; scroll-margin-top: 20px; }
 .over { color: var(--muted); font-size: 14px; margin-bottom: 6px; }
 .under { color: var(--muted); margin: 8px 0 0; }
@@ -81,8 +81,8 @@ thead th { font-size: 13.5px; color: var(--muted); vertical-align: bottom;
   border-bottom-color: var(--muted); overflow-wrap: normal; }
 .number { text-align: right; font-variant-numeric: tabular-nums; }
 td.number { white-space: nowrap; }
-.facts th { color: var(--muted); width: 24%; min-width: 132px; }
-.facts table { border-top: 1px solid var(--rule); }
+.facts tbody th { color: var(--muted); width: 24%; min-width: 132px; }
+.facts table { width: 100%; border-top: 1px solid var(--rule); }
 .facts caption { padding-bottom: 8px; }
 .matrix td { text-align: right; font-variant-numeric: tabular-nums; min-width: 84px;
   padding: 8px 12px; border: 1px solid var(--rule);
@@ -112,6 +112,7 @@ figcaption { font-weight: 600; font-size: 14.5px; margin-bottom: 6px; }
 .key.upright { color: var(--muted); border-top-style: dotted; }
 svg { display: block; width: 100%; height: auto; }
 svg text { font-family: inherit; fill: var(--text); font-size: 13.5px;
+  paint-order: stroke; stroke: var(--bg); stroke-width: 4px; stroke-linejoin: round;
   font-variant-numeric: tabular-nums; }
 svg .tick, svg .axis-name { fill: var(--muted); }
 .grid { stroke: var(--rule); stroke-width: 1; }
@@ -128,8 +129,9 @@ svg .tick, svg .axis-name { fill: var(--muted); }
 .example { border-top: 1px solid var(--rule); padding-top: 12px; margin-bottom: 14px; }
 .one .example { display: grid; grid-template-columns: 200px minmax(0, 1fr); gap: 32px; }
 .example h4 { font-size: 15px; margin: 0 0 2px; font-weight: 600; overflow-wrap: anywhere; }
-.pictures { display: flex; flex-wrap: wrap; gap: 14px; margin-top: 10px; }
-.pictures figure { margin: 0; width: 120px; }
+.pictures { display: grid; grid-template-columns: repeat(3, minmax(0, 120px)); gap: 14px;
+  margin-top: 10px; }
+.pictures figure { margin: 0; }
 .pictures img { width: 100%; image-rendering: pixelated; border: 1px solid var(--rule);
   border-radius: 3px; display: block; }
 .pictures figcaption { font-weight: 400; font-size: 13px; color: var(--muted); margin: 5px 0 0;
