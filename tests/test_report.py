@@ -307,7 +307,11 @@ def test_numbers_do_not_promise_too_much(rng):
     for value in [*rng.lognormal(sigma=9, size=300), 1.0, 0.1, 1 + 1e-12, 1e-300]:
         above, below = (float(f(value).replace("−", "-")) for f in (at_most, at_least))
         assert value * (1 - 1e-3) <= below <= value <= above <= value * (1 + 1e-5)
-    assert at_most(1.0000001) == "1.00001" and number(-0.012345) == "−0.01235"
+    assert (
+        at_least(0.3) == at_most(0.3) == "0.3"
+        and at_most(1.0000001) == "1.00001"
+        and number(-0.012346) == "−0.01235"
+    )
     assert percent(9999, 10000) == "99.9 %" and percent(3, 3) == "100.0 %"
 
 
@@ -471,6 +475,14 @@ def test_nothing_certified_is_a_report_too(copy):
     text = Reader(write_report(copy).read_text()).text
     assert "No test point has a certificate." in text
     assert "radius 0: 30 tie." in text
+
+
+def test_certificates_of_the_program_in_float32(copy):
+    run = read(copy)
+    lipkit.certify(run.model, run.x, run.y, arithmetic="float32").save(copy / "certificates.json")
+    text = Reader(write_report(copy).read_text()).text
+    assert "in float32, whose worst rounding errors are taken off" in text
+    assert "0 lie within the certified radius" in text
 
 
 CHECKS = """(() => {

@@ -86,7 +86,8 @@ def _sum(value, change):
     decimals = max(0, 2 - math.floor(math.log10(abs(change) or 1.0)))
     if decimals > 9 or abs(value) > 1e9:
         return number(value, 9), number(change, 3), number(value + change, 9)
-    texts = (f"{value:.{decimals}f}", f"{change:+.{decimals}f}", f"{value + change:.{decimals}f}")
+    signs = ((value, "z"), (change, "+"), (value + change, "z"))  # z: no -0.00
+    texts = (f"{v:{sign}.{decimals}f}" for v, sign in signs)
     return tuple(text.replace("-", "−") for text in texts)
 
 

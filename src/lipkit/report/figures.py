@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from lipkit.report.axes import BOTTOM, RIGHT, TOP, WIDTH, Axes
-from lipkit.report.markup import Html, number, short, tag
+from lipkit.report.markup import Html, at_least, number, short, tag
 
 BINS = 30
 
@@ -58,7 +58,7 @@ def accuracy_against_radius(run, attacked, eps) -> Html:
         *([("line certified thin", f"the same of {points}")] if sampled else []),
         ("line attacked", f"attack: at most this{f', on {points}' if sampled else ''}"),
         ("box between", "neither proven nor refuted"),
-        ("line upright", f"radius {number(eps)}"),
+        ("line upright", f"radius {at_least(eps)}"),
     ]
     described = (
         f"Accuracy against radius. Certified: {proven[0]:.1f} % at radius 0, falling to 0 at "
@@ -89,7 +89,7 @@ def radii(run, eps) -> Html:
     legend = [
         ("box right", "right"),
         ("box wrong", "wrong"),
-        ("line upright", f"radius {number(eps)}"),
+        ("line upright", f"radius {at_least(eps)}"),
     ]
     return figure("Certified radii", *pictures, legend=legend)
 
@@ -99,10 +99,7 @@ def singular_values(ranges) -> Html:
     positive = [low for _, low, _ in ranges if low > 0]
     top = max(high for *_, high in ranges)
     log = bool(positive) and top > 20 * min(positive)
-    if log:
-        ends = 10 ** math.floor(math.log10(min(positive))), 10 ** math.ceil(math.log10(top))
-    else:
-        ends = 0.0, 1.06 * top
+    ends = (10 ** math.floor(math.log10(min(positive))), 1.3 * top) if log else (0.0, 1.06 * top)
     height = TOP + BOTTOM + 40 * len(ranges)
     axes = Axes(ends, (0, 1), "singular value", "", height=height, left=28, log=log)
     if ends[0] < 1 < ends[1]:

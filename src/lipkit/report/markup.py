@@ -2,7 +2,7 @@
 
 import math
 import re
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context
 from html import escape
 
 VOID = {"meta", "img", "br", "wbr"}
@@ -130,10 +130,10 @@ def short(text, most) -> str:
 
 
 def number(value, digits=4, rounding=ROUND_HALF_EVEN) -> str:
-    """A number with so many significant digits, rounded exactly as asked."""
+    """A number with so many significant digits, rounded as asked from its shortest notation."""
     if not math.isfinite(value):
         return str(value)
-    rounded = Context(prec=digits, rounding=rounding).create_decimal(Decimal(float(value)))
+    rounded = Context(prec=digits, rounding=rounding).create_decimal(repr(float(value)))
     return f"{float(rounded):.{digits}g}".replace("-", "−")
 
 

@@ -10,7 +10,7 @@ from lipkit.report.markup import Html, at_least, at_most, facts, number, percent
 
 def headline(found: Findings) -> Html:
     """The four numbers, and what they mean in a sentence."""
-    run, n, eps = found.run, len(found.run.y), number(found.eps)
+    run, n, eps = found.run, len(found.run.y), at_least(found.eps)
     right, proven = int(run.right.sum()), round(n * run.certificates.certified_accuracy(found.eps))
     tiles = [
         ("Accuracy", percent(right, n), f"{right} of {n} test {run.unit}s"),

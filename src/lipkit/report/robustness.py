@@ -6,7 +6,7 @@ import numpy as np
 
 from lipkit.report import figures
 from lipkit.report.findings import MULTIPLES, SEED, Findings
-from lipkit.report.markup import Html, at_least, number, percent, table, tag
+from lipkit.report.markup import Html, at_least, percent, table, tag
 
 
 def accuracy(found: Findings) -> Html:
@@ -21,7 +21,7 @@ def accuracy(found: Findings) -> Html:
     ]
     columns = [columns[0], *columns[1 + (m == n) :]]  # twice the same where all were attacked
     cells = [[f"{100 * share:.1f} %" for share in shares] for _, shares in columns]
-    rows = list(zip(map(number, radii), *cells, strict=True))
+    rows = list(zip(map(at_least, radii), *cells, strict=True))
     header = ("radius", *(name for name, _ in columns))
     return tag(
         "div",
@@ -64,7 +64,7 @@ def radii(found: Findings) -> Html:
         middle = at_least(np.median(run.certificates.radius[right]), 3) if right.any() else "–"
         share = [percent(k.sum(), own.sum()) if own.any() else "–" for k in (right, proven)]
         rows.append((name, *share, middle))
-    header = ("true class", "right", f"certified at {number(found.eps)}", "median radius")
+    header = ("true class", "right", f"certified at {at_least(found.eps)}", "median radius")
     reasons = Counter(run.certificates.status[~run.certified].tolist())
     refused = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
     return tag(
