@@ -22,6 +22,7 @@ from lipkit.report.run import FILES, read
 
 HOSTILE = """<script>alert(1)</script>"'&<img src=x onerror=alert(2)>"""
 VOID = {"meta", "img"}
+POLICY = "Content-Security-Policy"
 
 
 def scaled(x):
@@ -176,6 +177,8 @@ def test_page_is_well_formed_and_alone(report):
         assert "href" not in attributes or attributes["href"][1:] in ids
         assert name != "img" or attributes["alt"]
         assert name != "svg" or (attributes["role"] == "img" and attributes["aria-label"])
+    policies = [a["content"] for _, a in html.tags if a.get("http-equiv") == POLICY]
+    assert len(policies) == 1 and policies[0].startswith("default-src 'none';")
     assert not re.search(r"https?:|url\(|@import", report.text)
     assert names.count("table") == names.count("caption")
 
@@ -223,6 +226,44 @@ def test_curves_in_the_table(report):
         assert abs(certified - 100 * share) < 0.051
         assert max(same, default=certified) <= attacked
     assert attacked < 100 * np.mean(right)  # the attack gets somewhere
+
+
+def marks(report, name, class_):
+    """Attributes of the marks of a class in the pictures."""
+    return [a for tag, a in report.html.tags if tag == name and a.get("class") == class_]
+
+
+def test_curves_in_the_picture(report):
+    """They start at the accuracy and pass the dotted line at the certified accuracy there."""
+    c, eps = report.certificates, report.run["settings"]["eps"]
+    right = c.label == c.y
+    lines = {
+        name: np.array([pair.split(",") for pair in mark[0]["points"].split()], float).T
+        for name in ("certified", "certified thin", "attacked")
+        if (mark := marks(report, "polyline", f"line {name}"))
+    }
+    x, y = lines["certified"]
+    assert ("certified thin" in lines) == (len(c) > 128)
+    # the attack's curve lies above that of the same points
+    assert (lines["attacked"][1] <= lines.get("certified thin", lines["certified"])[1]).all()
+    share = (244 - y) / (244 - 26)  # the frame's lower and upper end
+    assert share[0] == pytest.approx(np.mean(right), abs=1e-3)
+    assert (np.diff(share) <= 0).all() and share[-1] == 0
+    if eps is not None:
+        line = float(marks(report, "line", "upright")[0]["x1"])
+        near = share[np.abs(x - line) < 2.5]  # the points between which it is
+        assert near.min() - 1e-3 <= c.certified_accuracy(eps) <= near.max() + 1e-3
+
+
+def test_histogram_in_the_picture(report):
+    c = report.certificates
+    right = c.label == c.y
+    for chosen, name in ((right, "right"), (~right, "wrong")):
+        counts = np.histogram(c.radius[chosen], 30, (0, 1.03 * c.radius.max()))[0]
+        heights = [float(mark["height"]) for mark in marks(report, "rect", name)]
+        counts = counts[counts > 0]
+        unit = heights[0] / counts[0] if len(counts) else 0.0
+        np.testing.assert_allclose(heights, counts * unit, rtol=0.02)
 
 
 def test_hostile_names_are_text(reports):
