@@ -64,7 +64,8 @@ pre { background: var(--surface); border: 1px solid var(--rule); border-radius: 
 .tiles { display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 1px;
   background: var(--rule); border: 1px solid var(--rule); border-radius: 8px; overflow: hidden;
   margin: 0 0 20px; }
-.tiles div { background: var(--bg); padding: 16px 18px; display: flex; flex-direction: column; }
+.tiles div { background: var(--bg); padding: 16px 18px; display: grid; grid-row: span 3;
+  grid-template-rows: subgrid; row-gap: 0; }
 .tiles dt { font-size: 14px; color: var(--muted); line-height: 1.35; }
 .tiles .value { margin: 4px 0 2px; font-size: 27px; font-weight: 650; letter-spacing: -0.01em;
   font-variant-numeric: tabular-nums; white-space: nowrap; line-height: 1.3; }
