@@ -35,22 +35,22 @@ def export(
         wanted = f"end in {SUFFIXES[to]}" if SUFFIXES[to] else "be a folder, without a suffix"
         raise ValueError(f"--out must {wanted} for --to {to}. Received: {out}")
     loaded = runs.load(model)
-    if not isinstance(loaded.model, keras.Model):
-        raise ValueError(f"{model} cannot be exported: only Keras models can.")
+    if to != "onnx" and not isinstance(loaded.model, keras.Model):
+        raise ValueError(f"{model}: only Keras models can be exported to {to}.")
     with folders.new_file(out, overwrite) as new:
-        _export(vanilla_model(loaded.model), to, new)
+        _export(loaded, to, new)
     output.show(as_json, {"model": str(model), "to": to, "out": str(out)}, [str(out)])
 
 
-def _export(plain, to, path):
+def _export(loaded, to, path):
     if to == "keras":
-        plain.save(path)
+        vanilla_model(loaded.model).save(path)
     elif to == "onnx":
-        from lipkit.export import export_onnx
+        from lipkit.export.onnx import export_onnx
 
-        export_onnx(plain, path)
+        export_onnx(loaded.model, path, classes=loaded.run.get("classes"))
     else:
-        _keras_export(plain, to, path)
+        _keras_export(vanilla_model(loaded.model), to, path)
 
 
 def _keras_export(plain, to, path):

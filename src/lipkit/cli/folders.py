@@ -23,6 +23,8 @@ def _check_free(out, overwrite):
     """Refuse a place that holds anything but a run that may be replaced."""
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise ValueError(f"--out: {out} is no folder.")
+    if out == Path.cwd():
+        raise ValueError(f"--out: {out} is the working folder. Choose a folder of its own.")
     held = sorted(path.name for path in out.iterdir()) if out.exists() else []
     strange = [name for name in held if name not in FILES]
     if strange:

@@ -87,7 +87,7 @@ def train(
     For example:
 
         lipkit train cancer.csv --target diagnosis --out runs/cancer
-        lipkit train homes.parquet --target city --eps 0.5 --impute median --drop id --out runs/homes
+        lipkit train homes.parquet --target city --eps 0.5 --impute median --drop id --out runs/h
         lipkit train photos/ --image-size 64,64 --epochs 20 --out runs/photos
     """
     from lipkit import recipes

@@ -161,7 +161,7 @@ def _images(path, encoding, classes, size):
 
 def _arrays(path, classes):
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = dict(file)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is not a readable NPZ file of numbers: {error}") from None

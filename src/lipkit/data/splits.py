@@ -12,7 +12,7 @@ def stratified(y, share, seed=0, most=None, names=None) -> tuple[np.ndarray, np.
         y: (n,) integer classes, each of at least 2 rows.
         share: of the rows that is held out, in ]0, 1[.
         seed: of the draw.
-        most: the largest number of rows to hold out.
+        most: about the largest number of rows to hold out.
         names: of the classes, for errors.
 
     Raises:

@@ -87,8 +87,6 @@ def read_frame(path: Path, texts=()):
         if type(error).__module__.startswith("pyarrow"):
             raise ValueError(f"{path} is not a readable Parquet file: {error}") from None
         raise
-    if not isinstance(frame.index, pandas.RangeIndex) and path.suffix != ".parquet":
-        raise ValueError(f"{path}: its rows have more cells than its first line has names.")
     if not len(frame):
         raise ValueError(f"{path} has no rows below its column names.")
     return frame.reset_index(drop=True)
@@ -100,9 +98,13 @@ def _header(path):
         found = {}
         for separator in ",;\t|":
             file.seek(0)
-            found[separator] = next(csv.reader(file, delimiter=separator), [])
-    separator = max(found, key=lambda s: len(found[s]))
-    return [name.strip() for name in found[separator]], separator
+            lines = csv.reader(file, delimiter=separator)
+            found[separator] = next(lines, []), next(lines, [])
+    separator = max(found, key=lambda s: len(found[s][0]))
+    names, cells = found[separator]
+    if len(cells) > len(names) > 0:  # pandas would take the first for a name of the row
+        raise ValueError(f"{path}: its rows have more cells than its first line has names.")
+    return [name.strip() for name in names], separator
 
 
 def _check_names(path, names):
