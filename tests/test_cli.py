@@ -430,17 +430,21 @@ def test_feature_weights_are_of_columns(tmp_path, monkeypatch):
 def test_images_from_a_folder_to_certificates(tmp_path, rng):
     from PIL import Image
 
-    for i in range(12):
-        path = tmp_path / "photos" / ("dark", "light")[i % 2] / f"{i}.png"
+    pixels = rng.integers(0, 256, (12, 4, 4)).astype("uint8")
+    for i, values in enumerate(pixels):
+        path = tmp_path / "photos" / ("dark", "light")[i // 6] / f"{i:02}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        values = rng.integers(0, 100, (4, 4)) + 150 * (i % 2)
-        Image.fromarray(values.astype("uint8")).save(path)
+        Image.fromarray(values).save(path)
     run = tmp_path / "run"
-    out = done("train", tmp_path / "photos", "--recipe", "linear", "--epochs", 20, "--out", run)
+    out = done("train", tmp_path / "photos", "--recipe", "linear", "--epochs", 2, "--out", run)
     assert out["data"]["kind"] == "images" and out["data"]["image_shape"] == [4, 4, 1]
     assert out["classes"] == ["dark", "light"]
-    checked = done("certify", run, tmp_path / "photos")
-    assert checked["inputs"] == 12 and checked["accuracy"] == 1.0
+    checked = done("certify", run, tmp_path / "photos", "--out", tmp_path / "r.json")
+    model = keras.models.load_model(run / "model.keras")
+    logits = model.predict(pixels[..., None].astype("float32") / 255, verbose=0)[:, 0]
+    assert checked["accuracy"] == np.mean((logits > 0) == np.repeat([False, True], 6))
+    radius = lipkit.certify.Certificates.load(tmp_path / "r.json").radius
+    np.testing.assert_allclose(radius, np.abs(logits) / lipkit.lipschitz_bound(model), rtol=1e-3)
 
 
 COMMAND = "import lipkit_command; lipkit_command.main()"
