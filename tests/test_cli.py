@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 import lipkit
 from lipkit import recipes
 from lipkit.cli import app
-from lipkit.cli import train as command
 
 CLASSES = ("benign", "malignant")
 
@@ -111,7 +110,7 @@ def test_text_says_the_same(trained, cancer):
 
 
 def test_certify_encodes_a_new_table_as_in_training(trained, cancer, tmp_path):
-    folder, printed = trained
+    folder, _ = trained
     frame = pandas.read_csv(cancer)
     shuffled = frame[list(reversed(frame.columns))].assign(note="x")
     shuffled.head(50).to_csv(tmp_path / "new.csv", index=False)
@@ -312,7 +311,10 @@ def test_bad_data_is_one_line_and_status_2(case, tmp_path):
     [
         (["none.csv", "--target", "y"], "There is no file or folder none.csv"),
         (["CANCER"], "--target is missing"),
-        (["CANCER", "--target", "diagnosis", "--recipe", "magic"], "`recipe` must be one of"),
+        (
+            ["CANCER", "--target", "diagnosis", "--recipe", "magic"],
+            "'--recipe': must be one of auto",
+        ),
         (["CANCER", "--target", "diagnosis", "--eps", "0"], "'--eps': must be a finite number > 0"),
         (["CANCER", "--target", "diagnosis", "--test-size", "1"], "'--test-size'"),
         (["CANCER", "--target", "diagnosis", "--impute", "zero"], "'--impute': must be one of"),
@@ -464,7 +466,44 @@ def test_exit_codes_and_streams_of_the_command(python, plain, tmp_path):
         assert json.loads(result.stdout) if status == 0 else result.stdout == ""
 
 
-@pytest.mark.parametrize("name", ["", *"train certify bound attack export report w1 demo".split()])
+def test_export_onnx_and_certify_it(trained, cancer, tmp_path):
+    pytest.importorskip("lipkit.export.onnx")
+    folder, _ = trained
+    done("export", folder, "--to", "onnx", "--out", tmp_path / "m.onnx")
+    alone = done("certify", tmp_path / "m.onnx", cancer, "--run", folder, "--eps", 0.001)
+    ours = done("certify", folder, cancer, "--eps", 0.001)
+    assert alone["accuracy"] == ours["accuracy"] and alone["shares"] == ours["shares"]
+    np.testing.assert_allclose(alone["median_radius"], ours["median_radius"], rtol=1e-6)
+    result = invoke("attack", tmp_path / "m.onnx", cancer, "--run", folder)
+    assert "need a Keras model" in line_of(result, 2)
+
+
+def test_report(trained):
+    pytest.importorskip("lipkit.report")
+    folder, _ = trained
+    out = done("report", folder)
+    assert out["report"] == str(folder / "report.html") and (folder / "report.html").exists()
+    (folder / "report.html").unlink()
+    assert "none" in line_of(invoke("report", folder / "none"), 2)
+
+
+def test_w1(tmp_path, rng):
+    pytest.importorskip("lipkit.wasserstein")
+    for name, shift in (("p", 0.0), ("q", 3.0)):
+        frame = pandas.DataFrame(rng.normal(size=(200, 2)) + shift, columns=["a", "b"])
+        frame.assign(b=0.0, c="x").to_csv(tmp_path / f"{name}.csv", index=False)
+    arguments = ["w1", tmp_path / "p.csv", tmp_path / "q.csv", "--epochs", 1]
+    out = done(*arguments, "--columns", "a,b")
+    assert out["empirical_lower_bound"] <= 3.3 and 2.5 < out["estimate"] < 3.5
+    assert out["samples"] == [200, 200]
+    assert "column 'c' holds texts" in line_of(invoke(*arguments), 2)
+    assert "no column 'd'" in line_of(invoke(*arguments, "--columns", "a,d"), 2)
+
+
+COMMANDS = ("train", "certify", "bound", "attack", "export", "report", "w1", "demo")
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
 def test_help_has_examples(name):
     result = invoke(*([name] if name else []), "--help")
     assert result.exit_code == 0 and result.stderr == ""

@@ -102,6 +102,10 @@ BAD_TABLES = [
     ("a,y\n$1,0\n$2,1\n", "'a' has numbers.*'\\$1' in row 1"),
     ("a,y\n1,0\ninf,1\n", "'a' must hold finite float32 numbers. Row 2 has inf"),
     ("a,y\n1,0\n1e39,1\n", "Row 2 has 1e\\+39"),
+    (
+        "a,y\n1700000001,0\n1700000002,1\n",
+        "'a' does not fit float32: its values differ by 1, and are rounded",
+    ),
     ("a,b,y\n1,,0\n2,,1\n", "Column 'b' has no values: --drop 'b'"),
     (LONG, "'id' has 101 different texts.*--drop 'id'.*--categorical 'id'"),
 ]

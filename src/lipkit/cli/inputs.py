@@ -6,7 +6,7 @@ import numpy as np
 
 import lipkit
 from lipkit.cli import options
-from lipkit.data import files, tables
+from lipkit.data import files, frames
 
 
 def read(loaded, path, target=None) -> files.Dataset:
@@ -23,7 +23,7 @@ def read(loaded, path, target=None) -> files.Dataset:
         ValueError: the file does not fit the model.
     """
     about = loaded.run.get("data", {})
-    table = path.suffix.lower() in tables.SUFFIXES
+    table = path.suffix.lower() in frames.SUFFIXES
     dataset = files.read(
         path,
         target or (about.get("target") if table else None),
@@ -59,5 +59,9 @@ def certify(loaded, dataset, path, arithmetic):
         batch_size=options.batch_size(dataset.x),
     )
     if result.status[0].startswith(("wrong shape", "wrong dtype")):
-        raise ValueError(f"{path} does not fit the model: {result.status[0]}.")
+        columns = f" Columns read: {', '.join(dataset.features)}." * bool(dataset.features)
+        raise ValueError(
+            f"{path} does not fit the model: {result.status[0]}.{columns} --target names a column "
+            "that is no input."
+        )
     return result

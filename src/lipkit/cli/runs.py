@@ -29,13 +29,12 @@ class Loaded:
     run: dict = field(default_factory=dict)
 
 
-def load(path: Path, run: Path | None = None, name="model.keras") -> Loaded:
-    """The model in a file, or the one of that name in the folder of a run.
+def load(path: Path, run: Path | None = None) -> Loaded:
+    """The model in a file, or the plain one in the folder of a run.
 
     Args:
         path: the file or folder.
         run: folder of the run that says how data for a model in a file are read.
-        name: of the model in a folder.
 
     Raises:
         ValueError: what is wrong with the file.
@@ -45,7 +44,7 @@ def load(path: Path, run: Path | None = None, name="model.keras") -> Loaded:
         raise FileNotFoundError(f"There is no file or folder {path}.")
     about = _run(run or path) if run or path.is_dir() else {}
     if path.is_dir():
-        return Loaded(_keras(path / name), about)
+        return Loaded(_keras(path / "model.keras"), about)
     if path.suffix == ".onnx":
         return Loaded(path, about)
     if path.suffix in (".keras", ".h5"):

@@ -1,21 +1,17 @@
 """`lipkit train`: from a data file to the folder of a run."""
 
-import datetime
 import json
 import sys
 import time
 from pathlib import Path
 from typing import Annotated
 
-import keras
 import numpy as np
 import typer
 
-from lipkit._version import __version__
-from lipkit.certify import certify, lipschitz_bound
-from lipkit.cli import folders, options, output
-from lipkit.cli.app import NOT_CERTIFIED, fail
-from lipkit.data import files, imputation, splits, tables
+from lipkit import recipes
+from lipkit.cli import folders, options, output, record
+from lipkit.data import files, frames, imputation, splits
 
 LARGEST_TEST = 100_000
 POSITIVE = options.checked(lambda value: 0 < value < float("inf"), "must be a finite number > 0")
@@ -41,7 +37,13 @@ def train(
             metavar="R", callback=POSITIVE, help="Radius to train for. (By default from the data.)"
         ),
     ] = None,
-    recipe: Annotated[str, typer.Option(help="Kind of network: auto, mlp, cnn, linear.")] = "auto",
+    recipe: Annotated[
+        str,
+        typer.Option(
+            callback=options.one_of(recipes.RECIPES),
+            help="Kind of network: " + ", ".join(recipes.RECIPES) + ".",
+        ),
+    ] = "auto",
     epochs: Annotated[
         int | None, typer.Option(min=1, help="(By default from the size of the data.)")
     ] = None,
@@ -60,12 +62,17 @@ def train(
         typer.Option(
             metavar="median|mean",
             callback=options.one_of(imputation.METHODS),
-            help="Fill missing cells with it, or with the most frequent category.",
+            help="Fill missing cells (empty, NA, null ...) with it, or with the most frequent "
+            "category.",
         ),
     ] = None,
     feature_weights: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help='JSON, as {"age": 2.0}: a year then counts as 2.'),
+        typer.Option(
+            metavar="FILE",
+            help='JSON, as {"age": 2.0}: train for distances that count a year as 2. Radii are '
+            "given without weights.",
+        ),
     ] = None,
     image_size: Annotated[
         str | None, typer.Option(metavar="H,W", help="Resize all images; radii are those after it.")
@@ -90,8 +97,6 @@ def train(
         lipkit train homes.parquet --target city --eps 0.5 --impute median --drop id --out runs/h
         lipkit train photos/ --image-size 64,64 --epochs 20 --out runs/photos
     """
-    from lipkit import recipes
-
     options.use_backend(backend)
     started = time.monotonic()
     with folders.new_run(out, overwrite) as folder:
@@ -103,13 +108,13 @@ def train(
             impute=impute is not None,
             image_size=_size(image_size),
         )
-        _check_classes(dataset, data)
-        rows, held = splits.stratified(dataset.y, test_size, seed, LARGEST_TEST, dataset.classes)
+        y = _classes(dataset, data)
+        rows, held = splits.stratified(y, test_size, seed, LARGEST_TEST, dataset.classes)
         if impute:
             dataset = files.impute(dataset, impute, rows)
         trained = recipes.train(
             dataset.x[rows],
-            dataset.y[rows],
+            y[rows],
             recipe=recipe,
             eps=eps,
             epochs=epochs,
@@ -117,18 +122,19 @@ def train(
             feature_weights=feature_weights and _weights(feature_weights, dataset),
             callbacks=[output.Epochs()],
         )
-        certificates, run = _results(dataset, trained, held)
+        certificates, run = record.results(dataset, trained, held)
         run |= {
             "command": ["lipkit", *sys.argv[1:]],
             "seconds": time.monotonic() - started,
-            "data": _description(dataset, data, target),
+            "data": record.description(dataset, data, target),
         }
-        _write(folder, trained.model, dataset, held, certificates, run)
-    _show(as_json, run, certificates, out, capped=test_size * len(dataset.y) > LARGEST_TEST)
+        record.write(folder, trained.model, dataset, held, certificates, run)
+    _show(as_json, run, certificates, out, capped=test_size * len(y) > LARGEST_TEST)
 
 
-def _check_classes(dataset, data):
-    if dataset.y is None and data.suffix.lower() in tables.SUFFIXES:
+def _classes(dataset, data):
+    """The classes of the rows, if there are any to tell apart."""
+    if dataset.y is None and data.suffix.lower() in frames.SUFFIXES:
         raise ValueError("--target is missing: name the column that holds the classes.")
     if dataset.y is None:
         raise ValueError(f"{data} has no classes: expected sub-folders of images, or an array y.")
@@ -136,6 +142,7 @@ def _check_classes(dataset, data):
         raise ValueError(
             f"{data} has one class only, {dataset.classes[0]!r}; at least 2 are needed."
         )
+    return dataset.y
 
 
 def _weights(path, dataset):
@@ -143,7 +150,7 @@ def _weights(path, dataset):
     places = {name: [i] for i, name in enumerate(dataset.features)}
     start = 0
     for column in dataset.columns():
-        places[column.name] = range(start, start := start + len(column.features))
+        places[column.name] = list(range(start, start := start + len(column.features)))
     try:
         given = json.loads(path.read_text())
         weights = {str(name): float(weight) for name, weight in given.items()}
@@ -159,68 +166,24 @@ def _weights(path, dataset):
     return values
 
 
-def _results(dataset, trained, held):
-    """Certificates of the held-out samples, and what run.json says of them."""
-    plain = trained.model.vanilla_export()
-    bound = float(lipschitz_bound(plain))
-    history = trained.history
-    if not all(np.isfinite(values).all() for values in history.values()):
-        fail("the training gave infinite or undefined values; nothing was written", NOT_CERTIFIED)
-    certificates = certify(
-        plain, dataset.x[held], dataset.y[held], batch_size=options.batch_size(dataset.x)
-    )
-    return certificates, {
-        "lipkit": __version__,
-        "backend": keras.backend.backend(),
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "classes": list(dataset.classes),
-        "settings": trained.settings,
-        "split": {"train": len(dataset.y) - len(held), "test": len(held)},
-        "history": history,
-        "accuracy": float(np.mean(certificates.label == certificates.y)),
-        "lipschitz_bound": bound,
-    }
-
-
-def _description(dataset, data, target):
-    return {
-        "path": str(data),
-        "sha256": files.sha256(data),
-        "rows": len(dataset.x),
-        "kind": dataset.kind,
-        "target": target,
-        "features": list(dataset.features),
-        "image_shape": list(dataset.x.shape[1:]) if dataset.kind == "images" else None,
-        "encoding": dataset.encoding,
-    }
-
-
-def _write(folder, model, dataset, held, certificates, run):
-    model.save(folder / "lipkit.keras")
-    model.vanilla_export().save(folder / "model.keras")
-    x, y, names = dataset.x[held], dataset.y[held], np.array(dataset.classes)
-    np.savez_compressed(folder / "test.npz", x=x, y=y, classes=names)
-    certificates.save(folder / "certificates.json")
-    (folder / "run.json").write_text(json.dumps(run, indent=1, allow_nan=False) + "\n")
-
-
 def _show(as_json, run, certificates, out, capped):
-    eps = run["settings"]["eps"]
+    data, split, settings = run["data"], run["split"], run["settings"]
+    eps = settings["eps"]
     certified = certificates.certified_accuracy(eps)
     median = float(np.median(certificates.radius))
-    data, split = run["data"], run["split"]
     size = f"{len(data['features'])} features" if data["features"] else f"{data['image_shape']}"
+    plain = ", without weights" * bool(settings["feature_weights"])
     lines = output.facts(
         [
             (
                 "data",
                 f"{data['path']}: {data['rows']} rows of {size}, {len(run['classes'])} classes",
             ),
-            ("network", f"{run['settings']['recipe']}, {split['train']} rows to train on"),
+            ("network", f"{settings['recipe']}, {split['train']} rows to train on"),
             ("held out", f"{split['test']} rows" + ", the most that lipkit holds out" * capped),
             ("accuracy", f"{run['accuracy']:.4f} on the rows held out"),
             ("certified", f"{certified:.4f} are right, and stay right within {eps:.4g} (proven)"),
-            ("radius", f"{median:.4g} in the median, in units of the data"),
+            ("radius", f"{median:.4g} in the median, in units of the data{plain}"),
             ("Lipschitz", f"at most {run['lipschitz_bound']:.6g} (proven)"),
             ("wrote", f"{out} in {run['seconds']:.1f} s"),
             ("next", f"lipkit report {out}"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lipkit.data import images, imputation, labels, tables
+from lipkit.data import frames, images, imputation, labels, tables
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,9 @@ def read(
 
     Args:
         path: a CSV (also separated by semicolons or tabs), TSV or Parquet file with one row a
-            sample; an NPZ file with an array `x` (n, ...), perhaps `y` (n,), and perhaps `classes`,
-            the names that y counts; or a folder of images with one sub-folder a class.
+            sample, in which empty cells, NA, NaN, null and None are missing; an NPZ file with an
+            array `x` (n, ...), perhaps `y` (n,), and perhaps `classes`, the names that y counts; or
+            a folder of images with one sub-folder a class.
         target: column of the classes in a table. With `encoding` it may be absent.
         encoding: that of another `Dataset`, to read the file in the same way; columns that it does
             not have are left out.
@@ -77,12 +78,12 @@ def read(
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"There is no file or folder {path}.")
-    if path.suffix.lower() in tables.SUFFIXES and path.is_file():
+    if path.suffix.lower() in frames.SUFFIXES and path.is_file():
         data = _table(path, target, encoding, classes, categorical, drop)
     elif categorical or drop or impute or target:
         raise ValueError(
             "Columns (target, categorical, drop, impute) are for tables, "
-            f"{' and '.join(tables.SUFFIXES)} files. Received: {path}."
+            f"{' and '.join(frames.SUFFIXES)} files. Received: {path}."
         )
     elif path.is_dir():
         data = _images(path, encoding, classes, image_size)
@@ -90,7 +91,7 @@ def read(
         data = _arrays(path, classes)
     else:
         raise ValueError(
-            f"{path} is of no known type: expected {', '.join(tables.SUFFIXES)}, .npz, or a folder "
+            f"{path} is of no known type: expected {', '.join(frames.SUFFIXES)}, .npz, or a folder "
             "of images."
         )
     if image_size and "image" not in data.encoding:
@@ -114,20 +115,20 @@ def check_complete(data, path) -> None:
 def impute(data: Dataset, method, rows) -> Dataset:
     """The data set with its missing cells filled, as learned on some rows: see `imputation`."""
     columns = imputation.learn(data.x[rows], data.columns(), method)
-    x = imputation.fill(data.x, columns)
+    x = imputation.fill(data.x.copy(), columns)
     return replace(data, x=x, encoding={"columns": [asdict(column) for column in columns]})
 
 
 def _table(path, target, encoding, classes, categorical, drop):
     known = Dataset(np.empty(0), None, "table", (), (), encoding or {}).columns()
     texts = [column.name for column in known if column.kind == "category"] or categorical
-    frame = tables.read_frame(path, texts)
+    frame = frames.read(path, texts)
     wanted = [column.name for column in known] or [
         *categorical,
         *drop,
         *([target] if target else []),
     ]
-    tables.check_columns(frame, wanted, path)
+    frames.check_columns(frame, wanted, path)
     y = None
     if target in frame.columns:
         y, classes = _target(frame[target], target, classes)
@@ -136,7 +137,7 @@ def _table(path, target, encoding, classes, categorical, drop):
     if not columns:
         raise ValueError(f"{path} has no column besides {target!r}: nothing to learn from.")
     features = [name for column in columns for name in column.features]
-    x = tables.encode(inputs, columns)
+    x = imputation.fill(tables.encode(inputs, columns), columns)
     saved = {"columns": [asdict(column) for column in columns]}
     return Dataset(x, y, "table", tuple(classes or ()), tuple(features), saved)
 
@@ -168,10 +169,10 @@ def _arrays(path, classes):
     if "x" not in arrays:
         raise ValueError(f"{path} needs an array 'x'. It has: {', '.join(arrays) or 'none'}.")
     x, y, names = arrays["x"], arrays.get("y"), arrays.get("classes")
-    if x.dtype.kind not in "biuf" or x.ndim < 2 or not x.size:
+    if x.dtype.kind not in "biuf" or not 2 <= x.ndim <= 4 or not x.size:
         raise ValueError(
-            f"{path}: x must be numbers of shape (n, ...), n >= 1. Received: {x.dtype} of shape "
-            f"{x.shape}."
+            f"{path}: x must be numbers of shape (n, ...) with 2 to 4 axes, n >= 1. Received: "
+            f"{x.dtype} of shape {x.shape}."
         )
     with np.errstate(over="ignore"):
         x = x.astype("float32")

@@ -46,8 +46,7 @@ def _fill(column, part, method):
 
 
 def fill(x, columns) -> np.ndarray:
-    """A copy of x (n, features) whose missing cells are filled."""
-    x = x.copy()
+    """Fill the missing cells of x (n, features) in place."""
     for column, part in _parts(x, columns):
         if column.fill is not None:
             part[np.isnan(part[:, 0])] = column.filling()

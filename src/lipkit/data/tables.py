@@ -1,15 +1,13 @@
-"""Tables from CSV and Parquet files, and their columns as numbers."""
+"""The columns of tables as numbers."""
 
-import csv
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from lipkit.data.frames import is_number, pandas, some
 from lipkit.data.labels import text_of
 
-SUFFIXES = (".csv", ".tsv", ".parquet")
 MOST_CATEGORIES, MOST_CHOSEN = 100, 1000
 NUMBER = re.compile(r"[-+$€£]*[\d.,'_ ]*\d[\d.,'_ ]*(e[-+]?\d+)?\s*%?", re.IGNORECASE)
 KINDS = {
@@ -49,96 +47,6 @@ class Column:
         return np.array([self.fill], "float32")
 
 
-def _pandas():
-    try:
-        import pandas
-    except ImportError:
-        raise ImportError("Tables need pandas: pip install 'lipkit[tables]'.") from None
-    return pandas
-
-
-def read_frame(path: Path, texts=()):
-    """The table in a file as a pandas DataFrame; columns in `texts` are not parsed."""
-    pandas = _pandas()
-    try:
-        if path.suffix == ".parquet":
-            from pyarrow import parquet
-
-            names = parquet.read_schema(path).names
-        else:
-            names, separator = _header(path)
-        _check_names(path, names)
-        if path.suffix == ".parquet":
-            frame = pandas.read_parquet(path)
-        else:
-            frame = pandas.read_csv(
-                path,
-                sep=separator,
-                dtype=dict.fromkeys(texts, str),
-                skipinitialspace=True,
-                low_memory=False,
-                encoding="utf-8-sig",
-            )
-    except ImportError:
-        raise ImportError("Parquet files need pyarrow: pip install 'lipkit[tables]'.") from None
-    except (UnicodeDecodeError, csv.Error, pandas.errors.ParserError) as error:
-        raise ValueError(f"{path} is not a readable table: {error}") from None
-    except Exception as error:
-        if type(error).__module__.startswith("pyarrow"):
-            raise ValueError(f"{path} is not a readable Parquet file: {error}") from None
-        raise
-    if not len(frame):
-        raise ValueError(f"{path} has no rows below its column names.")
-    return frame.reset_index(drop=True)
-
-
-def _header(path):
-    """Names in the first line, and the separator that makes the most of them."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        found = {}
-        for separator in ",;\t|":
-            file.seek(0)
-            lines = csv.reader(file, delimiter=separator)
-            found[separator] = next(lines, []), next(lines, [])
-    separator = max(found, key=lambda s: len(found[s][0]))
-    names, cells = found[separator]
-    if len(cells) > len(names) > 0:  # pandas would take the first for a name of the row
-        raise ValueError(f"{path}: its rows have more cells than its first line has names.")
-    return [name.strip() for name in names], separator
-
-
-def _check_names(path, names):
-    if not names:
-        raise ValueError(f"{path} is empty.")
-    twice = sorted({name for name in names if name and names.count(name) > 1})
-    if twice:
-        raise ValueError(f"{path} has more than one column of the name {_some(twice)}. Rename it.")
-    if path.suffix != ".parquet" and all(_is_number(name) for name in names):
-        raise ValueError(f"{path} has numbers in its first line, which must name the columns.")
-
-
-def _is_number(text):
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _some(names, most=10):
-    quoted = [repr(str(name)) for name in names]
-    return ", ".join(quoted[:most]) + (f" and {len(quoted) - most} more" * (len(quoted) > most))
-
-
-def check_columns(frame, names, path):
-    """Refuse names that the table does not have."""
-    missing = [name for name in names if name not in frame.columns]
-    if missing:
-        raise ValueError(
-            f"{path} has no column {_some(missing)}. It has: {_some(frame.columns, 30)}."
-        )
-
-
 def infer(frame, categorical=()) -> list[Column]:
     """What each column of a table is.
 
@@ -161,17 +69,18 @@ def infer(frame, categorical=()) -> list[Column]:
 
 
 def _infer(series, chosen):
-    pandas, name = _pandas(), str(series.name)
-    read = pandas.api.types.infer_dtype(series, skipna=True)
+    name = str(series.name)
+    read = pandas().api.types.infer_dtype(series, skipna=True)
     if series.isna().all():
         raise ValueError(f"Column {name!r} has no values: --drop '{name}'.")
     if name.startswith("Unnamed: "):
         raise ValueError(f"Column {name[9:]} has no name. If it numbers the rows: --drop '{name}'.")
     if not chosen and KINDS.get(read) in ("number", "boolean"):
+        _refuse_rounding(name, _values(series))
         return Column(name, KINDS[read])
     if not chosen and read not in KINDS:
         raise ValueError(f"Column {name!r} is of the type {read}, which is no number: --drop it.")
-    codes, values = pandas.factorize(series)
+    codes, values = pandas().factorize(series)
     texts = [text_of(value) for value in values]
     if not chosen:
         _refuse_numbers(name, codes, texts)
@@ -187,7 +96,7 @@ def _refuse_numbers(name, codes, texts):
     """Refuse numbers among texts; name the first cell that keeps the column from being numbers."""
     if not any(NUMBER.fullmatch(text.strip()) for text in texts):
         return
-    bad = next((i for i, text in enumerate(texts) if not _is_number(text)), 0)
+    bad = next((i for i, text in enumerate(texts) if not is_number(text)), 0)
     raise ValueError(
         f"Column {name!r} has numbers, but written as text or among texts: {texts[bad]!r} in row "
         f"{int(np.argmax(codes == bad)) + 1}. Correct the file, or use the column as categories "
@@ -195,8 +104,25 @@ def _refuse_numbers(name, codes, texts):
     )
 
 
+def _values(series):
+    """Float64, NaN where a cell is missing."""
+    return series.to_numpy(dtype="float64", na_value=np.nan)
+
+
+def _refuse_rounding(name, values):
+    """Refuse numbers that float32 does not tell apart: models take float32."""
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite ones are refused as such
+        error = np.nanmax(np.abs(values.astype("float32") - values))
+        spread = np.nanmax(values) - np.nanmin(values)
+    if 0 < spread < 1e3 * error < np.inf:
+        raise ValueError(
+            f"Column {name!r} does not fit float32: its values differ by {spread:.3g}, and are "
+            f"rounded by {error:.3g}. Subtract a number from the column, or --drop '{name}'."
+        )
+
+
 def encode(frame, columns) -> np.ndarray:
-    """Numbers float32 (n, features) of a table: NaN where a cell is missing and nothing fills it.
+    """Numbers float32 (n, features) of a table: NaN where a cell is missing.
 
     Raises:
         ValueError: a cell is not what its column holds: the column, the row and the cell.
@@ -207,25 +133,22 @@ def encode(frame, columns) -> np.ndarray:
         part = x[:, start : start + len(column.features)]
         encoder = _categories if column.kind == "category" else _numbers
         encoder(frame[column.name], column, part)
-        if column.fill is not None:
-            part[np.isnan(part[:, 0])] = column.filling()
         start += len(column.features)
     return x
 
 
 def _numbers(series, column, part):
-    pandas = _pandas()
-    read = pandas.api.types.infer_dtype(series, skipna=True)
+    read = pandas().api.types.infer_dtype(series, skipna=True)
     if series.isna().all():
         part[:] = np.nan
         return
     if KINDS.get(read) == "category":
-        codes, values = pandas.factorize(series)
+        codes, values = pandas().factorize(series)
         texts = [text_of(value) for value in values]
         _refuse_numbers(column.name, codes, texts)
     if KINDS.get(read) not in ("number", "boolean"):
         raise ValueError(f"Column {column.name!r} must hold numbers. It is of the type {read}.")
-    values = series.to_numpy(dtype="float64", na_value=np.nan)
+    values = _values(series)
     with np.errstate(over="ignore"):
         part[:, 0] = values
     bad = np.isinf(part[:, 0])
@@ -241,7 +164,7 @@ def _numbers(series, column, part):
 
 
 def _categories(series, column, part):
-    codes, values = _pandas().factorize(series)
+    codes, values = pandas().factorize(series)
     place = {category: i for i, category in enumerate(column.categories)}
     texts = [text_of(value) for value in values]
     unknown = [i for i, text in enumerate(texts) if text not in place]
@@ -249,7 +172,7 @@ def _categories(series, column, part):
         raise ValueError(
             f"Column {column.name!r} has {texts[unknown[0]]!r} in row "
             f"{int(np.argmax(codes == unknown[0])) + 1}, which the model was not trained on. It "
-            f"knows {_some(column.categories)}."
+            f"knows {some(column.categories)}."
         )
     places = np.array([place[text] for text in texts] + [-1])[codes]  # the last for missing cells
     part[:] = places[:, None] == np.arange(part.shape[1])
