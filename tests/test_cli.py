@@ -232,10 +232,17 @@ def no_rule(path):
     return "'memory'"
 
 
-@pytest.mark.parametrize("make", [unknown_layer, no_rule])
-def test_a_layer_without_a_proof_is_named(make, tmp_path):
-    name = make(tmp_path / "m.keras")
-    line = line_of(invoke("bound", tmp_path / "m.keras"), 1)
+def unknown_in_hdf5(path):
+    unknown_layer(path)
+    return "'Mine'"
+
+
+@pytest.mark.parametrize(
+    ("make", "suffix"), [(unknown_layer, "keras"), (unknown_in_hdf5, "h5"), (no_rule, "keras")]
+)
+def test_a_layer_without_a_proof_is_named(make, suffix, tmp_path):
+    name = make(tmp_path / f"m.{suffix}")
+    line = line_of(invoke("bound", tmp_path / f"m.{suffix}"), 1)
     assert line.startswith("lipkit: not certified: ") and name in line
 
 
@@ -409,6 +416,14 @@ def test_a_million_rows(tmp_path, monkeypatch):
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     assert run["split"] == {"train": 900000, "test": 100000}
     assert len(lipkit.certify.Certificates.load(tmp_path / "run" / "certificates.json")) == 100000
+
+
+def test_the_seed_fixes_a_run(tmp_path, rng):
+    x = rng.normal(size=(400, 2))
+    np.savez(tmp_path / "d.npz", x=x, y=x[:, 0] > 0)
+    start = ["train", tmp_path / "d.npz", "--recipe", "linear", "--epochs", 2, "--out"]
+    a, b, c = (done(*start, tmp_path / f"{i}", "--seed", s) for i, s in enumerate((3, 3, 4)))
+    assert a["history"] == b["history"] != c["history"]
 
 
 def test_feature_weights_are_of_columns(tmp_path, monkeypatch):

@@ -1,11 +1,11 @@
 """Run folders, and models from files."""
 
 import json
+import re
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import h5py
 import keras
 
 from lipkit.errors import NotCertifiable
@@ -67,30 +67,28 @@ def _keras(path):
     try:
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras and HDF5 raise every kind for a damaged file
-        if layer := _unknown_layer(path):
+        if layer := _unknown_layer(path, str(error)):
             raise NotCertifiable(
-                f"layer {layer} of {path} cannot be loaded, so nothing is proven about it: Keras's "
-                "own layers and lipkit's can. In Python, lipkit.certify.register_rule adds a rule."
+                f"{layer} of {path} cannot be loaded, so nothing is proven about it: Keras's own "
+                "layers and lipkit's can. In Python, lipkit.certify.register_rule adds a rule."
             ) from None
         reason = str(error).rpartition("Exception encountered: ")[2][:200]
         raise ValueError(f"{path} is not a readable Keras model: {reason}") from None
 
 
-def _unknown_layer(path):
-    """Name and class of the first layer that cannot be made from the file's configuration."""
+def _unknown_layer(path, message):
+    """The first layer that cannot be made from the file's configuration, or None."""
+    if not zipfile.is_zipfile(path):  # HDF5, whose layers have a format of their own
+        found = re.search("Unknown layer: '(.*?)'", message)
+        return found and f"layer {found[1]!r}"
     try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                config = json.loads(archive.read("config.json"))
-        else:
-            with h5py.File(path) as file:
-                config = json.loads(file.attrs["model_config"])
-        layers = config["config"]["layers"]
-    except (OSError, KeyError, TypeError, ValueError):
+        with zipfile.ZipFile(path) as archive:
+            layers = json.loads(archive.read("config.json"))["config"]["layers"]
+    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile):
         return None
     for layer in layers:
         try:
             keras.saving.deserialize_keras_object(layer)
         except (TypeError, ValueError):
-            return f"{layer['config'].get('name', '')!r} ({layer['class_name']})"
+            return f"layer {layer['config'].get('name', '')!r} ({layer['class_name']})"
     return None

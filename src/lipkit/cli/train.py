@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+import keras
 import numpy as np
 import typer
 
@@ -112,6 +113,7 @@ def train(
         rows, held = splits.stratified(y, test_size, seed, LARGEST_TEST, dataset.classes)
         if impute:
             dataset = files.impute(dataset, impute, rows)
+        keras.utils.set_random_seed(seed)  # Keras shuffles batches with a generator of its own
         trained = recipes.train(
             dataset.x[rows],
             y[rows],
