@@ -106,5 +106,5 @@ def check_columns(frame, names, path):
     missing = [name for name in names if name not in frame.columns]
     if missing:
         raise ValueError(
-            f"{path} has no column {some(missing)}. It has: {some(frame.columns, 30)}."
+            f"{path} has no column {some(missing)}. It has: {some(frame.columns, 50)}."
         )
