@@ -74,6 +74,11 @@ def compare(reading, bounds):
     errors, overflow = rounding.forward_errors(graph, bounds.own, local, reach, arithmetic)
     for index, output in zip(graph.outputs, reading.run(probes), strict=True):
         expected = values[index]
+        if np.size(output) != expected.size:
+            raise NotCertifiable(
+                f"Model {reading.name!r} does not compute what its layers say: its output has the "
+                f"shape {np.shape(output)} instead of {expected.shape}."
+            )
         got = np.asarray(output).astype("float64").reshape(expected.shape)
         allowed = errors[index]
         if reading.rewritten:

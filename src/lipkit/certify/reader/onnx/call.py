@@ -17,6 +17,14 @@ class Tensor(NamedTuple):
     merged: bool = False
 
 
+def refusal(node, file, reason):
+    """The error for a node of a file."""
+    return NotCertifiable(
+        f"Node {node.name or node.output[0]!r} ({node.op_type}) of {file!r} cannot be certified: "
+        f"{reason}."
+    )
+
+
 class Call:
     """A node's operands and attributes. What a rule does not ask for is refused afterwards.
 
@@ -24,9 +32,7 @@ class Call:
     """
 
     def __init__(self, node, attributes, operands, nodes, file, batch):
-        self.op, self.name, self.file = node.op_type, node.name or node.output[0], file
-        self.outputs = len(node.output)
-        self.nodes, self.batch = nodes, batch
+        self.node, self.file, self.nodes, self.batch = node, file, nodes, batch
         self.sources = [o for o in operands if isinstance(o, Tensor)]
         self.merged = self.sources[0].merged
         self._operands = operands
@@ -37,9 +43,7 @@ class Call:
 
     def refusal(self, reason):
         """The error for this node."""
-        return NotCertifiable(
-            f"Node {self.name!r} ({self.op}) of {self.file!r} cannot be certified: {reason}."
-        )
+        return refusal(self.node, self.file, reason)
 
     @property
     def shapes(self):

@@ -101,11 +101,15 @@ class OnnxFile:
             rewritten=tuple(walk.rewritten),
             name=self.name,
             inputs=(self.dtype,) * len(shapes),
-            run=lambda arrays: self._session().run(
-                self.outputs, dict(zip(names, arrays, strict=True))
-            ),
+            run=lambda arrays: self._run(dict(zip(names, arrays, strict=True))),
             probes=self.batch or 3,
         )
+
+    def _run(self, arrays):
+        try:
+            return self._session().run(self.outputs, arrays)
+        except Exception as error:  # of the runtime
+            raise self._refusal(f"it does not run ({error})") from None
 
     def _session(self):
         """ONNX Runtime, operator by operator; onnx's own evaluator where there is none for this."""

@@ -4,8 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-# in the results of Shape: the number of samples, and that of samples and parts of them
-BATCH, MERGED = -6148914691236517205, -3689348814741910323
+_ROWS = -6148914691236517205  # no size that a file would hold
 
 _MOVES = {"Identity", "Reshape", "Squeeze", "Unsqueeze", "Slice", "Gather", "Concat", "Cast"}
 _EXACT = _MOVES | {
@@ -18,8 +17,18 @@ _ROUNDED = {
 }
 
 
+def batch_size(rows=1):
+    """What Shape gives for a batch axis of this many rows for each sample: not a number yet."""
+    return _ROWS + rows
+
+
+def rows_of(size):
+    """The rows for each sample that a size stands for, or None if it is a number."""
+    return size - _ROWS if 0 < size - _ROWS < 2**48 else None
+
+
 def _holds_batch(values):
-    return values.dtype.kind == "i" and bool(np.isin(values, (BATCH, MERGED)).any())
+    return values.dtype.kind == "i" and any(rows_of(int(n)) for n in values.flat)
 
 
 class Constants(NamedTuple):

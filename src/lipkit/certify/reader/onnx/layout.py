@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from lipkit.certify import graph as g
-from lipkit.certify.reader.onnx.folding import BATCH, MERGED
+from lipkit.certify.reader.onnx.folding import batch_size, rows_of
 from lipkit.certify.reader.windows import mean_matrix
 from lipkit.padding import padding_matrix
 
@@ -23,19 +23,17 @@ def _flatten(call):
 def _target(call):
     """The sizes that a Reshape asks for, its zeros replaced by the sizes that they copy."""
     target = [int(n) for n in call.constant(1)]
+    known = [batch_size(*call.outer), *call.inner]
     if call.attribute("allowzero", 0):
         return target
-    known = [MERGED if call.merged else BATCH, *call.inner]
-    return [n or known[i] for i, n in enumerate(target)]
+    return [n or known[i] if i < len(known) else n for i, n in enumerate(target)]
 
 
 def _rows(call, first):
     """How many rows each sample has, where the first axis gets this size; None: what remains."""
-    if first == MERGED and call.merged:
-        return call.outer[0]
     if first > 0 and call.batch:
         return first / call.batch  # not an integer where rows hold parts of several samples
-    return {BATCH: 1, -1: None}.get(first, 0)
+    return None if first == -1 else rows_of(first) or 0
 
 
 def _reshape(call):
@@ -46,12 +44,9 @@ def _reshape(call):
         outer = size / max(known, 1)
     elif -1 in rest:
         rest[rest.index(-1)] = int(size / max(outer * known, 1))
-    if (
-        outer not in range(1, size + 1)
-        or min(rest, default=1) < 1
-        or outer * math.prod(rest) != size
-    ):
-        raise call.refusal(f"its target {[first, *rest]} mixes the samples of a batch")
+    whole = outer == int(outer) > 0 and min(rest, default=1) > 0
+    if not whole or outer * math.prod(rest) != size:
+        raise call.refusal("its target shape mixes the samples of a batch")
     return _arranged(call, int(outer), rest)
 
 
@@ -107,14 +102,15 @@ def _taken(call, axis, indices):
 
 def _split(call):
     axis = call.axis(call.attribute("axis", 0))
-    count = call.attribute("num_outputs", call.outputs)
+    outputs = len(call.node.output)
+    count = call.attribute("num_outputs", outputs)
     size = call.shapes[0][axis]
     parts = call.integers("split", 1)
     if parts is None:  # equal ones, the last may be smaller
         part = -(-size // count)
         parts = [min(part, size - i * part) for i in range(count)]
     ends = np.cumsum(parts)
-    if count != call.outputs or ends[-1] != size:
+    if count != outputs or ends[-1] != size:
         raise call.refusal(f"its parts {parts} do not add up to {size}")
     pairs = zip(ends - parts, ends, strict=True)
     return tuple(_taken(call, axis, np.arange(*pair)) for pair in pairs)

@@ -5,8 +5,8 @@ import numpy as np
 from lipkit.certify import graph as g
 from lipkit.certify.reader.builder import Builder
 from lipkit.certify.reader.onnx import elementwise, layout, linear
-from lipkit.certify.reader.onnx.call import Call, Tensor
-from lipkit.certify.reader.onnx.folding import BATCH, MERGED, folded
+from lipkit.certify.reader.onnx.call import Call, Tensor, refusal
+from lipkit.certify.reader.onnx.folding import batch_size, folded
 from lipkit.errors import NotCertifiable
 
 RULES = {**elementwise.RULES, **layout.RULES, **linear.RULES}
@@ -68,56 +68,58 @@ class Walk(Builder):
 
     def node(self, node):
         """Find the values of a node's outputs."""
+        try:
+            results = self._results(node)
+        except NotCertifiable:
+            raise
+        except Exception as error:  # of NumPy or onnx, for operands that do not fit
+            raise refusal(node, self.file, f"its operands do not fit ({error})") from None
+        self.values.update(zip(node.output, results, strict=False))
+
+    def _results(self, node):
+        """Those that are covered, in order."""
         from onnx import helper
 
-        operands = [self.values.get(name) for name in node.input]
+        operands = [self.values.get(name) if name else None for name in node.input]
         for name, operand in zip(node.input, operands, strict=True):
             if name and operand is None:
-                raise self._refusal(node, f"it reads {name!r}, an output that is not covered")
+                raise refusal(node, self.file, f"it reads {name!r}, an output that is not covered")
         if node.domain not in ("", "ai.onnx"):
-            raise self._refusal(node, f"it is of the domain {node.domain!r}, which is not covered")
+            raise refusal(node, self.file, f"its domain {node.domain!r} is not covered")
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         tensors = [o for o in operands if isinstance(o, Tensor)]
         if not tensors:
-            results = self._constants(node, operands)
-        elif node.op_type == "Shape":
-            results = [self._shape(tensors[0], **attributes)]
-        else:
-            call = Call(node, attributes, operands, self.nodes, self.file, self.batch)
-            results = self._translated(node, call)
-        self.values.update(zip(node.output, results, strict=False))
-
-    def _refusal(self, node, reason):
-        name = node.name or node.output[0]
-        return NotCertifiable(
-            f"Node {name!r} ({node.op_type}) of {self.file!r} cannot be certified: {reason}."
+            return self._constants(node, operands)
+        if node.op_type == "Shape":
+            return [self._shape(tensors[0], **attributes)]
+        return self._translated(
+            node, Call(node, attributes, operands, self.nodes, self.file, self.batch)
         )
 
     def _constants(self, node, operands):
-        try:
-            results = folded(node, operands, self.opset)
-        except Exception as error:  # whatever onnx's evaluator meets
-            raise self._refusal(node, f"its constants cannot be computed ({error})") from None
+        results = folded(node, operands, self.opset)
         if results is None:
-            raise self._refusal(node, "it computes with sizes or weights, and has no rule for that")
+            raise refusal(node, self.file, "computing it from constants or sizes is not covered")
         if results.rounded:
             self.rewritten.append(node.name or node.output[0])
         return results.values
 
     def _shape(self, tensor, start=0, end=None):
-        sizes = list(self.nodes[tensor.node].shape)
-        sizes = [MERGED, *sizes[1:]] if tensor.merged else [BATCH, *sizes]
+        shape = self.nodes[tensor.node].shape
+        sizes = (batch_size(*shape[: tensor.merged]), *shape[tensor.merged :])
         return np.array(sizes[start:end], dtype="int64")
 
     def _translated(self, node, call):
         if node.op_type not in RULES:
-            reason = REASONS.get(node.op_type, f"it has no rule. Rules: {', '.join(sorted(RULES))}")
-            raise self._refusal(node, reason)
+            names = ", ".join(sorted(RULES))
+            reason = f"it has no rule. Write it with operators that have one: {names}"
+            raise refusal(node, self.file, REASONS.get(node.op_type, reason))
         chains = RULES[node.op_type](call)
         call.finish()
         inputs = [source.node for source in call.sources]
+        name = node.name or node.output[0]
         return [
-            Tensor(self.chain(chain, inputs, call.name, call.op), call.merged)
+            Tensor(self.chain(chain, inputs, name, node.op_type), call.merged)
             for chain in (chains if isinstance(chains, tuple) else (chains,))
         ]
 
