@@ -38,7 +38,7 @@ def _named(kind, **attributes):
 
 def _negative_part(p, x, factor):
     """Exp(min(x, 0) / factor) - 1, times the factor."""
-    power = p("Exp", p("Div", _clip(p, x, -math.inf, 0.0), p.weights(factor)))
+    power = p("Exp", p.times(_clip(p, x, -math.inf, 0.0), 1 / factor))
     return p.times(p.plus(power, -1.0), factor)
 
 
@@ -47,6 +47,12 @@ def _softplus(p, x):
         return p("Softplus", x)
     rest = p("Log", p.plus(p("Exp", p("Neg", p("Abs", x))), 1.0))
     return p("Add", p("Relu", x), rest)
+
+
+def _soft_shrink(p, x, threshold=0.5):
+    if not p.double:  # the attributes are in float32
+        return p("Shrink", x, lambd=threshold, bias=threshold)
+    return p("Sub", x, _clip(p, x, -threshold, threshold))
 
 
 def _softsign(p, x):
@@ -91,7 +97,7 @@ _ACTIVATIONS = {
     "negative": _named("Neg"),
     "clip": _clip,
     "hard_tanh": lambda p, x: _clip(p, x, -1.0, 1.0),
-    "soft_shrink": lambda p, x, t=0.5: p("Shrink", x, lambd=t, bias=t),
+    "soft_shrink": _soft_shrink,
     "tanh_shrink": lambda p, x: p("Sub", x, p("Tanh", x)),
     "hard_sigmoid": _hard_sigmoid,
     "hard_silu": lambda p, x: _gate(_hard_sigmoid)(p, x) if p.double else p("HardSwish", x),

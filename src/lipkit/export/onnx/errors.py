@@ -1,5 +1,6 @@
 """Rounding errors of a whole program, affine in the norm of its input."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from lipkit.export.onnx.activations import IN_SINGLE
 SINGLE, DOUBLE = (rounding.FORMATS[name] for name in ("float32", "float64"))
 # twice its unit: a runtime may fold factors into kernels, which are then rounded once more
 DEPLOYED = SINGLE._replace(unit=2 * SINGLE.unit)
+SMALLEST = 2.0**-100  # summands that are 0 in float32 may be dropped by a runtime
 
 
 class Error(NamedTuple):
@@ -23,17 +25,25 @@ class Error(NamedTuple):
 
 
 def _local(graph, arithmetic):
-    """`rounding.local_errors`, with those of the activations that are computed in float32."""
+    """`rounding.local_errors`, and what is computed in float32, or rounded to it, in a file."""
     local = rounding.local_errors(graph, arithmetic)
-    if arithmetic is not DOUBLE:
-        return local
     rough = rounding.local_errors(graph, DEPLOYED)
     for index, node in enumerate(graph.nodes):
-        if isinstance(node.op, g.Elementwise) and node.op.name in IN_SINGLE:
+        if not isinstance(node.op, g.Elementwise):
+            continue
+        relative, absolute = rough[index]
+        if arithmetic is DOUBLE and node.op.name in IN_SINGLE:
             slope = float(ACTIVATIONS[node.op.name].slope(*node.op.parameters))
-            relative, absolute = rough[index]  # and the operand is rounded before
+            # the operand is rounded before
             local[index] = relative + slope * DEPLOYED.unit, absolute + slope * absolute
+        if arithmetic is DEPLOYED and node.op.name == "clip":  # exact, but for its ends
+            ends = max(np.abs(end[np.isfinite(end)]).max(initial=0.0) for end in _arrays(node.op))
+            local[index] = 0.0, DEPLOYED.unit * ends * math.sqrt(math.prod(node.shape))
     return local
+
+
+def _arrays(op):
+    return [np.asarray(parameter, dtype="float64") for parameter in op.parameters]
 
 
 def program_error(graph: g.Graph, bounds, node: int, arithmetic, initial=0.0) -> Error:
@@ -62,6 +72,6 @@ def program_error(graph: g.Graph, bounds, node: int, arithmetic, initial=0.0) ->
     fits = sizes[~errors(local, reach, arithmetic, initial)[1]]
     return Error(
         float(slope[node][0]) * rounding.SLACK,
-        float(offset[node][0]) * rounding.SLACK,
+        max(float(offset[node][0]), SMALLEST) * rounding.SLACK,
         float(fits.max(initial=-1.0)),
     )

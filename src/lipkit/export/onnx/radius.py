@@ -12,7 +12,7 @@ from lipkit.certify.certificate import LARGEST, Head, pairwise
 from lipkit.certify.norms import up
 from lipkit.export.onnx.errors import Error
 
-SHRINK = 1 - 2**-40  # covers the few roundings of the norm and of the radius itself
+SHRINK = 1 - 2**-40  # covers the few roundings of the radius itself
 
 
 def decision(p, logits, task):
@@ -32,22 +32,22 @@ def input_norm(p, inputs, sizes):
 
 
 def _margins(p, logits, label, task, head: Head, bounds, outputs):
-    """Margins (batch, alternatives), their constants, and where there is no alternative."""
-    if task != "multiclass":
-        return p("Abs", logits), p.weights(_constants(head, bounds, 0, task, outputs)), None
+    """Margins (batch, alternatives), their constants, and where there is no alternative.
+
+    The constants are arrays or looked up by label, even where they are all the same: a single one
+    near 1 might be dropped by a runtime (see `Program.times`).
+    """
+    if task == "multilabel":
+        constants = np.broadcast_to(pairwise(head, bounds, 0, task), (outputs,))
+        return p("Abs", logits), p.weights(np.maximum(constants, 1e-300) / SHRINK), None
+    labels = range(2 if task == "binary" else outputs)
+    rows = np.stack([pairwise(head, bounds, c, task) for c in labels])
+    table = p.weights(np.maximum(rows, 1e-300) / SHRINK)
+    constants = p("Gather", table, p("Squeeze", label, p.integers(1)))
+    if task == "binary":
+        return p("Abs", logits), constants, None
     top = p("ReduceMax", logits, p.integers(1), keepdims=1)
-    own = p("Equal", label, p.integers(*range(outputs)))
-    if head.kernel is None:
-        constants = p.weights(_constants(head, bounds, 0, task, outputs))
-    else:
-        rows = [_constants(head, bounds, c, task, outputs) for c in range(outputs)]
-        constants = p("Gather", p.weights(np.stack(rows)), p("Squeeze", label, p.integers(1)))
-    return p("Sub", top, logits), constants, own
-
-
-def _constants(head, bounds, label, task, outputs):
-    constants = np.broadcast_to(pairwise(head, bounds, label, task), (outputs,))
-    return np.maximum(constants, 1e-300) / SHRINK
+    return p("Sub", top, logits), constants, p("Equal", label, p.integers(*range(outputs)))
 
 
 def certificate(p, logits, norm, label, task, head, bounds, errors: list[Error], outputs):
@@ -62,10 +62,10 @@ def certificate(p, logits, norm, label, task, head, bounds, errors: list[Error],
         outputs: number of logits.
     """
     margins, constants, own = _margins(p, logits, label, task, head, bounds, outputs)
-    margins = p.times(margins, SHRINK)
-    reach, radius, holds = norm, None, None
+    radius, holds = None, None
     for error, factor in zip(errors, (3.0, 1.0), strict=False):
         # the error of the first program at x, of the second one anywhere within the first's radius
+        reach = norm if radius is None else p("Add", norm, radius)
         factor *= up(math.sqrt(2)) * (1 + 2**-20)
         lost = p.plus(p.times(reach, factor * error.slope), factor * error.offset)
         margins = p("Sub", margins, lost)
@@ -76,7 +76,6 @@ def certificate(p, logits, norm, label, task, head, bounds, errors: list[Error],
         radius = p("ReduceMin", radii, p.integers(1), keepdims=1)
         small = p("LessOrEqual", reach, p.weights(error.largest))
         holds = small if holds is None else p("And", holds, small)
-        reach = p("Add", norm, radius)
     return radius, holds
 
 
