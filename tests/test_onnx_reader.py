@@ -455,6 +455,10 @@ REFUSED = {
         lambda: model([("TopK", "x k", "y i", {})], VECTOR, {"k": integers(2)}),
         "sort of all 6",
     ),
+    "no order": (
+        lambda: model([("TopK", "x k", "y i", {"sorted": 0})], VECTOR, {"k": integers(6)}),
+        "sort of all 6",
+    ),
     "indices": (indices, "reads 'i', an output that is not covered"),
     "transposed gemm": (lambda: chain("Gemm", "x", normal(3, 6), transA=1), "not transposed"),
     "weights for each sample": (
@@ -606,6 +610,17 @@ def test_models_with_several_inputs_and_outputs(file):
         lipkit.certify(path, [normal(2, 6), normal(2, 6)])
     single = file(model(nodes[:1], VECTOR, inputs=("a", "b")), "single.onnx")
     assert (lipkit.certify(single, [normal(2, 6), normal(2, 6)]).status == "certified").all()
+
+
+def test_functions_of_the_file_are_inlined(file):
+    nodes = [helper.make_node("Mul", ["a", "two"], ["b"])]
+    nodes.insert(0, helper.make_node("Constant", [], ["two"], value_float=2.0))
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("own", 1)]
+    proto = model([("Relu", "x", "y", {})], VECTOR)
+    proto.functions.append(helper.make_function("own", "Twice", ["a"], ["b"], nodes, opsets[:1]))
+    proto.graph.node[0].CopyFrom(helper.make_node("Twice", ["x"], ["y"], domain="own"))
+    proto.opset_import.append(opsets[1])
+    assert lipkit.lipschitz_bound(file(proto)) == pytest.approx(2.0)
 
 
 def test_float64_files_are_run_by_the_reference(file):

@@ -40,10 +40,12 @@ def lower(op, program, shapes, *xs) -> str:
     raise NotImplementedError(f"No ONNX operators of {type(op).__name__}.")
 
 
+@lower.register
 def _dense(op: g.Dense, p, shapes, x):
     return p.plus(p("MatMul", x, p.weights(op.kernel)), op.bias)
 
 
+@lower.register
 def _einsum(op: g.Einsum, p, shapes, x):
     inputs, kernel, output = op.equation.replace("->", ",").split(",")
     inner = [inputs.index(letter) for letter in kernel if letter in inputs]
@@ -66,6 +68,7 @@ def _geometry(op: g.Conv):
     return {"strides": op.strides, "dilations": op.dilation, "group": op.groups}
 
 
+@lower.register
 def _conv(op: g.Conv, p, shapes, x):
     if p.double:
         taps = math.prod(op.kernel.shape[:-2])
@@ -77,6 +80,7 @@ def _conv(op: g.Conv, p, shapes, x):
     return p.channels_first(x, len(shapes[0]), lambda y: p("Conv", y, *weights, **arguments))
 
 
+@lower.register
 def _conv_transpose(op: g.ConvTranspose, p, shapes, x):
     conv, (*counts, channels) = op.conv, shapes[0]
     if p.double:
@@ -128,6 +132,7 @@ def _gathered(p, shape, x, index, kernel):
     return p.reshape(p.permute(x, (1, 0, 2)), (*counts, groups * filters))
 
 
+@lower.register
 def _axis_maps(op: g.AxisMaps, p, shapes, x):
     rank = len(shapes[0])
     for axis, matrix in op.matrices:
@@ -137,16 +142,19 @@ def _axis_maps(op: g.AxisMaps, p, shapes, x):
     return x
 
 
+@lower.register
 def _center(op: g.Center, p, shapes, x):
     axes = p.integers(*(axis + 1 for axis in op.axes))
     return p("Sub", x, p("ReduceMean", x, axes, keepdims=1))
 
 
+@lower.register
 def _diagonal(op: g.Diagonal, p, shapes, x):
     x = x if (op.scale == 1).all() else p.times(x, op.scale)
     return p.plus(x, op.shift) if op.shift.any() else x
 
 
+@lower.register
 def _elementwise(op: g.Elementwise, p, shapes, x):
     return activation(p, op.name, x, *op.parameters)
 
@@ -155,80 +163,65 @@ def _place(axis, shape):
     return axis % len(shape) + 1
 
 
+@lower.register
 def _softmax(op: g.Softmax, p, shapes, x):
     return p("Softmax", x, axis=_place(op.axis, shapes[0]))
 
 
+@lower.register
 def _sort(op: g.Sort, p, shapes, x):
     size = p.integers(shapes[0][op.axis])
     return p("TopK", x, size, outputs=2, axis=_place(op.axis, shapes[0]), largest=0, sorted=1)
 
 
+@lower.register
 def _concat_relu(op: g.ConcatReLU, p, shapes, x):
     both = p("Relu", x), p("Relu", p("Neg", x))
     return p("Concat", *both, axis=_place(op.axis, shapes[0]))
 
 
+@lower.register
 def _max_pool(op: g.MaxPool, p, shapes, x):
     arguments = {"kernel_shape": op.window, "strides": op.strides, "pads": _pads(op.padding)}
     return p.channels_first(x, len(shapes[0]), lambda y: p("MaxPool", y, **arguments))
 
 
+@lower.register
 def _norm(op: g.Norm, p, shapes, x):
     axes = p.integers(*(_place(axis, shapes[0]) for axis in op.axes))
     return p("ReduceL2", x, axes, keepdims=0)
 
 
+@lower.register
 def _reshape(op: g.Reshape, p, shapes, x):
     return p.reshape(x, op.shape)
 
 
+@lower.register
 def _permute(op: g.Permute, p, shapes, x):
     return p.permute(x, op.axes)
 
 
+@lower.register
 def _slice(op: g.Slice, p, shapes, x):
     bounds = (p.integers(n) for n in (op.start, op.stop, _place(op.axis, shapes[0])))
     return p("Slice", x, *bounds)
 
 
-def _sum(op: g.Sum, p, shapes, *xs):
-    total = None
-    for sign, x in zip(op.signs or (1,) * len(xs), xs, strict=True):
-        if total is None:
-            total = x if sign == 1 else p("Neg", x)
-        else:
-            total = p("Add" if sign == 1 else "Sub", total, x)
+@lower.register
+def _sum(op: g.Sum, p, shapes, first, *rest):
+    sign, *signs = op.signs or (1,) * (1 + len(rest))
+    total = first if sign == 1 else p("Neg", first)
+    for sign, x in zip(signs, rest, strict=True):
+        total = p("Add" if sign == 1 else "Sub", total, x)
     return total
 
 
+@lower.register
 def _concat(op: g.Concat, p, shapes, *xs):
     return p("Concat", *xs, axis=_place(op.axis, shapes[0]))
 
 
+@lower.register
 def _maximum(op: g.Maximum, p, shapes, *xs):
     return p("Max" if op.sign == 1 else "Min", *xs)
-
-
-for _op, _function in {
-    g.Dense: _dense,
-    g.Einsum: _einsum,
-    g.Conv: _conv,
-    g.ConvTranspose: _conv_transpose,
-    g.AxisMaps: _axis_maps,
-    g.Center: _center,
-    g.Diagonal: _diagonal,
-    g.Elementwise: _elementwise,
-    g.Softmax: _softmax,
-    g.Sort: _sort,
-    g.ConcatReLU: _concat_relu,
-    g.MaxPool: _max_pool,
-    g.Norm: _norm,
-    g.Reshape: _reshape,
-    g.Permute: _permute,
-    g.Slice: _slice,
-    g.Sum: _sum,
-    g.Concat: _concat,
-    g.Maximum: _maximum,
-}.items():
-    lower.register(_op, _function)

@@ -143,4 +143,8 @@ def _loaded(path):
             f"`model` must be a Keras model or the path of an ONNX file, and {str(path)!r} is no "
             f"valid one. Load Keras's own files with keras.saving.load_model. ({error})"
         ) from None
-    return onnx.inliner.inline_local_functions(model) if model.functions else model
+    if not model.functions:
+        return model
+    from onnx.inliner import inline_local_functions
+
+    return inline_local_functions(model)
