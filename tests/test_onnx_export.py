@@ -58,7 +58,6 @@ OPERATIONS = {
     "axis maps": (IMAGE, g.AxisMaps(((0, normal(3, 7)), (2, normal(2, 4))))),
     "center": (IMAGE, g.Center((0, 2))),
     "diagonal": (IMAGE, g.Diagonal(normal(4), normal(5, 4), np.abs(normal(5, 4)))),
-    "factor near 1": (VECTOR, g.Diagonal(np.array(1 + 2**-40), np.zeros(()), np.zeros(()))),
     "shift": (VECTOR, g.Diagonal(np.ones(()), normal(6), np.zeros(()))),
     "softmax": (SEQUENCE, g.Softmax(0)),
     "sort": (SEQUENCE, g.Sort(0)),
@@ -103,6 +102,7 @@ def merged(op):
 
 GRAPHS = {name: single(*case) for name, case in OPERATIONS.items()}
 GRAPHS |= {
+    "factors near 1": chained(near := diagonal(1 + 2**-30), g.Dense(normal(6, 4)), near, g.Sort()),
     "scaled": chained(factor := diagonal(0.3), g.Dense(normal(6, 4)), factor),
     "sum": merged(g.Sum()),
     "difference": merged(g.Sum((-1, 1))),
@@ -148,10 +148,18 @@ def test_operators_compute_the_operation_in_both_formats(name, tmp_path):
     (exact,) = run(written(graph, "float64", tmp_path / "double.onnx"), x)
     tolerance = 2e-6 if name in errors.IN_SINGLE else 1e-14
     np.testing.assert_allclose(exact, expected, rtol=tolerance, atol=tolerance)
+    bounds, size = rules.compose(graph), rounding.norms(x)
+
+    def allowed(arithmetic):
+        error = errors.program_error(graph, bounds, graph.outputs[0], arithmetic)
+        return error.slope * size + error.offset
+
+    assert (rounding.norms(exact - expected) <= allowed(errors.DOUBLE) + 1e-15 * size).all()
     path = written(graph, "float32", tmp_path / "single.onnx")
     (got,) = run(path, x.astype("float32"))
     assert got.shape == expected.shape
     np.testing.assert_allclose(got, expected, rtol=2e-6, atol=2e-6)
+    assert (rounding.norms(got - expected) <= allowed(errors.DEPLOYED)).all()
 
 
 @pytest.mark.parametrize("name", GRAPHS)
@@ -179,6 +187,16 @@ def test_affine_errors_are_above_those_of_each_input(name, arithmetic):
     size = rounding.norms(x)
     assert (error.slope * size + error.offset >= expected[graph.outputs[0]]).all()
     assert not overflow[size <= error.largest].any() and error.largest > 1e9
+
+
+def test_errors_of_what_is_computed_in_float32_count_in_float64():
+    graph = GRAPHS["gelu"]
+    exact, deployed = (
+        errors.program_error(graph, rules.compose(graph), 1, arithmetic)
+        for arithmetic in (errors.DOUBLE, errors.DEPLOYED)
+    )
+    assert exact.slope >= deployed.slope + 1.129 * errors.DEPLOYED.unit  # its operand is rounded
+    assert exact.offset >= deployed.offset
 
 
 def randomised(model, scale=1.0):
@@ -306,6 +324,18 @@ def test_radii_of_the_program_in_float32(small, tmp_path):
     sure = expected > 1e-2
     assert sure.sum() > 2000 and (deployed >= 0.99 * expected)[sure].all()
     assert (real - deployed)[sure].min() > 1e-8  # the larger error does count
+
+
+def test_possible_overflow_of_the_program_certifies_nothing(small, tmp_path):
+    model = keras.Sequential([keras.Input((2,)), kl.Dense(2, kernel_initializer="identity")])
+    x = np.array([[2e38, 1.0], [2.0, 1.0]], "float32")
+    radii = [
+        run(lipkit.export_onnx(model, tmp_path / "m.onnx", arithmetic=a), x)[2]
+        for a in ("real", "float32")
+    ]
+    assert (radii[0] > 0).all() and radii[1][0] == 0 and radii[1][1] > 0
+    status = lipkit.certify(model, x, arithmetic="float32").status
+    assert list(status) == ["possible overflow", "certified"]
 
 
 def test_nothing_is_certified_of_values_that_are_not_finite(small, tmp_path):

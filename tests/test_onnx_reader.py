@@ -584,8 +584,16 @@ def test_the_batch_axis_may_have_a_fixed_size(file):
     x = normal(5, 6)
     a, b = (lipkit.certify(file(p, n), x) for p, n in ((fixed, "a.onnx"), (free, "b.onnx")))
     np.testing.assert_array_equal(a.radius, b.radius)
-    halves = model([("Reshape", "x s", "y", {})], VECTOR, {"s": integers(2, 3, 2)}, batch=2)
-    assert lipkit.lipschitz_bound(file(halves)) == 1.0
+    for sizes in ((2, 3, 2), (4, 3), (-1, 1)):
+        nodes = [("Reshape", "x s", "z", {}), ("Reshape", "z t", "y", {})]
+        there_and_back = model(
+            nodes, VECTOR, {"s": integers(*sizes), "t": integers(2, -1)}, batch=2
+        )
+        assert lipkit.lipschitz_bound(file(there_and_back)) == 1.0
+    with pytest.raises(NotCertifiable, match="mixes the samples"):
+        lipkit.lipschitz_bound(
+            file(model(nodes, VECTOR, {"s": integers(3, 4), "t": integers(2, 6)}, batch=2))
+        )
 
 
 def test_open_sizes_are_those_of_the_inputs(file):
