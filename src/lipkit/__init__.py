@@ -37,6 +37,7 @@ from lipkit import (  # noqa: E402
 )
 from lipkit import models as model  # noqa: E402  # deel-lip's names
 from lipkit.certify import finalize, lipschitz_bound  # noqa: E402
+from lipkit.export.onnx import export_onnx  # noqa: E402
 from lipkit.layers import activations  # noqa: E402
 from lipkit.lipschitzify import lipschitzify  # noqa: E402
 from lipkit.models import Model, Sequential, vanillaModel  # noqa: E402
@@ -53,6 +54,7 @@ __all__ = [
     "compute_layer_sv",
     "constraints",
     "data",
+    "export_onnx",
     "finalize",
     "initializers",
     "layers",
