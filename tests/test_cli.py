@@ -482,7 +482,6 @@ def test_exit_codes_and_streams_of_the_command(python, plain, tmp_path):
 
 
 def test_export_onnx_and_certify_it(trained, cancer, tmp_path):
-    pytest.importorskip("lipkit.export.onnx")
     folder, _ = trained
     done("export", folder, "--to", "onnx", "--out", tmp_path / "m.onnx")
     alone = done("certify", tmp_path / "m.onnx", cancer, "--run", folder, "--eps", 0.001)
@@ -494,7 +493,6 @@ def test_export_onnx_and_certify_it(trained, cancer, tmp_path):
 
 
 def test_report(trained):
-    pytest.importorskip("lipkit.report")
     folder, _ = trained
     out = done("report", folder)
     assert out["report"] == str(folder / "report.html") and (folder / "report.html").exists()
@@ -503,7 +501,6 @@ def test_report(trained):
 
 
 def test_w1(tmp_path, rng):
-    pytest.importorskip("lipkit.wasserstein")
     for name, shift in (("p", 0.0), ("q", 3.0)):
         frame = pandas.DataFrame(rng.normal(size=(200, 2)) + shift, columns=["a", "b"])
         frame.assign(b=0.0, c="x").to_csv(tmp_path / f"{name}.csv", index=False)
