@@ -191,6 +191,24 @@ def test_overflow_in_float32_alone(rng):
     assert lipkit.certify(model, x, arithmetic="float32").status[0] == "possible overflow"
 
 
+def test_subnormal_numbers_may_be_flushed_to_zero():
+    """JAX and TensorFlow read subnormal inputs and weights as 0: the sign is lost, and the label."""
+    x = keras.Input((1,))
+    models = {
+        "weights": (linear([[1e-39]], [0.0]), 1e37),
+        "inputs": (linear([[1e37]], [0.0]), 1e-39),
+        "sums": (keras.Model(x, kl.Dense(1)(x - 1.2e-38)), 1.8e-38),
+        "factors": (keras.Model(x, kl.Dense(1)(kl.Rescaling(1e-39)(x))), 1e30),
+    }
+    for name in ("sums", "factors"):
+        models[name][0].set_weights([np.array([[1e35]], "float32"), np.zeros(1, "float32")])
+    for name, (model, size) in models.items():
+        x = np.array([[size]], "float32")
+        assert lipkit.certify(model, x).status[0] == "certified", name
+        certificates = lipkit.certify(model, x, arithmetic="float32")
+        assert certificates.status[0] == "margin within the rounding error", name
+
+
 @pytest.mark.parametrize("arithmetic", ["real", "float32"])
 def test_ties_are_not_certified(arithmetic):
     model = linear([[1.0, 1.0, 0.0]], [0.0, 0.0, 0.0])
