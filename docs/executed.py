@@ -3,7 +3,7 @@
 Blocks that open with "```python run" or "```sh run" are executed: those of one page in their order,
 in one process and an empty folder. `alt="..."` behind `run` describes the figures of the block, and
 `show="report.html"` publishes a file that it wrote. The front matter of a page may say `backend: torch`.
-Results are kept in build/docs, under a hash of the code and of everything in src and examples.
+Results are kept in build/docs, under a hash of the code and of the files that it may read.
 With LIPKIT_DOCS=text in the environment nothing is executed.
 """
 
@@ -26,6 +26,7 @@ CACHE = ROOT / "build" / "docs"
 BLOCK = re.compile(r"(?ms)^```(python|sh) run(.*?)\n(.*?)^```\n")
 BACKEND = re.compile(r"(?m)\A---\n(?:.*\n)*?backend: (\w+)\n")
 WIDTH = 96  # of the terminal that commands see
+INPUTS = ("src/**/*.py", "examples/*.py", "benchmarks/results/*.json")
 
 
 def blocks(text):
@@ -109,7 +110,7 @@ def _results(file, text):
 def _sources():
     """A hash of what the code of a page may depend on."""
     digest = hashlib.sha256(Path(__file__).read_bytes())
-    for path in sorted([*ROOT.glob("src/**/*.py"), *ROOT.glob("examples/**/*.py")]):
+    for path in sorted((p for g in INPUTS for p in ROOT.glob(g))):
         digest.update(path.read_bytes())
     return digest.digest()
 
@@ -122,7 +123,7 @@ def _environment(backend):
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "OMP_NUM_THREADS": "1",
         "COLUMNS": str(WIDTH),
-        "EXAMPLES": str(ROOT / "examples"),
+        "REPO": str(ROOT),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
 
