@@ -1,16 +1,17 @@
 """lipkit beside its peers and its unconstrained twins: one run, in turns, equal threads.
 
-    python benchmarks/compare.py [WORKLOAD ...] [--rounds 7]
+    python benchmarks/compare.py [WORKLOAD ...] [--rounds 7] [--only REGEX]
 
 Each contender is a process of its own in its own environment; they take turns, round by round, so
 that what else the machine does hits all. Medians and quartiles of the milliseconds of a training
 step, and of its ratio to the twin's of the same round. Peers whose environment is missing
-(`make peers`) are left out, and said to be.
+(`make peers`) are left out, and said to be. With `--only` nothing is written.
 """
 
 import argparse
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -84,14 +85,17 @@ def summary(values):
     return {"median": middle, "quartiles": [low, high]}
 
 
-def run(workload, rounds):
+def run(workload, rounds, only):
     """The rows of one workload."""
-    pairs = [
-        (name, twin)
-        for name, twin in contenders(workload)
-        if PYTHON.get(name.split()[0], Path(sys.executable)).exists()
-    ]
     print(workload, flush=True)
+    pairs = []
+    for name, twin in contenders(workload):
+        if not re.search(only, name):
+            continue
+        if PYTHON.get(name.split()[0], Path(sys.executable)).exists():
+            pairs.append((name, twin))
+        else:
+            print(f"  {name}: left out, no environment: make peers", flush=True)
     running = {}
     for name, _ in pairs:
         running[name] = Contender(name, workload)
@@ -127,11 +131,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("workloads", nargs="*", default=WORKLOADS, metavar="WORKLOAD")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", default="", metavar="REGEX", help="of contenders")
     arguments = parser.parse_args()
     result = json.loads(OUT.read_text())["workloads"] if OUT.exists() else {}
     for workload in arguments.workloads:
-        result[workload] = {**provenance(), "rows": run(workload, arguments.rounds)}
-        OUT.write_text(json.dumps({"workloads": result}, indent=1) + "\n")
+        rows = run(workload, arguments.rounds, arguments.only)
+        if not arguments.only:
+            result[workload] = {**provenance(), "rows": rows}
+            OUT.write_text(json.dumps({"workloads": result}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

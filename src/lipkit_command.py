@@ -1,9 +1,29 @@
 """The `lipkit` command, outside the package: importing that one needs a usable Keras backend."""
 
+import os
 import sys
+import warnings
+from contextlib import contextmanager
 
 
-def main():
+@contextmanager
+def _quiet():
+    """Keep stderr for Python: TensorFlow's other code writes there, at any level of its log.
+
+    Keras imports TensorFlow where it is installed, on every backend.
+    """
+    sys.stderr.flush()
+    python, kept = sys.stderr, os.dup(2)
+    with open(os.devnull, "w") as nowhere, open(kept, "w", buffering=1) as sys.stderr:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            sys.stderr = python
+
+
+def _run():
     """Run the command line, or say in one line why it cannot be."""
     try:
         from lipkit.cli import app
@@ -11,6 +31,15 @@ def main():
         print(f"lipkit: {error}", file=sys.stderr)
         sys.exit(2)
     app(prog_name="lipkit")
+
+
+def main():
+    """Run the command line; TF_CPP_MIN_LOG_LEVEL=0 lets the libraries say what they do."""
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") in ("0", "1"):
+        return _run()
+    warnings.simplefilter("ignore")
+    with _quiet():
+        _run()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pytest
 
 import lipkit
 import lipkit.compat.deel_lip as lip
+from lipkit.certify.reader.layers import diagonal
 
 # in place of a default: there is none; lipkit has its own; the argument is checked, not stored
 REQUIRED, OWN, UNSTORED = object(), object(), object()
@@ -418,6 +419,11 @@ def test_base_classes():
     with pytest.raises(RuntimeError, match="_init_lip_coef"):
         Doubled()._get_coef()
     x = np.ones((2, 3), "float32")
+    with pytest.raises(ValueError, match="not known to be 1-Lipschitz.*register_rule"):
+        lip.Sequential([Doubled(), lip.layers.GroupSort2()], k_coef_lip=9.0)
+    lipkit.certify.register_rule(Doubled)(
+        lambda layer, shape: diagonal(2 * layer._compute_lip_coef() * layer.k_coef_lip)
+    )
     model = lip.Sequential([Doubled(), lip.layers.GroupSort2()], k_coef_lip=9.0)
     np.testing.assert_allclose(model.predict(x[:, :2], verbose=0), 9 * x[:, :2], rtol=1e-6)
     layer = Doubled()

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from lipkit import cli, demo, plots
+from lipkit import demo, plots
 from lipkit.cli import app
+from lipkit.cli import demo as command
 from lipkit.data import BalancedBatches, circles, moons
 
 
@@ -151,7 +152,7 @@ def test_unwritable_folder_fails_before_training(tmp_path, monkeypatch):
     def train(*_):
         raise AssertionError("trained before the folder was checked")
 
-    monkeypatch.setattr(cli, "train", train)
+    monkeypatch.setattr(command, "train", train)
     (tmp_path / "file").write_text("")
     result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path / "file" / "sub")])
     assert result.exit_code == 2 and "cannot write to" in result.output
@@ -204,6 +205,6 @@ def test_defaults_of_the_command_are_those_of_the_experiment(monkeypatch, tmp_pa
         assert settings == demo.Settings()
         raise Stop
 
-    monkeypatch.setattr(cli, "train", train)
+    monkeypatch.setattr(command, "train", train)
     result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path)])
     assert isinstance(result.exception, Stop)

@@ -66,14 +66,15 @@ def test_the_gradient_reaches_the_layers_before(rng):
     assert np.abs(changes[0]).max() > 1e-3
 
 
-@pytest.mark.parametrize("shape", [(6, 6), (40, 30), (30, 40), (3, 20, 10)])
+@pytest.mark.parametrize("shape", [(6, 6), (40, 30), (30, 40), (3, 20, 10), (300, 200)])
 @pytest.mark.parametrize("size", [0.0, 1e-3, 0.02])
-def test_drift_is_an_estimate(shape, size, rng):
+def test_drift_is_exact_or_an_estimate(shape, size, rng):
     w = polar(rng.standard_normal(shape)) + size * rng.standard_normal(shape)
     sigma = np.linalg.svd(w, compute_uv=False)
     truth = np.sqrt(np.mean((sigma**2 - 1) ** 2, axis=-1).max())
     got = float(array(linalg.drift(ops.convert_to_tensor(w.astype("float32")))))
-    assert 0.5 * truth - 1e-6 <= got <= 2 * truth + 1e-6
+    slack = 1.5 if shape[-1] > linalg.stiefel.EXACT else 1 + 1e-3
+    assert truth / slack - 1e-6 <= got <= slack * truth + 1e-6
 
 
 @pytest.mark.parametrize("shape", [(12, 12), (20, 8), (8, 20), (3, 20, 10)])
@@ -128,7 +129,7 @@ def test_kernels_stay_near_during_training_and_are_exact_outside(optimizer):
     losses = model.fit(x, y, epochs=8, batch_size=16, verbose=0).history["loss"]
     assert losses[-1] < 0.8 * losses[0]
     drifts = list(free_drifts(model))
-    assert len(drifts) == 4 and max(drifts) <= 0.02  # the estimate may be a factor 2 low
+    assert len(drifts) == 4 and max(drifts) <= 0.01 * (1 + 1e-3)
     kernels = [layer for layer in model.layers if hasattr(layer, "_kernel")]
     for layer in kernels[1:]:
         sigma = singular_values(layer.kernel) / layer.k_coef_lip

@@ -30,6 +30,7 @@ LAYERS = {
         ({"units": 4}, (6,), None),
         ({"units": 6, "activation": "relu", "k_coef_lip": 2.0}, (3, 4), None),
         ({"units": 5, "parametrization": "spectral"}, (6,), None),
+        ({"units": 4, "parametrization": "stiefel"}, (6,), None),
     ],
     "FrobeniusDense": [
         ({"units": 4}, (6,), 2.0),
@@ -80,7 +81,7 @@ LAYERS = {
 }
 # name: bound of the norm of an (m, n) matrix
 PARAMETRIZATIONS = {
-    **dict.fromkeys(("AOL", "Bjorck", "Cholesky", "Frobenius", "Polar", "Spectral")),
+    **dict.fromkeys(("AOL", "Bjorck", "Cholesky", "Frobenius", "Polar", "Spectral", "Stiefel")),
     "UnitColumns": lambda m, n: n**0.5,
 }
 INFINITE = {"alpha": math.inf}

@@ -23,6 +23,7 @@ from lipkit import (  # noqa: E402
     compute_layer_sv,
     constraints,
     data,
+    explain,
     initializers,
     layers,
     losses,
@@ -34,12 +35,15 @@ from lipkit import (  # noqa: E402
     plots,
     regularizers,
     utils,
+    wasserstein,
 )
 from lipkit import models as model  # noqa: E402  # deel-lip's names
 from lipkit.certify import finalize, lipschitz_bound  # noqa: E402
+from lipkit.export.onnx import export_onnx  # noqa: E402
 from lipkit.layers import activations  # noqa: E402
 from lipkit.lipschitzify import lipschitzify  # noqa: E402
 from lipkit.models import Model, Sequential, vanillaModel  # noqa: E402
+from lipkit.wasserstein import wasserstein_distance  # noqa: E402
 
 __all__ = [
     "Model",
@@ -53,6 +57,8 @@ __all__ = [
     "compute_layer_sv",
     "constraints",
     "data",
+    "explain",
+    "export_onnx",
     "finalize",
     "initializers",
     "layers",
@@ -69,4 +75,6 @@ __all__ = [
     "regularizers",
     "utils",
     "vanillaModel",
+    "wasserstein",
+    "wasserstein_distance",
 ]

@@ -2,6 +2,9 @@
 
 import numbers
 
+import numpy as np
+from keras import ops
+
 
 def _is(value, kind):
     return isinstance(value, kind) and not isinstance(value, bool)
@@ -33,3 +36,22 @@ def real(name, value, interval):
     ):
         raise ValueError(f"`{name}` must be a number in {interval}. Received: {name}={value!r}")
     return float(value)
+
+
+def samples(name, value):
+    """The value as an array (n, ...) of n samples, if it holds finite real numbers."""
+    array = ops.convert_to_numpy(value) if ops.is_tensor(value) else np.asarray(value)
+    if array.dtype.kind not in "fiub" or not array.ndim or not np.isfinite(array).all():
+        raise ValueError(
+            f"`{name}` must be an array (n, ...) of finite real numbers: drop or impute missing "
+            f"values, encode text. Received: shape {array.shape}, dtype {array.dtype}"
+            + _first_bad(array)
+        )
+    return array
+
+
+def _first_bad(array):
+    if array.dtype.kind != "f" or not array.ndim:
+        return ""
+    rows = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
+    return f", {len(rows)} rows with NaN or infinity, the first is row {rows[0]}"

@@ -47,7 +47,7 @@ def lipschitz_ratio(model, x, steps=20, distance=1e-2, seed=0) -> float:
         return ops.sqrt(ops.sum(delta * delta, axis=-1) + 1e-30)  # a root at 0 has no gradient
 
     compiled = compile_gradient(difference, plain(model, reading))
-    values = _evaluator(graph)
+    values = proven_values(graph)
     reference = values(start.reshape(-1, *shape))[0].astype("float32")
     best = Best(start)
     direction = unit(np.random.default_rng(seed).standard_normal(flat.shape))
@@ -65,7 +65,7 @@ def lipschitz_ratio(model, x, steps=20, distance=1e-2, seed=0) -> float:
     return float(np.max(np.nan_to_num(ratios, nan=0.0), initial=0.0))
 
 
-def _evaluator(graph):
+def proven_values(graph):
     """A function of float64 inputs: the outputs (n, c) and bounds of their rounding errors (n,)."""
     double = rounding.FORMATS["float64"]
     own, local = rules.compose(graph).own, rounding.local_errors(graph, double)

@@ -1,21 +1,19 @@
-"""`lipschitz_bound`, `certify` and `finalize` for Keras models."""
+"""`lipschitz_bound` and `certify` for Keras models and ONNX files."""
 
 import math
+import os
 import sys
 
-import keras
 import numpy as np
 from keras import ops
 
 from lipkit._table import table
 from lipkit.certify import rounding, rules
-from lipkit.certify.certificate import Certifier, find_head, pairwise, refuse_sigmoid
-from lipkit.certify.norms import up
-from lipkit.certify.reader import read
-from lipkit.certify.reader.traversal import compare
+from lipkit.certify.certificate import Certifier, find_head, pairwise
+from lipkit.certify.reader import compare, read
+from lipkit.certify.reader.onnx import OnnxFile
 from lipkit.certify.result import ASSUMPTIONS, Certificates
 from lipkit.errors import NotCertifiable
-from lipkit.export import vanilla_model
 from lipkit.losses.functional.labels import check_values
 
 
@@ -42,10 +40,18 @@ class LipschitzBound(float):
         return "\n".join([*table(header, rows), last])
 
 
-def _analyse(model, input_shape=None):
-    reading = read(model, input_shape)
+def analyse(model, input_shape=None, x=None):
+    """The reading of a Keras model or ONNX file, compared with what it computes, and its bounds.
+
+    Sizes that the model leaves open are `input_shape`'s, or those of the batch `x`.
+    """
+    if isinstance(model, (str, os.PathLike)):
+        model = OnnxFile(model)
+    if x is not None:
+        input_shape = _open_shape(model, x)
+    reading = model.read(input_shape) if isinstance(model, OnnxFile) else read(model, input_shape)
     bounds = rules.compose(reading.graph)
-    compare(model, reading, bounds)
+    compare(reading, bounds)
     return reading, bounds
 
 
@@ -56,7 +62,8 @@ def lipschitz_bound(model, input_shape=None) -> LipschitzBound:
     and outputs of a model with several are taken together as one vector.
 
     Args:
-        model: built Sequential or Functional Keras model of layers with a rule.
+        model: built Sequential or Functional Keras model of layers with a rule, or the path of an
+            ONNX file of operators with a rule (needs onnx; weights are those stored in the file).
         input_shape: input shape without the batch axis, for models that leave sizes open.
 
     Returns:
@@ -69,7 +76,7 @@ def lipschitz_bound(model, input_shape=None) -> LipschitzBound:
     >>> bound = lipkit.lipschitz_bound(model)
     >>> bound < 1.01, bound.layers[0].bound
     """
-    reading, bounds = _analyse(model, input_shape)
+    reading, bounds = analyse(model, input_shape)
     return LipschitzBound(rules.output_bound(reading.graph, bounds), bounds.layers)
 
 
@@ -78,7 +85,7 @@ def margin_bound(model) -> float:
 
     Arguments and errors as in `lipschitz_bound`; what `certify` divides by is at most this.
     """
-    reading, bounds = _analyse(model)
+    reading, bounds = analyse(model)
     head, task = find_head(reading.graph, None, None)
     labels = reading.graph.nodes[head.node].shape[0] if task == "multiclass" else 1
     return max(float(np.max(pairwise(head, bounds, c, task))) for c in range(labels))
@@ -150,7 +157,7 @@ def certify(
     Args:
         model: as in `lipschitz_bound`, with one output: a logit (decision f > 0, labels 1 and 0),
             or a vector of logits. A final softmax or sigmoid is seen through for `"real"`.
-        x: batch of inputs, or a list of batches for a model with several inputs.
+        x: batch of inputs, or a list of batches for a model with several inputs, in its own layout.
         y: true labels, for `certified_accuracy`: integers, one-hot, {0, 1} or {-1, 1}.
         arithmetic: what the certificates are true of. `"real"`: the network in real arithmetic,
             evaluated here in float64 with a bound of its error. `"float32"` or `"float64"`: also
@@ -183,15 +190,15 @@ def certify(
             "`preprocessing_scale` must be finite and not zero. "
             f"Received: preprocessing_scale={preprocessing_scale!r}"
         )
-    reading, bounds = _analyse(model, _open_shape(model, x))
+    reading, bounds = analyse(model, x=x)
     graph = reading.graph
     if len(graph.outputs) != 1:
         raise NotCertifiable(
-            f"Model {model.name!r} has {len(graph.outputs)} outputs: certify "
-            "keras.Model(model.inputs, model.outputs[i])."
+            f"Model {reading.name!r} has {len(graph.outputs)} outputs: certify one with a single "
+            "output, such as keras.Model(model.inputs, model.outputs[i])."
         )
     if arithmetic != "real":
-        _check_deployed(model, reading, arithmetic)
+        _check_deployed(reading, arithmetic)
     certifier = Certifier(graph, bounds, rounding.FORMATS.get(arithmetic), task)
     arrays, reason = _arrays(x, graph)
     n = len(arrays[0])
@@ -216,23 +223,24 @@ def certify(
 
 def _open_shape(model, x):
     """The shape of x where the model leaves sizes open."""
-    shapes = [tuple(t.shape[1:]) for t in getattr(model, "inputs", None) or []]
+    tensors = getattr(model, "inputs", None) or []
+    shapes = model.shapes if isinstance(model, OnnxFile) else [t.shape[1:] for t in tensors]
     if not any(n is None for shape in shapes for n in shape):
         return None
     given = x if len(shapes) > 1 else [x]
     return [tuple(np.shape(value))[1:] for value in given]
 
 
-def _check_deployed(model, reading, arithmetic):
+def _check_deployed(reading, arithmetic):
     if reading.rewritten:
         raise NotCertifiable(
             f"Layers {', '.join(reading.rewritten)} compute in another way than their export, and "
             f"the arithmetic of that one is bounded in {arithmetic}: certify "
-            "model.vanilla_export()."
+            "model.vanilla_export(), or an ONNX file with stored weights."
         )
     if arithmetic != reading.dtype:
         raise NotCertifiable(
-            f"Model {model.name!r} computes in {reading.dtype}, not in {arithmetic}."
+            f"Model {reading.name!r} computes in {reading.dtype}, not in {arithmetic}."
         )
 
 
@@ -254,47 +262,3 @@ def _tracked(starts, progress):
     from rich.progress import track
 
     return track(starts, description="certifying")
-
-
-def finalize(model, k: float = 1.0):
-    """A plain Keras model of the same decisions whose proven bound is at most `k`.
-
-    Where the bound of the export is above k, its logits are scaled down by just that factor: in the
-    last layer's weights if that is a linear one, otherwise by a `Rescaling` layer at the end.
-
-    Args:
-        model: built Sequential or Functional model with one output, not from a sigmoid.
-        k: bound asked for.
-
-    Returns:
-        A new plain `keras.Model`; `model` is unchanged.
-    """
-    if isinstance(k, bool) or not isinstance(k, (int, float)) or not 0 < k < math.inf:
-        raise ValueError(f"`k` must be a positive finite number. Received: k={k!r}")
-    plain, factor = vanilla_model(model), 1.0
-    bound = lipschitz_bound(plain)
-    for attempt in range(8):
-        if bound <= k:
-            return plain
-        # float32 weights round by up to 6e-8, so the factor may have to be a little smaller
-        factor *= k / up(float(bound)) * (1 - 2.0 ** (attempt - 26))
-        plain = _scaled(vanilla_model(model), factor)
-        bound = lipschitz_bound(plain)
-    raise NotCertifiable(f"Model {model.name!r} could not be scaled to a bound of {k}: {bound:.9g}")
-
-
-def _scaled(model, factor):
-    """The model with its outputs times `factor`."""
-    refuse_sigmoid(read(model).graph, model.name)
-    last = model.outputs[0]._keras_history.operation
-    if (
-        len(model.outputs) == 1
-        and type(last) is keras.layers.Dense
-        and last.activation is keras.activations.linear
-        and len(last._inbound_nodes) == 1  # not shared
-    ):
-        for weight in last.weights:
-            weight.assign(ops.convert_to_numpy(weight) * np.asarray(factor, weight.dtype))
-        return model
-    outputs = [keras.layers.Rescaling(factor)(output) for output in model.outputs]
-    return keras.Model(model.inputs, outputs, name=model.name)

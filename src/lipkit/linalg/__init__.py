@@ -12,7 +12,6 @@ from lipkit.linalg.stiefel import (
     drift,
     near_polar,
     retract,
-    straight_through,
     tangent,
     tangent_matmul,
 )
@@ -30,7 +29,6 @@ __all__ = [
     "retract",
     "spectral_norm_bound",
     "spectral_normalize",
-    "straight_through",
     "tangent",
     "tangent_matmul",
 ]

@@ -91,8 +91,19 @@ def frobenius_normalize(w, axis=(-2, -1)):
 
 def euclidean_norm(x, axis):
     """2-norm over `axis`, which vanishes: no over- or underflow, and gradient 0 at 0."""
-    top = ops.stop_gradient(ops.max(ops.abs(x), axis=axis, keepdims=True))
-    # 1 where all is 0: it keeps the root off 0, where it has no slope; NaN stays
-    zero = ops.cast(ops.less_equal(top, SMALLEST), x.dtype)
-    squares = ops.sum(ops.square(x / (top + zero)), axis=axis, keepdims=True) + zero
-    return ops.squeeze(top * ops.sqrt(squares), axis=axis)
+
+    @ops.custom_gradient
+    def norm(x):
+        top = ops.max(ops.abs(x), axis=axis, keepdims=True)
+        # 1 where all is 0: nothing is divided by 0; NaN stays
+        zero = ops.cast(ops.less_equal(top, SMALLEST), x.dtype)
+        unit = x / (top + zero)
+        root = ops.sqrt(ops.sum(ops.square(unit), axis=axis, keepdims=True))
+
+        def gradient(*args, upstream=None):
+            (delta,) = args if upstream is None else (upstream,)
+            return unit * (ops.expand_dims(delta, axis) / (root + zero))
+
+        return ops.squeeze(top * root, axis=axis), gradient
+
+    return norm(ops.convert_to_tensor(x))

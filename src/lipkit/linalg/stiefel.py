@@ -16,7 +16,8 @@ from lipkit.linalg.orthogonal import (
     with_gradient,
 )
 
-PROBES = 16
+EXACT = 128  # columns up to which `drift` is exact
+PROBES = 3  # as rows: from 4 on XLA packs them for a general product, at 8 times the time
 NEAR = 0.2  # drift from where one cubic step leads back: to about 0.75 drift²
 ITERATIONS = 7  # of `polar`
 
@@ -24,13 +25,14 @@ ITERATIONS = 7  # of `polar`
 def drift(w):
     """Root mean square of sigma² - 1 over the singular values of W: (..., m, n) -> ().
 
-    An estimate, some 20 % off, by the action of WᵀW - I on a few fixed random vectors: it costs
-    2 `PROBES` products of W with a vector, not a Gram matrix. The worst of several matrices.
+    Of large matrices an estimate, by the action of WᵀW - I on a few fixed random vectors: it costs
+    2 `PROBES` products of W with a vector, not a Gram matrix. Of the worst of several matrices.
     """
     w = ops.stop_gradient(w if w.shape[-2] >= w.shape[-1] else t(w))
-    probes = np.random.default_rng(0).standard_normal((w.shape[-1], PROBES))
-    probes = ops.cast(probes, w.dtype)
-    rest = ops.matmul(t(w), ops.matmul(w, probes)) - probes
+    n = w.shape[-1]
+    random = np.random.default_rng(0).standard_normal((PROBES, n))
+    probes = ops.cast(np.sqrt(n) * np.eye(n) if n <= EXACT else random, w.dtype)
+    rest = ops.matmul(ops.matmul(probes, t(w)), w) - probes
     return ops.sqrt(ops.max(ops.mean(ops.square(rest), axis=(-2, -1))))
 
 
@@ -56,11 +58,6 @@ def tangent(w, x):
     return t(tangent_projection(t(w), t(x)))
 
 
-def straight_through(value, w):
-    """The value of one tensor with the gradient of another."""
-    return with_gradient(value, w, lambda _, delta: delta)
-
-
 @on_tall
 def near_polar(w):
     """The polar factor, at most 1-Lipschitz for any W: by three cubic steps where W is near.
@@ -80,40 +77,44 @@ def near_polar(w):
     return with_gradient(q, w, tangent_projection)
 
 
-def tangent_matmul(x, w):
-    """The product x W, with a gradient in W that is tangent to the manifold at W.
+def tangent_matmul(x, w, tolerance):
+    """The product x Q, Q = W up to `retract`, with a gradient in W tangent to the manifold at Q.
 
-    (b, m), (m, n) -> (b, n).
+    (b, m), (m, n) -> (b, n), in the precision of x.
 
-    Backpropagation has most of it: with G = xᵀδ it is G - W sym(WᵀG), where WᵀG = yᵀδ and
-    W δᵀ = dxᵀ. That takes one product of the size of the layer's own for a square W and two for
-    others; where two of the size of W and its Gram matrix are fewer, it takes those.
+    Backpropagation has most of it: with G = xᵀδ it is G - Q sym(QᵀG), where QᵀG = yᵀδ and
+    Q δᵀ = dxᵀ. That takes one product of the size of the layer's own for a square Q and two for
+    others; where two of the size of Q and its Gram matrix are fewer, it takes those.
     """
-    x, w = ops.convert_to_tensor(x), ops.convert_to_tensor(w)
-    square = w.shape[0] == w.shape[1]
-    by_samples = (x.shape[0] or 0) * (1 if square else 2) <= 2 * min(w.shape)
-    return (_by_samples if by_samples else _by_matrices)(x, w)
+    m, n = w.shape
+    by_samples = (x.shape[0] or 0) * (1 if m == n else 2) <= 2 * min(m, n)
+    gradient_of = _gradient_by_samples if by_samples else _gradient_by_matrices
+
+    @ops.custom_gradient
+    def product(x, w):
+        q = ops.cast(retract(w, tolerance), x.dtype)
+        y = ops.matmul(x, q)
+        held = ops.stop_gradient(y)  # on PyTorch y itself would keep its own graph alive
+
+        def gradient(*args, upstream=None):
+            (delta,) = args if upstream is None else (upstream,)
+            dx = ops.matmul(delta, t(q))
+            return dx, ops.cast(gradient_of(x, q, held, delta, dx), w.dtype)
+
+        return y, gradient
+
+    return product(ops.convert_to_tensor(x), ops.convert_to_tensor(w))
 
 
-def _by_matrices(x, w):
-    return ops.matmul(x, on_tall(lambda v: with_gradient(v, v, tangent_projection))(w))
+def _gradient_by_matrices(x, q, y, delta, dx):
+    return tangent(q, ops.matmul(t(x), delta))
 
 
-@ops.custom_gradient
-def _by_samples(x, w):
-    y = ops.matmul(x, w)
-    held = ops.stop_gradient(y)  # on PyTorch y itself would keep its own graph alive
-
-    def gradient(*args, upstream=None):
-        (delta,) = args if upstream is None else (upstream,)
-        m, n = w.shape
-        dx = ops.matmul(delta, t(w))
-        left, right = x, delta
-        if m > n:
-            left = x - 0.5 * ops.matmul(held, t(w))
-        if m < n:
-            right = delta - 0.5 * ops.matmul(dx, w)
-        own = ops.matmul(t(left), right)
-        return dx, (0.5 * own if m == n else own) - 0.5 * ops.matmul(t(dx), held)
-
-    return y, gradient
+def _gradient_by_samples(x, q, y, delta, dx):
+    m, n = q.shape
+    if m > n:
+        x = x - 0.5 * ops.matmul(y, t(q))
+    if m < n:
+        delta = delta - 0.5 * ops.matmul(dx, q)
+    own = ops.matmul(t(x), delta)
+    return (0.5 * own if m == n else own) - 0.5 * ops.matmul(t(dx), y)

@@ -1,6 +1,7 @@
-"""From a Keras model to the certifier's graph: the only part that knows Keras."""
+"""From Keras models and ONNX files to the certifier's graph: the only part that knows them."""
 
+from lipkit.certify.reader.reading import Reading, compare
 from lipkit.certify.reader.registry import register_rule
-from lipkit.certify.reader.traversal import Reading, read
+from lipkit.certify.reader.traversal import read
 
-__all__ = ["Reading", "read", "register_rule"]
+__all__ = ["Reading", "compare", "read", "register_rule"]

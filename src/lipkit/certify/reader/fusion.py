@@ -16,6 +16,10 @@ def fused(nodes, op, inputs):
     slopes = _slopes(nodes, op, inputs)
     if slopes is not None:
         return g.Elementwise("relu", (slopes,)), inputs[:1]
+    if (biased := _biased(nodes, op, inputs)) is not None:
+        return biased, list(nodes[inputs[0]].inputs)
+    if _minus_tanh(nodes, op, inputs):
+        return g.Elementwise("tanh_shrink"), inputs[:1]
     axes = _mean_axes(nodes, op, inputs)
     return (g.Center(axes), inputs[:1]) if axes else (op, inputs)
 
@@ -44,13 +48,15 @@ def _rows(nodes, index, source, axis):
     if isinstance(node.op, g.AxisMaps) and node.inputs == (source,):
         axes, matrices = zip(*node.op.matrices, strict=True)
         return matrices[0] if axes == (axis,) else None
+    if isinstance(node.op, g.Slice) and node.inputs == (source,) and node.op.axis == axis:
+        return np.eye(nodes[source].shape[axis])[node.op.start : node.op.stop]
     return None
 
 
 def _stacked(nodes, op, inputs):
     """Padding written as a concatenation of parts of one node: that node and one matrix."""
-    if not isinstance(op, g.Concat):
-        return None
+    if not isinstance(op, g.Concat) or all(isinstance(nodes[i].op, g.Slice) for i in inputs):
+        return None  # disjoint slices are isometries together, without a matrix
     first = nodes[inputs[0]]
     axis = op.axis % len(first.shape)
     for source in (inputs[0], *first.inputs):
@@ -81,3 +87,24 @@ def _slopes(nodes, op, inputs):
     if not isinstance(other.op, g.Diagonal) or other.inputs != (inputs[0],):
         return None
     return other.op.scale if not other.op.shift.any() and (other.op.scale <= 1).all() else None
+
+
+def _biased(nodes, op, inputs):
+    """A bias that is added behind a dense layer without one, as part of it, or None."""
+    dense = nodes[inputs[0]].op if inputs else None
+    if not isinstance(op, g.Diagonal) or not isinstance(dense, g.Dense) or dense.bias is not None:
+        return None
+    added = (op.scale == 1).all() and np.array_equal(op.magnitude, np.abs(op.shift))
+    shift, units = op.shift, dense.kernel.shape[1]
+    if not added or shift.size not in (1, units) or (shift.size > 1 and shift.shape[-1] != units):
+        return None
+    return g.Dense(dense.kernel, np.broadcast_to(shift.reshape(-1), (units,)))
+
+
+def _minus_tanh(nodes, op, inputs):
+    """Whether it is x - tanh(x) for one node x."""
+    if not isinstance(op, g.Sum) or op.signs != (1, -1):
+        return False
+    node = nodes[inputs[1]]
+    is_tanh = isinstance(node.op, g.Elementwise) and node.op.name == "tanh"
+    return is_tanh and node.inputs == (inputs[0],)

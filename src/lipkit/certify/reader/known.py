@@ -7,7 +7,7 @@ from keras import layers as kl
 
 from lipkit import layers as ll
 from lipkit.certify import rules
-from lipkit.certify.reader import operations, registry, traversal
+from lipkit.certify.reader import builder, operations, registry
 from lipkit.errors import NotCertifiable
 
 
@@ -129,7 +129,7 @@ def constant_at(operation, node, sources):
         arguments = [*node.arguments.args, *node.arguments.kwargs.values()]
         ops = operations.rule_of(operation)(operation, arguments, shapes)
     kind = type(operation).__name__
-    graph = traversal.chained(ops, shapes, operation.name, kind)
+    graph = builder.chained(ops, shapes, operation.name, kind)
     own = rules.compose(graph).own
     if len(shapes) > 1:
         own.append(rules.merge(graph.nodes[len(shapes)].op, [(1.0, s) for s in sources]))

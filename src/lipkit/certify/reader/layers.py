@@ -180,7 +180,7 @@ def _rescaling(layer, shape):
     return diagonal(np.asarray(layer.scale, dtype), np.asarray(layer.offset, dtype))
 
 
-def _standardize(mean, variance, gamma, beta, epsilon):
+def standardize(mean, variance, gamma, beta, epsilon):
     """Gamma (x - mean) / root + beta; the exact factor differs by at most 8 roundings."""
     root = np.sqrt(variance + epsilon) if epsilon is not None else np.sqrt(variance)
     scale = gamma / root
@@ -197,7 +197,7 @@ def _batch_normalization(layer, shape):
     axis = sample_axis(layer, layer.axis, shape)
     broadcast = [1] * len(shape)
     broadcast[axis] = shape[axis]
-    parts = _standardize(mean, variance, gamma, beta, layer.epsilon)
+    parts = standardize(mean, variance, gamma, beta, layer.epsilon)
     return g.Diagonal(*(np.broadcast_to(p, mean.shape).reshape(broadcast) for p in parts))
 
 

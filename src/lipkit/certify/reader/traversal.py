@@ -1,72 +1,26 @@
-"""Walk a Functional or Sequential model and compare what was read with what the model computes."""
-
-from dataclasses import dataclass, replace
+"""Walk a Functional or Sequential model."""
 
 import keras
 import numpy as np
 from keras import ops as kops
 
-from lipkit.certify import evaluate, rounding
 from lipkit.certify import graph as g
+from lipkit.certify import rounding
 from lipkit.certify.reader import layers, operations, registry, windows  # noqa: F401 (register)
-from lipkit.certify.reader.fusion import fused
+from lipkit.certify.reader.builder import Builder
+from lipkit.certify.reader.reading import Reading, sizes
 from lipkit.errors import NotCertifiable
 from lipkit.export.vanilla import inputs_outputs
 from lipkit.layers import LipschitzKernel
 
 
-@dataclass(frozen=True)
-class Reading:
-    """A graph, the arithmetic of the program and the layers that compute it in another way.
-
-    Those have the graph's real function, but neither its weights nor its order of operations.
-    """
-
-    graph: g.Graph
-    dtype: str
-    rewritten: tuple[str, ...]
-
-
-class _Walk:
-    """The nodes found so far."""
+class _Walk(Builder):
+    """The nodes found so far, the dtypes of their layers and which have a function of their own."""
 
     def __init__(self):
-        self.nodes: list[g.Node] = []
+        super().__init__()
         self.dtypes: dict[str, str] = {}
         self.rewritten: list[str] = []
-
-    def add(self, op, inputs, layer, kind, shape=None):
-        """Append a node, its shape found by evaluating it on zeros; return its index."""
-        if shape is None:
-            given = [np.zeros((1, *self.nodes[i].shape)) for i in inputs]
-            shapes = {x.shape for x in given}
-            if isinstance(op, (g.Sum, g.Maximum)) and len(shapes) > 1:
-                raise NotCertifiable(
-                    f"{layer!r} ({kind}) cannot be certified: it broadcasts inputs of shapes "
-                    f"{sorted(x.shape[1:] for x in given)}. Give them one shape."
-                )
-            with np.errstate(all="ignore"):
-                shape = evaluate.evaluate(op, *given).shape[1:]
-            if isinstance(op, (g.Diagonal, g.Elementwise)) and shape != given[0].shape[1:]:
-                raise NotCertifiable(
-                    f"{layer!r} ({kind}) cannot be certified: it broadcasts {given[0].shape[1:]} "
-                    f"to {shape}. Repeat the values explicitly."
-                )
-        self.nodes.append(g.Node(op, tuple(inputs), tuple(map(int, shape)), layer, kind))
-        return len(self.nodes) - 1
-
-    def chain(self, given, inputs, layer, kind):
-        """Append operations one after the other; return the last index."""
-        given = list(given) if isinstance(given, (list, tuple)) else [given]
-        if len(inputs) > 1 and not isinstance(
-            given[0] if given else None, (g.Sum, g.Concat, g.Maximum)
-        ):
-            raise NotCertifiable(
-                f"Layer {layer!r} ({kind}) cannot be certified: it reads {len(inputs)} tensors."
-            )
-        for op in given:
-            inputs = [self.add(*fused(self.nodes, op, inputs), layer, kind)]
-        return inputs[0]
 
     def layer(self, layer, node, inputs, owner=None):
         """Append what a layer, or an operation of its `owner`, computes at one of its calls."""
@@ -180,26 +134,9 @@ def check_model(model):
         )
 
 
-def _shapes(model, input_shape):
-    shapes = [tuple(t.shape[1:]) for t in model.inputs]
-    if input_shape is not None:
-        given = input_shape if isinstance(input_shape, list) else [input_shape]
-        fits = len(given) == len(shapes) and all(
-            len(a) == len(b) and all(m in (None, n) for m, n in zip(b, a, strict=True))
-            for a, b in zip(given, shapes, strict=True)
-        )
-        if not fits:
-            raise ValueError(
-                f"`input_shape` must fit the model's {shapes} (a list for several inputs). "
-                f"Received: input_shape={input_shape!r}"
-            )
-        shapes = [tuple(shape) for shape in given]
-    if any(n is None for shape in shapes for n in shape):
-        raise ValueError(
-            f"Model {model.name!r} has inputs of unknown size {shapes}, and bounds depend on the "
-            "size: give `input_shape`, without the batch axis."
-        )
-    return shapes
+def shapes_of(model):
+    """The shapes of a model's inputs without the batch axis; None where a size is open."""
+    return [tuple(t.shape[1:]) for t in model.inputs]
 
 
 def read(model, input_shape=None) -> Reading:
@@ -217,7 +154,9 @@ def read(model, input_shape=None) -> Reading:
     walk = _Walk()
     inputs = [
         walk.add(g.Input(), (), tensor.name, "Input", shape)
-        for tensor, shape in zip(model.inputs, _shapes(model, input_shape), strict=True)
+        for tensor, shape in zip(
+            model.inputs, sizes(model.name, shapes_of(model), input_shape), strict=True
+        )
     ]
     outputs = walk.model(model, inputs)
     dtypes = set(walk.dtypes.values()) or {"float32"}
@@ -225,61 +164,18 @@ def read(model, input_shape=None) -> Reading:
         raise NotCertifiable(
             f"Model {model.name!r} mixes dtypes, which is not covered: {walk.dtypes}"
         )
-    return Reading(_pruned(walk.nodes, outputs), dtypes.pop(), tuple(walk.rewritten))
+    return Reading(
+        graph=walk.graph(outputs),
+        dtype=dtypes.pop(),
+        rewritten=tuple(walk.rewritten),
+        name=model.name,
+        inputs=tuple(t.dtype for t in model.inputs),
+        run=lambda arrays: _run(model, arrays),
+    )
 
 
-def chained(given, shapes, name, kind) -> g.Graph:
-    """The graph of a layer's operations on inputs of these shapes."""
-    walk = _Walk()
-    inputs = [walk.add(g.Input(), (), name, "Input", shape) for shape in shapes]
-    output = walk.chain(given, inputs, name, kind)
-    return g.Graph(tuple(walk.nodes), (output,))
-
-
-def _pruned(nodes, outputs):
-    """The graph without nodes that no output depends on; all inputs stay."""
-    needed = set(outputs)
-    for index in reversed(range(len(nodes))):
-        if index in needed or isinstance(nodes[index].op, g.Input):
-            needed.update([index, *nodes[index].inputs])
-    place = {old: new for new, old in enumerate(sorted(needed))}
-    kept = [
-        replace(nodes[i], inputs=tuple(place[j] for j in nodes[i].inputs)) for i in sorted(needed)
-    ]
-    return g.Graph(tuple(kept), tuple(place[i] for i in outputs))
-
-
-def compare(model, reading, bounds):
-    """Run the model on random inputs: a misread layer or unusual arithmetic must show here.
-
-    Raises:
-        NotCertifiable: if the model's outputs differ from the graph's by more than rounding can.
-    """
-    graph, arithmetic = reading.graph, rounding.FORMATS[reading.dtype]
-    rng = np.random.default_rng(0)
-    probes = [
-        rng.uniform(-2, 2, (3, *graph.nodes[i].shape)).astype(t.dtype).astype("float64")
-        for i, t in zip(graph.inputs, model.inputs, strict=True)
-    ]
-    values = evaluate.run(graph, *probes)
-    reach = [rounding.norms(v) for v in values]
-    local = rounding.local_errors(graph, arithmetic)
-    errors, overflow = rounding.forward_errors(graph, bounds.own, local, reach, arithmetic)
-    given = [
-        kops.convert_to_tensor(p.astype(t.dtype)) for p, t in zip(probes, model.inputs, strict=True)
-    ]
+def _run(model, arrays):
+    """The model's outputs, in order, as NumPy arrays."""
+    given = [kops.convert_to_tensor(array) for array in arrays]
     outputs = model(keras.tree.pack_sequence_as(inputs_outputs(model)[0], given), training=False)
-    for index, output in zip(graph.outputs, keras.tree.flatten(outputs), strict=True):
-        expected = values[index]
-        got = kops.convert_to_numpy(output).astype("float64").reshape(expected.shape)
-        allowed = errors[index]
-        if reading.rewritten:
-            allowed = allowed + 1e-5 * (1 + reach[index])
-        allowed = np.where(np.isfinite(allowed), allowed, 1e-3 * (1 + reach[index]))
-        difference = rounding.norms(got - expected)
-        if not ((difference <= allowed + 1e-100) | overflow).all():  # `norms` is never 0
-            raise NotCertifiable(
-                f"Model {model.name!r} does not compute what its layers say: on random inputs its "
-                f"outputs differ by {difference.max():.2g} from float64, and rounding explains "
-                f"{allowed.max():.2g}. Is the arithmetic TF32, or a layer's `call` overridden?"
-            )
+    return [kops.convert_to_numpy(output) for output in keras.tree.flatten(outputs)]

@@ -43,13 +43,15 @@ def _channels_last(layer, shape):
     return (*shape[1:], shape[0]) if _is_first(layer) else tuple(shape)
 
 
-def _in_layout(layer, shape, ops):
-    """The operations, surrounded by the transpositions of a channels-first layer."""
-    if not _is_first(layer):
-        return ops
-    rank = len(shape)
+def channels_first(ops, rank):
+    """Operations on samples with channels last, as those on samples with channels first."""
     forth, back = (*range(1, rank), 0), (rank - 1, *range(rank - 1))
     return [g.Permute(forth), *ops, g.Permute(back)]
+
+
+def _in_layout(layer, shape, ops):
+    """The operations, in the layer's own layout."""
+    return channels_first(ops, len(shape)) if _is_first(layer) else ops
 
 
 def _repeated_samples(layer, sizes):

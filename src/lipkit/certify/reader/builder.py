@@ -1,0 +1,69 @@
+"""The nodes of a graph under construction, whatever they are read from."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from lipkit.certify import evaluate
+from lipkit.certify import graph as g
+from lipkit.certify.reader.fusion import fused
+from lipkit.errors import NotCertifiable
+
+
+class Builder:
+    """The nodes found so far."""
+
+    def __init__(self):
+        self.nodes: list[g.Node] = []
+
+    def graph(self, outputs) -> g.Graph:
+        """The nodes that these outputs depend on; all inputs stay."""
+        needed = set(outputs)
+        for index in reversed(range(len(self.nodes))):
+            if index in needed or isinstance(self.nodes[index].op, g.Input):
+                needed.update([index, *self.nodes[index].inputs])
+        place = {old: new for new, old in enumerate(sorted(needed))}
+        kept = [self.nodes[i] for i in sorted(needed)]
+        kept = [replace(node, inputs=tuple(place[j] for j in node.inputs)) for node in kept]
+        return g.Graph(tuple(kept), tuple(place[i] for i in outputs))
+
+    def add(self, op, inputs, layer, kind, shape=None):
+        """Append a node, its shape found by evaluating it on zeros; return its index."""
+        if shape is None:
+            given = [np.zeros((1, *self.nodes[i].shape)) for i in inputs]
+            shapes = {x.shape for x in given}
+            if isinstance(op, (g.Sum, g.Maximum)) and len(shapes) > 1:
+                raise NotCertifiable(
+                    f"{layer!r} ({kind}) cannot be certified: it broadcasts inputs of shapes "
+                    f"{sorted(x.shape[1:] for x in given)}. Give them one shape."
+                )
+            with np.errstate(all="ignore"):
+                shape = evaluate.evaluate(op, *given).shape[1:]
+            if isinstance(op, (g.Diagonal, g.Elementwise)) and shape != given[0].shape[1:]:
+                raise NotCertifiable(
+                    f"{layer!r} ({kind}) cannot be certified: it broadcasts {given[0].shape[1:]} "
+                    f"to {shape}. Repeat the values explicitly."
+                )
+        self.nodes.append(g.Node(op, tuple(inputs), tuple(map(int, shape)), layer, kind))
+        return len(self.nodes) - 1
+
+    def chain(self, given, inputs, layer, kind):
+        """Append operations one after the other; return the last index."""
+        given = list(given) if isinstance(given, (list, tuple)) else [given]
+        if len(inputs) > 1 and not isinstance(
+            given[0] if given else None, (g.Sum, g.Concat, g.Maximum)
+        ):
+            raise NotCertifiable(
+                f"Layer {layer!r} ({kind}) cannot be certified: it reads {len(inputs)} tensors."
+            )
+        for op in given:
+            inputs = [self.add(*fused(self.nodes, op, inputs), layer, kind)]
+        return inputs[0]
+
+
+def chained(given, shapes, name, kind) -> g.Graph:
+    """The graph of a layer's operations on inputs of these shapes."""
+    builder = Builder()
+    inputs = [builder.add(g.Input(), (), name, "Input", shape) for shape in shapes]
+    output = builder.chain(given, inputs, name, kind)
+    return g.Graph(tuple(builder.nodes), (output,))

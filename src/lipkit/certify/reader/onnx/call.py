@@ -1,0 +1,125 @@
+"""One node of an ONNX graph, as the rules see it."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lipkit.errors import NotCertifiable
+
+
+class Tensor(NamedTuple):
+    """A value that depends on the input: a node of the graph.
+
+    `merged`: the first axis of the sample lies in the file's batch axis, as after Reshape(-1, 2).
+    """
+
+    node: int
+    merged: bool = False
+
+
+def refusal(node, file, reason):
+    """The error for a node of a file."""
+    return NotCertifiable(
+        f"Node {node.name or node.output[0]!r} ({node.op_type}) of {file!r} cannot be certified: "
+        f"{reason}."
+    )
+
+
+class Call:
+    """A node's operands and attributes. What a rule does not ask for is refused afterwards.
+
+    A rule may set `merged` for its outputs, and put `sources` in another order.
+    """
+
+    def __init__(self, node, attributes, operands, nodes, file, batch):
+        self.node, self.file, self.nodes, self.batch = node, file, nodes, batch
+        self.sources = [o for o in operands if isinstance(o, Tensor)]
+        self.merged = self.sources[0].merged
+        self._operands = operands
+        self._attributes = attributes
+        self._unread = {i for i, o in enumerate(operands) if isinstance(o, np.ndarray)}
+        if len({source.merged for source in self.sources}) > 1:
+            raise self.refusal("its operands have different batch axes")
+
+    def refusal(self, reason):
+        """The error for this node."""
+        return refusal(self.node, self.file, reason)
+
+    @property
+    def shapes(self):
+        """The shapes of the tensors among the operands."""
+        return [self.nodes[source.node].shape for source in self.sources]
+
+    @property
+    def inner(self):
+        """The shape of the first tensor without what lies in the batch axis."""
+        return self.shapes[0][self.merged :]
+
+    @property
+    def outer(self):
+        """The rest of that shape."""
+        return self.shapes[0][: self.merged]
+
+    def is_constant(self, position):
+        """Whether the operand is there, and a constant."""
+        return position < len(self._operands) and isinstance(self._operands[position], np.ndarray)
+
+    def attribute(self, name, default: Any = None) -> Any:
+        """The value of an attribute."""
+        value = self._attributes.pop(name, default)
+        return value.decode() if isinstance(value, bytes) else value
+
+    def constant(self, position) -> Any:
+        """A constant operand as float64 or int64, or None."""
+        if position < len(self._operands) and isinstance(self._operands[position], Tensor):
+            raise self.refusal(f"its operand {position} must not depend on the input")
+        self._unread.discard(position)
+        value = self._operands[position] if position < len(self._operands) else None
+        if value is not None and value.dtype.kind == "f":
+            if not np.isfinite(value).all():
+                raise self.refusal(f"its operand {position} has non-finite values")
+            value = value.astype("float64")
+        return value
+
+    def integers(self, name, position) -> Any:
+        """A list of integers that is an attribute or, in later opsets, an operand; or None."""
+        value = self.constant(position) if position < len(self._operands) else None
+        return self.attribute(name) if value is None else value.reshape(-1).tolist()
+
+    def broadcast(self, position):
+        """A constant operand as it meets one sample."""
+        value = self.constant(position)
+        if value is None:
+            raise self.refusal("it needs two operands")
+        if value.ndim == len(self.inner) + 1 and len(value) == 1:
+            value = value[0]
+        if value.ndim > len(self.inner):
+            raise self.refusal(f"its constant of shape {value.shape} meets the batch axis")
+        return value
+
+    def axis(self, axis):
+        """An axis of the file as one of the sample's."""
+        place = axis - 1 if axis >= 0 else axis + len(self.inner)
+        if not 0 <= place < len(self.inner):
+            raise self.refusal(f"only axes of a sample are covered. Received: axis={axis}")
+        return place + self.merged
+
+    def axes(self, name, position):
+        """Axes of the sample that are an attribute or an operand."""
+        given = self.integers(name, position)
+        if not given:
+            raise self.refusal(f"it must name its {name}, other than the batch's")
+        return sorted(self.axis(int(axis)) for axis in given)
+
+    def samples(self):
+        """The shape of the one tensor, whose batch axis must be the samples'."""
+        if self.merged:
+            raise self.refusal("an earlier Reshape has put parts of samples in the batch axis")
+        return self.shapes[0]
+
+    def finish(self):
+        """Refuse what was not read."""
+        if self._attributes:
+            raise self.refusal(f"its attributes {sorted(self._attributes)} have no rule")
+        if self._unread:
+            raise self.refusal(f"its constant operands {sorted(self._unread)} have no rule")

@@ -1,0 +1,150 @@
+"""An ONNX file: what it takes, what it gives, and how to run it."""
+
+from functools import cached_property
+from pathlib import Path
+
+from lipkit.certify.reader.onnx.walk import Walk
+from lipkit.certify.reader.reading import Reading, sizes
+from lipkit.errors import NotCertifiable
+
+OPSETS = range(13, 28)  # whose operators the rules were written for
+OURS = "lipkit.version"  # metadata of files that have certificates among their outputs
+
+
+def import_onnx():
+    """The package, or an error that says what to install."""
+    try:
+        import onnx
+    except ImportError:
+        raise ImportError("ONNX files need the package onnx: pip install 'lipkit[onnx]'") from None
+    return onnx
+
+
+class OnnxFile:
+    """A checked ONNX model; its certified outputs are all, or `logits` in files of `export_onnx`.
+
+    Attributes:
+        name: of the file.
+        shapes: of each input without the batch axis, None where a size is open.
+        batch: the size of the batch axis, None where it is open.
+    """
+
+    def __init__(self, path):
+        self.name = Path(path).name
+        self.model = _loaded(Path(path))
+        self.opset = self._opset()
+        graph = self.model.graph
+        weights = {tensor.name for tensor in graph.initializer}
+        self.inputs = [value for value in graph.input if value.name not in weights]
+        ours = any(entry.key == OURS for entry in self.model.metadata_props)
+        self.outputs = ["logits"] if ours else [value.name for value in graph.output]
+        shapes = [self._shape(value) for value in self.inputs]
+        batches = {shape[0] for shape in shapes}
+        if len(batches) != 1:
+            raise self._refusal("its inputs have different batch axes")
+        (self.batch,) = batches
+        self.shapes = [shape[1:] for shape in shapes]
+
+    def _refusal(self, reason):
+        return NotCertifiable(f"ONNX file {self.name!r} cannot be certified: {reason}.")
+
+    def _opset(self):
+        versions = {o.version for o in self.model.opset_import if o.domain in ("", "ai.onnx")}
+        version = max(versions, default=0)
+        if len(versions) != 1 or version not in OPSETS:
+            raise self._refusal(
+                f"it uses opset {version}, and rules exist for {OPSETS[0]} to {OPSETS[-1]}. Export "
+                "with another opset_version, or use onnx.version_converter"
+            )
+        return version
+
+    def _shape(self, value):
+        tensor = value.type.tensor_type
+        if len(tensor.shape.dim) < 2:
+            raise self._refusal(
+                f"its input {value.name!r} needs a first axis that is the batch's, and others"
+            )
+        return tuple(dim.dim_value or None for dim in tensor.shape.dim)
+
+    @property
+    def weights(self):
+        """The values of all initializers, in order."""
+        return [import_onnx().numpy_helper.to_array(t) for t in self.model.graph.initializer]
+
+    @cached_property
+    def dtype(self):
+        """The format that the file computes in."""
+        onnx = import_onnx()
+        types = {value.type.tensor_type.elem_type for value in self.inputs}
+        known = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.DOUBLE: "float64"}
+        if len(types) != 1 or not types <= set(known):
+            names = sorted(map(onnx.helper.tensor_dtype_to_string, types))
+            raise self._refusal(f"its inputs must be all float32 or all float64, and are {names}")
+        return known[types.pop()]
+
+    def read(self, input_shape=None) -> Reading:
+        """Lower the file's graph.
+
+        Args:
+            input_shape: sizes of the input without the batch axis, where the file leaves them open.
+
+        Raises:
+            NotCertifiable: naming the node that has no rule.
+        """
+        shapes = sizes(self.name, self.shapes, input_shape)
+        walk = Walk(self.name, self.opset, self.batch)
+        names = [value.name for value in self.inputs]
+        graph = walk.read(self.model, dict(zip(names, shapes, strict=True)), self.outputs)
+        return Reading(
+            graph=graph,
+            dtype=self.dtype,
+            rewritten=tuple(walk.rewritten),
+            name=self.name,
+            inputs=(self.dtype,) * len(shapes),
+            run=lambda arrays: self._run(dict(zip(names, arrays, strict=True))),
+            probes=self.batch or 3,
+        )
+
+    def _run(self, arrays):
+        try:
+            return self._session().run(self.outputs, arrays)
+        except Exception as error:  # of the runtime
+            raise self._refusal(f"it does not run ({error})") from None
+
+    def _session(self):
+        """ONNX Runtime, operator by operator; onnx's own evaluator where there is none for this."""
+        if self.dtype == "float32":  # the runtime has few kernels in float64
+            try:
+                import onnxruntime
+            except ImportError:
+                pass
+            else:
+                options = onnxruntime.SessionOptions()
+                options.graph_optimization_level = onnxruntime.GraphOptimizationLevel(0)  # none
+                options.log_severity_level = 3
+                options.intra_op_num_threads = 1
+                return onnxruntime.InferenceSession(
+                    self.model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+                )
+        from onnx.reference import ReferenceEvaluator
+
+        return ReferenceEvaluator(self.model)
+
+
+def _loaded(path):
+    onnx = import_onnx()
+    if not path.is_file():
+        raise ValueError(f"`model` names a file that does not exist: {str(path)!r}")
+    try:
+        model = onnx.load(path)
+        onnx.checker.check_model(model, full_check=True)
+    except Exception as error:  # of protobuf, or of the checker
+        raise ValueError(
+            f"`model` must be a Keras model or the path of an ONNX file, and {str(path)!r} is no "
+            f"valid one. Load Keras's own files with keras.saving.load_model. ({error})"
+        ) from None
+    if not model.functions:
+        return model
+    from onnx.inliner import inline_local_functions
+
+    return inline_local_functions(model)

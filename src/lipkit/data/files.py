@@ -1,0 +1,205 @@
+"""Data sets from files: tables, arrays and folders of images."""
+
+import hashlib
+import zipfile
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from lipkit.data import frames, images, imputation, labels, tables
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples, and how they were read.
+
+    Attributes:
+        x: float32 (n, ...). Of a table: numbers as they are, booleans as 0 and 1, one number for
+            each category: distances, and so radii, take a change of category as sqrt(2). Of
+            images: (n, height, width, 1 or 3), from 0 to 1.
+        y: int64 (n,), the number of each sample's class, or None.
+        kind: `"table"` or `"images"`.
+        classes: names of the classes, or ().
+        features: names of the numbers of a table's rows, or ().
+        encoding: what `read` needs to read another file in the same way; JSON-ready.
+    """
+
+    x: np.ndarray
+    y: np.ndarray | None
+    kind: str
+    classes: tuple[str, ...]
+    features: tuple[str, ...]
+    encoding: dict
+
+    def head(self, rows: int):
+        """The data set of the first rows."""
+        return replace(self, x=self.x[:rows], y=None if self.y is None else self.y[:rows])
+
+    def columns(self) -> list[tables.Column]:
+        """The columns of a table; of other data none."""
+        return [
+            tables.Column(**{**column, "categories": tuple(column["categories"])})
+            for column in self.encoding.get("columns", ())
+        ]
+
+
+def read(
+    path,
+    target=None,
+    *,
+    encoding=None,
+    classes=None,
+    categorical=(),
+    drop=(),
+    impute=False,
+    image_size=None,
+) -> Dataset:
+    """Read samples, and their classes where they are given.
+
+    Args:
+        path: a CSV (also separated by semicolons or tabs), TSV or Parquet file with one row a
+            sample, in which empty cells, NA, NaN, null and None are missing; an NPZ file with an
+            array `x` (n, ...), perhaps `y` (n,), and perhaps `classes`, the names that y counts; or
+            a folder of images with one sub-folder a class.
+        target: column of the classes in a table. With `encoding` it may be absent.
+        encoding: that of another `Dataset`, to read the file in the same way; columns that it does
+            not have are left out.
+        classes: names of the classes, in the model's order; None: all that occur, in order.
+        categorical: columns to be taken as categories whatever they hold.
+        drop: columns to leave out.
+        impute: keep missing cells as NaN, for `impute`; otherwise they are an error.
+        image_size: (height, width) that images are resized to.
+
+    Raises:
+        ValueError: what is wrong with the file, where in it, and what can be done.
+        OSError: the file cannot be read.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file or folder {path}.")
+    if path.suffix.lower() in frames.SUFFIXES and path.is_file():
+        data = _table(path, target, encoding, classes, categorical, drop)
+    elif categorical or drop or impute or target:
+        raise ValueError(
+            "Columns (target, categorical, drop, impute) are for tables, "
+            f"{' and '.join(frames.SUFFIXES)} files. Received: {path}."
+        )
+    elif path.is_dir():
+        data = _images(path, encoding, classes, image_size)
+    elif path.suffix.lower() == ".npz":
+        data = _arrays(path, classes)
+    else:
+        raise ValueError(
+            f"{path} is of no known type: expected {', '.join(frames.SUFFIXES)}, .npz, or a folder "
+            "of images."
+        )
+    if image_size and "image" not in data.encoding:
+        raise ValueError(f"`image_size` is for folders of images. Received: {path}.")
+    if not impute:
+        check_complete(data, path)
+    return data
+
+
+def check_complete(data, path) -> None:
+    """Refuse missing cells."""
+    counts = imputation.missing(data.x, data.columns()) if data.encoding.get("columns") else {}
+    if counts:
+        found = ", ".join(f"{name} ({count})" for name, count in counts.items())
+        raise ValueError(
+            f"{path} has missing values in {found}. Fill them in (--impute median), or leave the "
+            "columns out (--drop)."
+        )
+
+
+def impute(data: Dataset, method, rows) -> Dataset:
+    """The data set with its missing cells filled, as learned on some rows: see `imputation`."""
+    columns = imputation.learn(data.x[rows], data.columns(), method)
+    x = imputation.fill(data.x.copy(), columns)
+    return replace(data, x=x, encoding={"columns": [asdict(column) for column in columns]})
+
+
+def _table(path, target, encoding, classes, categorical, drop):
+    known = Dataset(np.empty(0), None, "table", (), (), encoding or {}).columns()
+    texts = [column.name for column in known if column.kind == "category"] or categorical
+    frame = frames.read(path, texts)
+    wanted = [column.name for column in known] or [
+        *categorical,
+        *drop,
+        *([target] if target else []),
+    ]
+    frames.check_columns(frame, wanted, path)
+    y = None
+    if target in frame.columns:
+        y, classes = _target(frame[target], target, classes)
+    inputs = frame.drop(columns=[*drop, *([] if y is None else [target])])
+    columns = known or tables.infer(inputs, categorical)
+    if not columns:
+        raise ValueError(f"{path} has no column besides {target!r}: nothing to learn from.")
+    features = [name for column in columns for name in column.features]
+    x = imputation.fill(tables.encode(inputs, columns), columns)
+    saved = {"columns": [asdict(column) for column in columns]}
+    return Dataset(x, y, "table", tuple(classes or ()), tuple(features), saved)
+
+
+def _target(series, target, classes):
+    if series.isna().any():
+        raise ValueError(f"Target {target!r} has {series.isna().sum()} missing values.")
+    return labels.encode(series.to_numpy(), f"Target {target!r}", classes)
+
+
+def _images(path, encoding, classes, size):
+    paths, names = images.find(path)
+    known = (encoding or {}).get("image", {})
+    size = known.get("resized") or size
+    x = images.read(paths, size, known.get("shape"))
+    y = None
+    if names is not None:
+        y, classes = labels.encode(names, f"Folder {path}", classes)
+    saved = {"image": {"shape": list(x.shape[1:]), "resized": size and list(size)}}
+    return Dataset(x, y, "images", tuple(classes or ()), (), saved)
+
+
+def _arrays(path, classes):
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            arrays = dict(file)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is not a readable NPZ file of numbers: {error}") from None
+    if "x" not in arrays:
+        raise ValueError(f"{path} needs an array 'x'. It has: {', '.join(arrays) or 'none'}.")
+    x, y, names = arrays["x"], arrays.get("y"), arrays.get("classes")
+    if x.dtype.kind not in "biuf" or not 2 <= x.ndim <= 4 or not x.size:
+        raise ValueError(
+            f"{path}: x must be numbers of shape (n, ...) with 2 to 4 axes, n >= 1. Received: "
+            f"{x.dtype} of shape {x.shape}."
+        )
+    with np.errstate(over="ignore"):
+        x = x.astype("float32")
+    bad = ~np.isfinite(x).reshape(len(x), -1).all(axis=1)
+    if bad.any():
+        raise ValueError(
+            f"{path}: x has missing, infinite or (for float32) too large numbers in {bad.sum()} "
+            f"rows, first in row {np.argmax(bad) + 1}."
+        )
+    if y is not None:
+        y, classes = labels.encode(y, f"{path}: y", classes, names)
+        if len(y) != len(x):
+            raise ValueError(f"{path}: x has {len(x)} rows and y has {len(y)}.")
+    if x.ndim > 2:
+        return Dataset(x, y, "images", tuple(classes or ()), (), {})
+    features = tuple(f"x{i}" for i in range(x.shape[1]))
+    return Dataset(x, y, "table", tuple(classes or ()), features, {})
+
+
+def sha256(path) -> str:
+    """Hash of a file, or of the names and contents of a folder's images."""
+    path = Path(path)
+    digest = hashlib.sha256()
+    for file in images.find(path)[0] if path.is_dir() else [path]:
+        if path.is_dir():
+            digest.update(f"{file.relative_to(path).as_posix()}\0{file.stat().st_size}\0".encode())
+        with file.open("rb") as opened:
+            while block := opened.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,74 @@
+"""Images from a folder, one sub-folder a class."""
+
+from pathlib import Path
+
+import numpy as np
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+GREY, COLOUR = ("1", "L", "LA"), ("P", "PA", "RGB", "RGBA", "YCbCr", "CMYK", "HSV", "LAB")
+
+
+def find(folder: Path) -> tuple[list[Path], list[str] | None]:
+    """Image files in order, and the sub-folder of each: None if the images are in no sub-folder."""
+    found = [path for path in sorted(folder.glob("*/*")) if _is_image(path)]
+    loose = [path for path in sorted(folder.iterdir()) if _is_image(path)]
+    if found and loose:
+        raise ValueError(
+            f"{folder} has images beside its sub-folders, as {loose[0].name}: put each into the "
+            "sub-folder of its class."
+        )
+    if not found and not loose:
+        raise ValueError(f"{folder} has no images: expected one sub-folder for each class.")
+    return found or loose, [path.parent.name for path in found] or None
+
+
+def _is_image(path):
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def _open(path):
+    """A decoded image, in mode L or RGB."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} is not a readable image: {error}") from None
+    if image.mode not in GREY + COLOUR:
+        raise ValueError(f"{path} has pixels of the mode {image.mode}: save it with 8 bits.")
+    transparent = image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info
+    if transparent and image.convert("RGBA").getextrema()[3][0] < 255:
+        raise ValueError(f"{path} is transparent in places: save it without transparency.")
+    return image.convert("L" if image.mode in GREY else "RGB")
+
+
+def read(paths, size=None, shape=None) -> np.ndarray:
+    """Values from 0 to 1, float32 (n, height, width, channels): 1 if all files are grey, or 3.
+
+    Args:
+        paths: image files.
+        size: (height, width) that all are resized to; None: all must have one size.
+        shape: (height, width, channels) that is asked for; None: that of the files.
+
+    Raises:
+        ValueError: naming the first file that does not fit.
+    """
+    if shape is None:
+        colour = any(_open(path).mode == "RGB" for path in paths)
+        shape = (*(size or _open(paths[0]).size[::-1]), 3 if colour else 1)
+    values = np.empty((len(paths), *shape), "float32")
+    for row, path in zip(values, paths, strict=True):
+        image = _open(path)
+        if image.mode == "RGB" and shape[2] == 1:
+            raise ValueError(f"{path} is in colour, and the model takes grey images.")
+        if size is not None:
+            image = image.resize(size[::-1])
+        if image.size[::-1] != tuple(shape[:2]):
+            raise ValueError(
+                f"{path} has {image.height} x {image.width} pixels, expected {shape[0]} x "
+                f"{shape[1]}. To resize all images at training: --image-size HEIGHT,WIDTH."
+            )
+        image = image.convert("L" if shape[2] == 1 else "RGB")
+        row[:] = np.asarray(image, "float32").reshape(row.shape) / 255
+    return values

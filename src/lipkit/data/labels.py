@@ -1,0 +1,63 @@
+"""Class names and class numbers."""
+
+import numpy as np
+
+MOST_CLASSES = 1000
+
+
+def text_of(value) -> str:
+    """One text for equal values: 1 and 1.0 are the class or category "1"."""
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def encode(values, name, classes=None, names=None) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Integers int64 (n,) from 0 on, and the names of the classes in their order.
+
+    Args:
+        values: (n,) integers, booleans or texts; floats that are whole numbers.
+        name: what the values are, for errors.
+        classes: names known from training; None: all that occur, in order.
+        names: (k,) names of the classes that the values count from 0; None: they are the names.
+
+    Raises:
+        ValueError: a value is missing, the values are continuous, or a class is not known.
+    """
+    values = np.asarray(values)
+    if values.ndim != 1 or values.dtype.kind not in "biufUOS":
+        raise ValueError(
+            f"{name} must hold one class for each row. Received: {values.dtype} of shape "
+            f"{values.shape}."
+        )
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise ValueError(f"{name} has {np.sum(~np.isfinite(values))} missing or infinite values.")
+    if values.dtype.kind == "f" and (values != np.floor(values)).any():
+        raise ValueError(
+            f"{name} is continuous, as {values[values != np.floor(values)][0]:g}, and classes are "
+            "needed. Turn it into classes, or use lipkit.estimators.LipschitzRegressor."
+        )
+    if names is not None:
+        values = _named(values, np.asarray(names), name)
+    found, y = np.unique(
+        values.astype(str) if values.dtype.kind == "O" else values, return_inverse=True
+    )
+    names = [text_of(value) for value in found]
+    if classes is None:
+        if len(names) > MOST_CLASSES or len(names) > max(20, len(values) // 2):
+            raise ValueError(
+                f"{name} has {len(names)} different values in {len(values)} rows: is it continuous "
+                "or an identifier? Classes are needed, each with several rows."
+            )
+        return y.astype("int64"), tuple(names)
+    unknown = [text for text in names if text not in classes]
+    if unknown:
+        known = ", ".join(map(repr, classes[:10])) + (", ..." if len(classes) > 10 else "")
+        raise ValueError(f"{name} has the class {unknown[0]!r}; the model has {known}.")
+    return np.array([classes.index(text) for text in names], "int64")[y], tuple(classes)
+
+
+def _named(values, names, name):
+    if values.dtype.kind not in "iu" or not ((values >= 0) & (values < len(names))).all():
+        raise ValueError(f"{name} must count the {len(names)} classes from 0.")
+    return names[values]

@@ -1,0 +1,130 @@
+"""The nearest inputs, along the gradient, that a model decides on differently."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lipkit._checks import integer, real
+from lipkit.explain.margins import Margins
+
+REACHED = 0.99  # share of the margin aimed at that is enough
+HALVINGS = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Counterfactuals:
+    """Inputs with another label, near n given ones; print it.
+
+    Attributes:
+        x: (n, ...) the counterfactual inputs, in the model's input dtype; where none was found,
+            the last try.
+        label: (n,) the model's own decision at `x`.
+        before: (n,) its decision at the given inputs.
+        distance: (n,) Euclidean distance of `x` from the given input: an upper bound of the
+            distance to the nearest input of that label, and at least the certified radius where
+            `flipped`.
+        flipped: (n,) whether `label` is the target or, without a target, differs from `before`.
+    """
+
+    x: np.ndarray
+    label: np.ndarray
+    before: np.ndarray
+    distance: np.ndarray
+    flipped: np.ndarray
+
+    def __len__(self):
+        return len(self.x)
+
+    def __str__(self):
+        found = self.distance[self.flipped]
+        middle = f", median distance {np.median(found):.4g}" if len(found) else ""
+        return f"{len(found)} of {len(self)} inputs have a counterfactual{middle}"
+
+    __repr__ = __str__
+
+
+def counterfactual(model, x, target=None, *, overshoot=1e-3, steps=20) -> Counterfactuals:
+    """Move inputs along the gradient until the model decides differently.
+
+    With m the margin of the decision, or minus that of the target, Newton's steps towards
+    m = -overshoot |m(x)| are
+
+        z <- z - (m(z) + overshoot |m(x)|) grad m(z) / |grad m(z)|²,
+
+    followed by a bisection between the last two points. For a network that was trained with the
+    HKR loss the gradient has norm almost 1, so that one step does, and its direction is that of
+    the optimal transport between the classes.
+
+    Args:
+        model: as in `lipkit.explain.saliency`.
+        x: (n, ...) inputs.
+        target: class to reach, one or (n,); None: any other class.
+        overshoot: how sure of its label the counterfactual should be, as a share of the margin
+            at x: 0.001 just crosses, 1 is as sure as x was of the opposite.
+        steps: at most so many of Newton's.
+
+    Returns:
+        `Counterfactuals` with x, label, before, distance and flipped of each input.
+
+    Raises:
+        ValueError: bad arguments, or a model that ends with a sigmoid or softmax.
+
+    Example:
+    >>> result = lipkit.explain.counterfactual(model, x)
+    >>> (result.distance >= lipkit.certify(model, x).radius)[result.flipped].all()
+    True
+
+    References: Serrurier et al., CVPR 2021, arXiv:2006.06520, for the direction; Serrurier et al.,
+    NeurIPS 2023, arXiv:2206.06854, for counterfactuals; Moosavi-Dezfooli et al., "DeepFool", CVPR
+    2016, arXiv:1511.04599, for the steps. Labels are those of the model in its own arithmetic.
+    """
+    overshoot, steps = real("overshoot", overshoot, "]0, inf["), integer("steps", steps)
+    margins = Margins(model, x)
+    labels = margins.labels(target)
+    sign = -1.0 if target is None else 1.0  # the way in which the margin has to go
+
+    def gain(points):
+        """What has to become positive (n,), and its gradient as rows (n, d), in float64."""
+        value, gradient = margins(points.astype(margins.x.dtype).reshape(margins.x.shape), labels)
+        return sign * value.astype("float64"), sign * _rows(gradient)
+
+    start = _rows(margins.x)
+    value, gradient = gain(start)
+    aim = overshoot * np.abs(value)
+    arrived = value > 0  # at a target
+    points, last = start.copy(), start.copy()
+    for _ in range(steps):
+        square = np.sum(gradient**2, axis=1)
+        length = np.where(arrived | (square == 0), 0.0, (aim - value) / np.maximum(square, 1e-300))
+        last = np.where(arrived[:, None], last, points)
+        points = points + length[:, None] * gradient
+        value, gradient = gain(points)
+        arrived = arrived | (value >= REACHED * aim)
+        if arrived.all():
+            break
+    points = _nearest(gain, last, points, arrived, aim)
+    x = points.astype(margins.x.dtype)
+    shaped = x.reshape(margins.x.shape)
+    label = margins.decide(shaped)
+    return Counterfactuals(
+        x=shaped,
+        label=label,
+        before=margins.decision,
+        distance=np.linalg.norm(x.astype("float64") - start, axis=1),
+        flipped=label != margins.decision if target is None else label == labels,
+    )
+
+
+def _rows(array):
+    """Float64 samples as rows: (n, ...) -> (n, d)."""
+    return array.reshape(len(array), -1).astype("float64")
+
+
+def _nearest(gain, last, points, arrived, aim):
+    """Bisection between the last points and those that arrived, for the nearest that suffice."""
+    for _ in range(HALVINGS):
+        middle = (last + points) / 2
+        enough = (gain(middle)[0] >= REACHED * aim) & arrived
+        points = np.where(enough[:, None], middle, points)
+        last = np.where(enough[:, None] | ~arrived[:, None], last, middle)
+    return points

@@ -1,0 +1,140 @@
+"""What the report computes from a run: attacks, examples and singular values."""
+
+import math
+from dataclasses import dataclass, replace
+
+import keras
+import numpy as np
+
+from lipkit.attacks import pgd
+from lipkit.certify import certify
+from lipkit.compute_layer_sv import compute_layer_sv
+from lipkit.report.run import Run
+
+SEED = 0
+MULTIPLES = np.geomspace(1.0, 16.0, 16)  # of the certified radius, searched for another label
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """The nearest inputs of another label that an attack found for m test points.
+
+    Attributes:
+        rows: (m,) the points.
+        distance: (m,) 0 where the decision is wrong as it is, inf where nothing was found.
+        radius: (m,) certified radii of right decisions, otherwise -1.
+    """
+
+    rows: np.ndarray
+    distance: np.ndarray
+    radius: np.ndarray
+
+    @property
+    def tried(self) -> int:
+        """Number of right decisions with a certificate, which are those that were attacked."""
+        return int(np.sum(self.radius >= 0))
+
+    @property
+    def broken(self) -> int:
+        """Number of attacked points for which another label was found."""
+        return int(np.sum(np.isfinite(self.distance) & (self.radius >= 0)))
+
+    @property
+    def refuted(self) -> int:
+        """Number of those with another label inside their certified radius."""
+        return int(np.sum(self.distance <= self.radius))
+
+    def accuracy(self, eps) -> np.ndarray:
+        """Share of the points that the attack leaves right within each radius: an upper bound."""
+        return np.mean(self.distance > np.asarray(eps)[:, None], axis=1)
+
+    def certified(self, eps) -> np.ndarray:
+        """Share of the points that are proven right within each radius: a lower bound."""
+        return np.mean(self.radius >= np.asarray(eps)[:, None], axis=1)
+
+
+def attack(run) -> Attacked:
+    """Attack the sample: projected gradient ascent in balls of 1 to 16 certified radii.
+
+    What it finds is drawn back towards the point as long as the label is proven to be another one.
+    """
+    sure = (run.right & run.certified)[run.sample]
+    result = Attacked(
+        run.sample,
+        np.where(run.right[run.sample], np.inf, 0.0),
+        np.where(sure, run.certificates.radius[run.sample], -1.0),
+    )
+    chosen = np.flatnonzero(sure)
+    rows = np.repeat(run.sample[chosen], len(MULTIPLES))
+    if not len(rows):
+        return result
+    certificates = _rows(run.certificates, rows)
+    radius = certificates.radius * np.tile(MULTIPLES, len(chosen))
+    found = pgd(run.model, run.x[rows], certificates, radius, seed=SEED)
+    near = _drawn_back(run, rows[found.broken], found.x[found.broken])
+    np.minimum.at(result.distance, np.repeat(chosen, len(MULTIPLES))[found.broken], near)
+    return result
+
+
+def _rows(certificates, rows):
+    """Certificates of some points, in this order."""
+    names = ("label", "radius", "margin", "lipschitz", "status", "y")
+    return replace(certificates, **{name: getattr(certificates, name)[rows] for name in names})
+
+
+def _drawn_back(run, rows, found, steps=16):
+    """Distances of the first points, on the way to `found`, that have another label."""
+    if not len(rows):
+        return np.empty(0)
+    x = run.x[rows].astype("float64")
+    share = np.linspace(1 / steps, 1.0, steps)
+    way = x + share.reshape(-1, *[1] * x.ndim) * (found - x)  # (steps, m, ...)
+    way = way.astype(run.x.dtype)
+    labels = certify(run.model, way.reshape(-1, *x.shape[1:]), progress=False)
+    other = labels.label.reshape(steps, -1) != run.certificates.label[rows]
+    other &= labels.status.reshape(steps, -1) == "certified"
+    first = np.where(other.any(axis=0), other.argmax(axis=0), steps - 1)
+    moved = way[first, np.arange(len(rows))] - x
+    return np.linalg.norm(moved.reshape(len(rows), -1), axis=1)
+
+
+def singular_values(model):
+    """(name, smallest, largest) of each layer that there is a rule for, but plain isometries."""
+    ranges = []
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.InputLayer):
+            continue
+        try:
+            low, high = compute_layer_sv(layer)
+        except ValueError:  # its matrix is too large
+            continue
+        if low is not None and (layer.weights or (low, high) != (1.0, 1.0)):
+            ranges.append((layer.name, low, high))
+    return ranges
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A run and what was found out about it.
+
+    Attributes:
+        run: the run.
+        eps: the radius that the headline is about.
+        asked: whether training was told that radius.
+        attacked: what the attack found.
+    """
+
+    run: Run
+    eps: float
+    asked: bool
+    attacked: Attacked
+
+
+def investigate(run: Run) -> Findings:
+    """All that takes computing."""
+    eps = run.info["settings"].get("eps")
+    asked = isinstance(eps, (int, float)) and 0 < eps < np.inf
+    if not asked:
+        eps = float(np.median(run.certificates.radius))
+        eps = math.floor(eps / (unit := 10 ** math.floor(math.log10(eps)))) * unit if eps else 0.0
+    return Findings(run, float(eps), asked, attack(run))

@@ -1,0 +1,101 @@
+"""`write_report`: from a run directory to a page."""
+
+from pathlib import Path
+
+from lipkit.report.examples import examples
+from lipkit.report.findings import Findings, investigate
+from lipkit.report.markup import Html, tag
+from lipkit.report.overview import headline, trained
+from lipkit.report.proof import assumptions, layers
+from lipkit.report.provenance import checks, reproduce, training
+from lipkit.report.robustness import accuracy, confusion, radii
+from lipkit.report.run import read
+from lipkit.report.style import sheet
+
+NAMED = 10  # classes in the header
+# no script and nothing from elsewhere, whatever the texts of the data are
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+SECTIONS = [
+    ("trained", "Data and settings", trained),
+    ("accuracy", "Accuracy against radius", accuracy),
+    ("radii", "Certified radii", radii),
+    ("decisions", "Decisions", confusion),
+    ("examples", "Least and most robust examples", examples),
+    ("layers", "Layers and proven bounds", layers),
+    ("training", "Training", training),
+    ("assumptions", "What the certificates rest on", assumptions),
+    ("checks", "Checks of this report", checks),
+    ("reproduce", "How to reproduce", reproduce),
+]
+
+
+def write_report(directory) -> Path:
+    """Write `report.html` about a run: data, certificates, attack, examples, bounds, assumptions.
+
+    The page is one file without scripts and links to elsewhere. Everything in it is computed from
+    the files of the run, which are checked against each other before: the bound is proven anew,
+    and so are certificates of a sample of the test points. Bounds are rounded up and certified
+    radii down; the attack's curve is measured, not proven.
+
+    Args:
+        directory: folder that `lipkit train ... --out DIR` wrote.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ValueError: a file is missing, cannot be read or does not belong to the others, or the page
+            cannot be written.
+
+    Example:
+    >>> lipkit.report.write_report("runs/cancer")
+    PosixPath('runs/cancer/report.html')
+    """
+    text = page(investigate(read(directory)))
+    path = Path(directory) / "report.html"
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise ValueError(f"{path} cannot be written: {error.strerror}.") from None
+    return path
+
+
+def page(found: Findings) -> Html:
+    """The whole document."""
+    info = found.run.info
+    name, classes = info["data"]["path"], info["classes"]
+    name = Path(name).name or name
+    head = [
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("title", f"Robustness report: {name}"),
+        tag("style", Html(sheet())),
+    ]
+    header = tag(
+        "header",
+        tag("p", "lipkit robustness report", class_="over"),
+        tag("h1", name),
+        tag(
+            "p",
+            f"A classifier of {len(classes)} classes: {', '.join(map(str, classes[:NAMED]))}",
+            f" and {len(classes) - NAMED} more" if len(classes) > NAMED else None,
+            f". Trained {found.run.date} with lipkit {info['lipkit']}.",
+            class_="under",
+        ),
+    )
+    contents = tag(
+        "nav",
+        tag("ol", [tag("li", tag("a", title, href=f"#{key}")) for key, title, _ in SECTIONS]),
+        aria_label="Contents",
+    )
+    parts = [
+        tag("section", tag("h2", title), section(found), id=key) for key, title, section in SECTIONS
+    ]
+    body = tag("div", header, contents, tag("main", headline(found), parts), class_="page")
+    document = tag("html", tag("head", head), tag("body", body), lang="en")
+    return Html(f"<!doctype html>\n{document}\n")

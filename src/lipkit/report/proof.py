@@ -1,0 +1,91 @@
+"""What the certificates rest on: bounds of the layers, assumptions, limits."""
+
+from lipkit.report import figures
+from lipkit.report.findings import Findings, singular_values
+from lipkit.report.markup import Html, at_most, table, tag
+
+TIMES = "\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}"
+
+
+def layers(found: Findings) -> Html:
+    """The proof of the bound, layer by layer, and singular values."""
+    bound = found.run.bound
+    rows = [
+        (b.name, b.kind, b.rule, at_most(b.bound, 9), TIMES.join(map(str, b.input_shape)))
+        for b in bound.layers
+    ]
+    header = ("layer", "kind", "rule of the proof", "bound", "input")
+    ranges = singular_values(found.run.model)
+    picture = ranges and tag(
+        "div",
+        figures.singular_values(ranges),
+        tag(
+            "p",
+            "Singular values are computed by a float64 decomposition: exact up to rounding, and no "
+            "proof. A layer whose smallest and largest one are near each other passes all "
+            "directions on with the same strength.",
+            class_="note",
+        ),
+        class_="two",
+    )
+    return tag(
+        "div",
+        tag(
+            "p",
+            "No change of the input is amplified by more than the Lipschitz constant. The bound of "
+            "each layer was computed for this report from the stored weights, in float64, and "
+            "rounded up; nothing that a layer says about itself was trusted.",
+        ),
+        table(header, rows, "Proven bounds of the exported model, layer by layer", "lllrl"),
+        tag("p", "Lipschitz constant of the model ≤ ", tag("strong", at_most(bound, 9)), "."),
+        picture or None,
+    )
+
+
+def assumptions(found: Findings) -> Html:
+    """What is claimed, what is taken for granted, and what is not claimed."""
+    run = found.run
+    arithmetic = run.certificates.arithmetic
+    program = {
+        "real": "They hold for the network as a function of real numbers, with the weights as "
+        "stored. The rounding errors of a program that computes it in float32 are not in them.",
+    }.get(
+        arithmetic,
+        f"They hold for the network in real arithmetic and for the program that computes it in "
+        f"{arithmetic}, whose worst rounding errors are taken off.",
+    )
+    claims = [
+        "A certificate says: no input within this radius of the test point gets another decision "
+        "from the exported model. It is about all inputs in the ball, not about those that "
+        "somebody tried.",
+        program,
+        "They are about model.keras as it is stored, by its hash below. After more training, or a "
+        "cast of its weights, it needs new ones.",
+        "Distances are Euclidean, over all features together, in units of the data as the model "
+        "gets them; a scaling inside the model is part of the proof."
+        + " The weights that training gave to the features are not in them."
+        * run.weighted,
+    ]
+    limits = [
+        "Nothing is said about changes beyond the radius, or about distances of another kind.",
+        "A certificate does not make a decision right: it makes it stable.",
+        f"Shares are shares of these {len(run.y)} test points. How far they carry over to new data "
+        "is a question of statistics, and of whether new data are like these.",
+        "The comparison of the proof's reading of the model with the running model is a test on "
+        "random inputs.",
+        "The attack's curve is measured: a stronger attack may lower it, but not below "
+        "the certified one.",
+    ]
+    return tag(
+        "div",
+        tag("h3", "What the certificates claim"),
+        tag("ul", [tag("li", text) for text in claims], class_="plain"),
+        tag("h3", "What the proof takes for granted"),
+        tag("ul", [tag("li", _sentence(a)) for a in run.certificates.assumptions], class_="plain"),
+        tag("h3", "What is not claimed"),
+        tag("ul", [tag("li", text) for text in limits], class_="plain"),
+    )
+
+
+def _sentence(text):
+    return f"{text[:1].upper()}{text[1:]}."

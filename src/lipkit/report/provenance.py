@@ -1,0 +1,76 @@
+"""How the model came about, what was checked, and how to do it again."""
+
+import platform
+import shlex
+import sys
+
+import keras
+import numpy as np
+
+from lipkit._version import __version__
+from lipkit.report import figures
+from lipkit.report.findings import Findings
+from lipkit.report.markup import Html, at_most, facts, number, percent, table, tag
+
+
+def training(found: Findings) -> Html:
+    """The curves of the training."""
+    pictures = figures.training(found.run.info["history"])
+    if not pictures:
+        return tag("p", "No history of the training was kept.", class_="note")
+    return tag("div", pictures, class_="two")
+
+
+def checks(found: Findings) -> Html:
+    """What this report compared."""
+    run = found.run
+    n, attacked = len(run.y), found.attacked
+    stated = run.info["lipschitz_bound"], 100 * run.info["accuracy"]
+    rows = [
+        (
+            "Lipschitz bound of model.keras",
+            f"proven anew: {at_most(run.bound, 9)}; run.json says {at_most(stated[0], 9)}",
+        ),
+        (
+            "Accuracy of certificates.json on test.npz",
+            f"{percent(run.right.sum(), n)}; run.json says {stated[1]:.1f} %",
+        ),
+        ("Certificates, computed anew", f"{len(run.sample)} of {n}; all agree with the file"),
+        (
+            "Outputs of lipkit.keras and model.keras",
+            f"differ by at most {number(run.difference, 2)} on {len(run.sample)} test points",
+        ),
+        (
+            "Certificates under attack",
+            f"{attacked.refuted} of {attacked.tried} were broken within their radius",
+        ),
+    ]
+    return facts(rows, "Done when this report was written")
+
+
+def reproduce(found: Findings) -> Html:
+    """Command, versions and hashes."""
+    run = found.run
+    data = run.info["data"]
+    hashes = [(data["path"], data["sha256"]), *run.sha256.items()]
+    backend = keras.backend.backend()
+    versions = [
+        ("Trained with", f"lipkit {run.info['lipkit']}, {run.info['backend']}"),
+        (
+            "Report written with",
+            f"lipkit {__version__}, Keras {keras.__version__}, {backend} "
+            f"{sys.modules[backend].__version__}, NumPy {np.__version__}, "
+            f"Python {platform.python_version()}",
+        ),
+    ]
+    return tag(
+        "div",
+        tag("p", "The command that trained the model:"),
+        tag("pre", shlex.join(map(str, run.info["command"]))),
+        facts(versions, "Versions"),
+        table(
+            ("file", "SHA-256"),
+            [(tag("code", name), tag("code", value)) for name, value in hashes],
+            "Files and their hashes",
+        ),
+    )

@@ -1,0 +1,257 @@
+"""A run directory, read and checked: its files must be whole, and belong to each other."""
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import NoReturn
+
+import keras
+import numpy as np
+
+from lipkit.certify import Certificates, LipschitzBound, certify, lipschitz_bound
+from lipkit.errors import NotCertifiable
+
+FILES = ("run.json", "test.npz", "certificates.json", "model.keras", "lipkit.keras")
+SAMPLE, VALUES = 128, 2**21  # test points that are looked at closely: so many, fewer if large
+CLOSE = 1e-4  # relative: kernels are computed anew in float32, on this machine
+NUMBER = (int, float)
+FIELDS = {
+    "run.json": {
+        "lipkit": str,
+        "backend": str,
+        "created": str,
+        "command": list,
+        "seconds": NUMBER,
+        "data": dict,
+        "classes": list,
+        "settings": dict,
+        "split": dict,
+        "history": dict,
+        "accuracy": NUMBER,
+        "lipschitz_bound": NUMBER,
+    },
+    "data": {"path": str, "sha256": str, "rows": int, "kind": str},
+    "split": {"train": int, "test": int},
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What a run directory holds, and what was found when it was checked.
+
+    Attributes:
+        directory: where the files are.
+        info: run.json.
+        x, y: the held-out inputs (n, ...) float32 and classes (n,).
+        certificates: of them all.
+        model: the exported model, which the certificates are of.
+        bound: its proven Lipschitz bound, computed anew.
+        sample: (m,) the test points that were certified anew, and are to be attacked.
+        difference: the largest difference of an output of the two models on the sample.
+        sha256: of each file.
+    """
+
+    directory: Path
+    info: dict
+    x: np.ndarray
+    y: np.ndarray
+    certificates: Certificates
+    model: keras.Model
+    bound: LipschitzBound
+    sample: np.ndarray
+    difference: float
+    sha256: dict[str, str]
+
+    @property
+    def right(self) -> np.ndarray:
+        """Whether each test point is decided as its label says."""
+        return self.certificates.label == self.y
+
+    @property
+    def certified(self) -> np.ndarray:
+        """Whether each test point has a certificate."""
+        return self.certificates.status == "certified"
+
+    @property
+    def unit(self) -> str:
+        """What a test point is called."""
+        return "row" if self.info["data"]["kind"] == "table" else "picture"
+
+    @property
+    def weighted(self) -> bool:
+        """Whether training measured distances with weights of the features."""
+        return bool(self.info["settings"].get("feature_weights"))
+
+    @property
+    def date(self) -> str:
+        """When the run was made."""
+        return f"{datetime.fromisoformat(self.info['created']):%Y-%m-%d %H:%M %Z}".strip()
+
+
+class _Files:
+    """The files of a directory; `fail` says what is wrong with one, and the way out."""
+
+    def __init__(self, directory):
+        self.directory = Path(directory)
+        if not self.directory.is_dir():
+            raise ValueError(
+                "`directory` must be a folder that `lipkit train ... --out DIR` wrote. "
+                f"Received: {str(directory)!r}"
+            )
+        for name in FILES:
+            if not (self.directory / name).is_file():
+                self.fail(name, "is missing")
+
+    def fail(self, name, problem) -> NoReturn:
+        """Give up on a file."""
+        raise ValueError(
+            f"{self.directory / name} {problem}. Train again with `lipkit train DATA --out DIR`, "
+            "or restore the files that it wrote."
+        ) from None
+
+    def load(self, name, function, *args, **kwargs):
+        """What a function reads from a file."""
+        try:
+            return function(self.directory / name, *args, **kwargs)
+        except Exception as error:  # a damaged archive can raise anything
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            self.fail(name, f"cannot be read ({first[:200]})")
+
+    def check(self, name, holds, problem):
+        """Give up on a file unless something holds."""
+        if not holds:
+            self.fail(name, problem)
+
+
+def read(directory) -> Run:
+    """Read a run directory and check it, cheap checks first.
+
+    Raises:
+        ValueError: a file is missing, cannot be read, or does not belong to the others.
+    """
+    files = _Files(directory)
+    info = _info(files)
+    x, y = _test(files, info)
+    certificates = _certificates(files, info, y)
+    model = _model(files, "model.keras", info, x)
+    trained = _model(files, "lipkit.keras", info, x)
+    bound = _bound(files, model, info)
+    count = max(8, min(SAMPLE, VALUES // x[0].size))
+    sample = np.sort(np.random.default_rng(0).permutation(len(x))[:count])
+    _certify_again(files, model, x[sample], certificates, sample)
+    difference = _difference(files, model, trained, x[sample])
+    sha256 = {
+        name: hashlib.sha256((files.directory / name).read_bytes()).hexdigest() for name in FILES
+    }
+    return Run(files.directory, info, x, y, certificates, model, bound, sample, difference, sha256)
+
+
+def _info(files: _Files):
+    name = "run.json"
+    info = files.load(name, lambda path: json.loads(path.read_text(encoding="utf-8")))
+    files.check(name, isinstance(info, dict), "must hold a JSON object")
+    for part, fields in FIELDS.items():
+        values = info if part == name else info[part]
+        for field, kind in fields.items():
+            good = isinstance(values.get(field), kind) and not isinstance(values[field], bool)
+            files.check(name, good, f"has no valid {field!r} in {part}: {values.get(field)!r:.80}")
+    for field in ("seconds", "accuracy", "lipschitz_bound"):
+        files.check(name, math.isfinite(info[field]), f"has {field!r} {info[field]}")
+    files.load(name, lambda _: datetime.fromisoformat(info["created"]))
+    kind, classes = info["data"]["kind"], info["classes"]
+    files.check(name, kind in ("table", "images"), f"has the kind {kind!r}, not table or images")
+    files.check(name, len(classes) > 1, f"names {len(classes)} classes, not at least 2")
+    for metric, values in info["history"].items():
+        good = isinstance(values, list) and all(v is None or isinstance(v, NUMBER) for v in values)
+        files.check(name, good, f"has a history of {metric!r} that is no list of numbers")
+    return info
+
+
+def _arrays(path):
+    with np.load(path, allow_pickle=False) as arrays:
+        return arrays["x"], arrays["y"]
+
+
+def _test(files: _Files, info):
+    name, data = "test.npz", info["data"]
+    x, y = files.load(name, _arrays)
+    n, classes = info["split"]["test"], len(info["classes"])
+    good = x.ndim > 1 and x.dtype.kind == "f" and len(x) == n > 0 and np.isfinite(x).all()
+    files.check(name, good, f"must hold {n} finite inputs x. Received: {x.dtype} {x.shape}")
+    good = y.shape == (n,) and y.dtype.kind == "i" and y.min() >= 0 and y.max() < classes
+    files.check(name, good, f"must hold {n} classes y from 0 to {classes - 1}")
+    if data["kind"] == "table":
+        names = data.get("features")
+        good = isinstance(names, list) and x.shape == (n, len(names))
+        files.check(name, good, f"has x of shape {x.shape}, which run.json has no names for")
+    else:
+        good = x.ndim in (3, 4) and list(x.shape[1:]) == list(data.get("image_shape") or [])
+        files.check(name, good, f"has pictures {x.shape[1:]}, not {data.get('image_shape')}")
+    return x, y
+
+
+def _certificates(files: _Files, info, y):
+    name = "certificates.json"
+    found = files.load(name, Certificates.load)
+    columns = [found.label, found.radius, found.status, found.y]
+    good = all(column is not None and column.shape == y.shape for column in columns)
+    files.check(name, good, f"must hold one decision and true label for each of {len(y)} inputs")
+    good = found.radius.dtype.kind == "f" and np.isfinite(found.radius).all()
+    files.check(name, good and (found.radius >= 0).all(), "has radii that are no numbers >= 0")
+    none = found.radius[found.status != "certified"]
+    files.check(name, not none.any(), "has radii of points that it says are not certified")
+    files.check(name, (found.y == y).all(), "has other true labels than test.npz")
+    accuracy = float(np.mean(found.label == y))
+    # a decision within the rounding error may be another one in the program that was counted
+    near = abs(accuracy - info["accuracy"]) * len(y) < 1.5
+    files.check(name, near, f"has accuracy {accuracy:.6g}, run.json {info['accuracy']:.6g}")
+    return found
+
+
+def _model(files: _Files, name, info, x):
+    model = files.load(name, keras.saving.load_model, compile=False)
+    shapes = [tuple(t.shape) for t in (*(model.inputs or ()), *(model.outputs or ()))]
+    outputs = (len(info["classes"]),) + ((1,) if len(info["classes"]) == 2 else ())
+    good = (
+        len(shapes) == 2
+        and shapes[0][1:] == x.shape[1:]
+        and shapes[1][1:] in {(n,) for n in outputs}
+    )
+    files.check(name, good, f"has inputs and outputs {shapes}, not those of test.npz and run.json")
+    return model
+
+
+def _bound(files: _Files, model, info):
+    name = "model.keras"
+    try:
+        bound = lipschitz_bound(model)
+    except NotCertifiable as error:
+        files.fail(name, f"has no proven bound ({error})")
+    good = math.isclose(bound, info["lipschitz_bound"], rel_tol=CLOSE)
+    files.check(name, good, f"has the bound {bound:.9g}, run.json {info['lipschitz_bound']:.9g}")
+    return bound
+
+
+def _certify_again(files: _Files, model, x, certificates, sample):
+    again = certify(model, x, arithmetic=certificates.arithmetic, progress=False)
+    radius, label = certificates.radius[sample], certificates.label[sample]
+    slack = CLOSE * np.maximum(radius, np.median(radius))
+    good = np.abs(again.radius - radius) <= slack
+    good &= (again.label == label) | (radius <= slack)
+    files.check(
+        "certificates.json",
+        good.all(),
+        f"does not belong to model.keras and test.npz: certified anew, {(~good).sum()} of "
+        f"{len(sample)} points have another radius or decision",
+    )
+
+
+def _difference(files: _Files, model, trained, x):
+    first, second = (np.asarray(m.predict(x, verbose=0), "float64") for m in (model, trained))
+    difference = float(np.abs(first - second).max())
+    good = difference <= CLOSE * max(1.0, float(np.abs(first).max()))
+    files.check("lipkit.keras", good, f"differs from model.keras by {difference:.3g} in an output")
+    return difference
