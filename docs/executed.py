@@ -1,0 +1,179 @@
+"""A hook of mkdocs: executes the code of pages, and shows what it printed and drew.
+
+Blocks that open with "```python run" or "```sh run" are executed: those of one page in their order,
+in one process and an empty folder. `alt="..."` behind `run` describes the figures of the block, and
+`show="report.html"` publishes a file that it wrote. The front matter of a page may say `backend: torch`.
+Results are kept in build/docs, under a hash of the code and of the files that it may read.
+With LIPKIT_DOCS=text in the environment nothing is executed.
+"""
+
+import base64
+import concurrent.futures
+import contextlib
+import hashlib
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+CACHE = ROOT / "build" / "docs"
+BLOCK = re.compile(r"(?ms)^```(python|sh) run(.*?)\n(.*?)^```\n")
+BACKEND = re.compile(r"(?m)\A---\n(?:.*\n)*?backend: (\w+)\n")
+WIDTH = 96  # of the terminal that commands see
+INPUTS = ("src/**/*.py", "examples/*.py", "benchmarks/results/*.json")
+
+
+def blocks(text):
+    """The executed blocks of a page: dicts of language, code and options."""
+    return [
+        {"language": language, "code": code, **dict(re.findall(r'(\w+)="(.*?)"', options))}
+        for language, options, code in BLOCK.findall(text)
+    ]
+
+
+def on_files(files, config):
+    """Put outputs and figures into the pages, and the figures among the files."""
+    from mkdocs.structure.files import File
+
+    pages = {
+        file: file.content_string for file in files.documentation_pages() if not file.generated_by
+    }
+    pages = {file: text for file, text in pages.items() if BLOCK.search(text)}
+    if os.environ.get("LIPKIT_DOCS") == "text":
+        return files
+    with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
+        results = list(pool.map(_results, pages, pages.values()))
+    for (file, text), result in zip(pages.items(), results, strict=True):
+        stem, found = file.src_uri.removesuffix(".md"), iter(result)
+        extra = []
+
+        def shown(match, stem=stem, found=found, extra=extra):
+            return _shown(match, next(found), stem, extra)
+
+        text = BLOCK.sub(shown, text)
+        files.remove(file)
+        files.append(File.generated(config, file.src_uri, content=text))
+        for uri, content in extra:
+            files.append(File.generated(config, uri, content=content))
+    return files
+
+
+def _shown(match, result, stem, extra):
+    """The Markdown of a block and its outputs; its files are added to `extra`."""
+    language, options, code = match.groups()
+    parts = [f"```{'python' if language == 'python' else 'console'}\n{code}```"]
+    if result["out"].strip():
+        parts.append(f'```{{.text .output}}\n{result["out"].rstrip()}\n```')
+    options = dict(re.findall(r'(\w+)="(.*?)"', options))
+    for number, figure in enumerate(result["figures"]):
+        uri = f"{stem}-{result['number']}-{number}.png"
+        extra.append((uri, base64.b64decode(figure)))
+        parts.append(f'![{options["alt"]}]({uri.rpartition("/")[2]}){{ .figure }}')
+    for name, content in result["files"].items():
+        uri = f"{stem}-{name}"
+        extra.append((uri, base64.b64decode(content)))
+    return "\n\n".join(parts) + "\n"
+
+
+def _results(file, text):
+    """What the blocks of a page give, from the cache or by running them."""
+    from mkdocs.exceptions import PluginError
+
+    backend = BACKEND.search(text)
+    job = {"blocks": blocks(text), "backend": backend[1] if backend else "jax"}
+    key = hashlib.sha256(json.dumps(job).encode() + _sources()).hexdigest()[:24]
+    path = CACHE / f"{key}.json"
+    if not path.exists():
+        start = time.time()
+        with tempfile.TemporaryDirectory() as folder:
+            run = subprocess.run(
+                [sys.executable, __file__, folder],
+                input=json.dumps(job),
+                env=_environment(job["backend"]),
+                capture_output=True,
+                text=True,
+            )
+        if run.returncode:
+            raise PluginError(f"{file.src_uri} failed:\n{run.stderr[-4000:]}")
+        CACHE.mkdir(parents=True, exist_ok=True)
+        path.write_text(run.stdout)
+        print(f"{file.src_uri}: executed in {time.time() - start:.0f} s", flush=True)
+    return json.loads(path.read_text())
+
+
+def _sources():
+    """A hash of what the code of a page may depend on."""
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    for path in sorted((p for g in INPUTS for p in ROOT.glob(g))):
+        digest.update(path.read_bytes())
+    return digest.digest()
+
+
+def _environment(backend):
+    return {
+        **os.environ,
+        "KERAS_BACKEND": backend,
+        "MPLBACKEND": "agg",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "OMP_NUM_THREADS": "1",
+        "COLUMNS": str(WIDTH),
+        "REPO": str(ROOT),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+
+
+def _figures(options):
+    """The open figures as PNG in base64; closed."""
+    if "matplotlib.pyplot" not in sys.modules:
+        return []
+    plt = sys.modules["matplotlib.pyplot"]
+    pictures = []
+    for number in plt.get_fignums():
+        assert "alt" in options, 'a block that draws needs alt="..."'
+        stream = io.BytesIO()
+        plt.figure(number).savefig(stream, dpi=130, bbox_inches="tight")
+        pictures.append(base64.b64encode(stream.getvalue()).decode())
+    plt.close("all")
+    return pictures
+
+
+def _execute(block, names):
+    """What one block prints, in the current folder."""
+    if block["language"] == "sh":
+        run = subprocess.run(
+            block["code"], shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        status = int(block.get("status", 0))
+        assert run.returncode == status, f"{block['code']}status {run.returncode}\n{run.stdout}"
+        return run.stdout
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(compile(block["code"], "page", "exec"), names)
+    return out.getvalue()
+
+
+def main():
+    """Read a job from the standard input, execute it in a folder, write the results as JSON."""
+    job = json.load(sys.stdin)
+    os.chdir(sys.argv[1])
+    names, results = {"__name__": "page"}, []
+    for number, block in enumerate(job["blocks"]):
+        start = time.process_time()
+        out = _execute(block, names)
+        print(f"block {number}: {time.process_time() - start:.1f} s of CPU", file=sys.stderr)
+        files = {
+            Path(name).name: base64.b64encode(Path(name).read_bytes()).decode()
+            for name in block.get("show", "").split()
+        }
+        results.append({"number": number, "out": out, "figures": _figures(block), "files": files})
+    json.dump(results, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
