@@ -2,7 +2,7 @@
 
 Blocks that open with "```python run" or "```sh run" are executed: those of one page in their order,
 in one process and an empty folder. `alt="..."` behind `run` describes the figures of the block, and
-`show="report.html"` publishes a file that it wrote. The front matter of a page may say `backend: torch`.
+`show="report.html"` publishes a file that it wrote. The front matter may say `backend: torch`.
 Results are kept in build/docs, under a hash of the code and of the files that it may read.
 With LIPKIT_DOCS=text in the environment nothing is executed.
 """
@@ -69,12 +69,12 @@ def _shown(match, result, stem, extra):
     language, options, code = match.groups()
     parts = [f"```{'python' if language == 'python' else 'console'}\n{code}```"]
     if result["out"].strip():
-        parts.append(f'```{{.text .output}}\n{result["out"].rstrip()}\n```')
+        parts.append(f"```{{.text .output}}\n{result['out'].rstrip()}\n```")
     options = dict(re.findall(r'(\w+)="(.*?)"', options))
     for number, figure in enumerate(result["figures"]):
         uri = f"{stem}-{result['number']}-{number}.png"
         extra.append((uri, base64.b64decode(figure)))
-        parts.append(f'![{options["alt"]}]({uri.rpartition("/")[2]}){{ .figure }}')
+        parts.append(f"![{options['alt']}]({uri.rpartition('/')[2]}){{ .figure }}")
     for name, content in result["files"].items():
         uri = f"{stem}-{name}"
         extra.append((uri, base64.b64decode(content)))
@@ -110,7 +110,7 @@ def _results(file, text):
 def _sources():
     """A hash of what the code of a page may depend on."""
     digest = hashlib.sha256(Path(__file__).read_bytes())
-    for path in sorted((p for g in INPUTS for p in ROOT.glob(g))):
+    for path in sorted(p for g in INPUTS for p in ROOT.glob(g)):
         digest.update(path.read_bytes())
     return digest.digest()
 

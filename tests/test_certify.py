@@ -192,7 +192,7 @@ def test_overflow_in_float32_alone(rng):
 
 
 def test_subnormal_numbers_may_be_flushed_to_zero():
-    """JAX and TensorFlow read subnormal inputs and weights as 0: the sign is lost, and the label."""
+    """JAX and TensorFlow read subnormal inputs and weights as 0, so signs are lost, and labels."""
     x = keras.Input((1,))
     models = {
         "weights": (linear([[1e-39]], [0.0]), 1e37),

@@ -19,8 +19,8 @@ def samples(x):
     if bad.any():
         where = tuple(map(int, np.argwhere(bad)[0]))
         raise ValueError(
-            f"`x` must be finite, within float32: {bad.sum()} values are not, the first at {where}: "
-            f"{x[where]}. Remove these samples or fill the values in."
+            f"`x` must be finite, within float32: {bad.sum()} values are not, the first at "
+            f"{where}: {x[where]}. Remove these samples or fill the values in."
         )
     return x
 

@@ -1,7 +1,7 @@
 """The scaler: the first layer of a trained model, and what it does to distances.
 
-With weights w, distances are |w (x' - x)|. The scaler multiplies feature i by s_i, so that a ball of
-radius r becomes one of at most r * max(s_i / w_i): `stretch`.
+With weights w, distances are |w (x' - x)|. The scaler multiplies feature i by s_i, so that a ball
+of radius r becomes one of at most r * max(s_i / w_i): `stretch`.
 """
 
 from dataclasses import dataclass
