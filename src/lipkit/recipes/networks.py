@@ -59,7 +59,7 @@ def hidden(recipe, seeds):
     blocks = []
     for filters in FILTERS:
         start = DeltaOrthogonal(seed=next(seeds))
-        last = {"data_format": "channels_last"}  # what GroupSort2 sorts
+        last: dict = {"data_format": "channels_last"}  # what GroupSort2 sorts
         convolution = SpectralConv2D(filters, 3, padding="same", kernel_initializer=start, **last)
         blocks += [convolution, GroupSort2(), ScaledL2NormPooling2D(2, **last)]
     return [*blocks, keras.layers.Flatten(), *dense(HIDDEN)]
