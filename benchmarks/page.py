@@ -12,9 +12,11 @@ HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
 HEAD = """# Benchmarks
 
-What `make bench` measured last. Contenders of one workload are processes that take turns, round by round, with equal threads; times are
-medians, and ratios are medians of the ratios to the unconstrained network of the same backend (same shapes, same activations) in the same
-round. *Largest norm*: of the matrix kernels, at the end. Peak memory is that of the process, libraries included."""
+What `make bench` measured last. Contenders of one workload are processes that take turns, round
+by round, with equal threads; times are medians, and ratios are medians of the ratios to the
+unconstrained network of the same backend (same shapes, same activations) in the same round.
+*Largest norm*: of the matrix kernels, at the end. Peak memory is that of the process, libraries
+included."""
 TITLES = {
     "moons 256": "2-256-128-64-1, FullSort, HKR, batch 256",
     "cnn 64": "three 3x3 convolutions 32-64-128 on 32x32x3, GroupSort2, L2 pooling, batch 64",
