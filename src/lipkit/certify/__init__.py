@@ -5,9 +5,11 @@ import types
 
 from lipkit.certify import graph
 from lipkit.certify.api import LipschitzBound, certify, finalize, lipschitz_bound
+from lipkit.certify.interval import output_interval
 from lipkit.certify.reader import register_rule
 from lipkit.certify.result import Certificates
 from lipkit.certify.rules import LayerBound
+from lipkit.certify.weights import reweighted
 
 __all__ = [
     "Certificates",
@@ -17,7 +19,9 @@ __all__ = [
     "finalize",
     "graph",
     "lipschitz_bound",
+    "output_interval",
     "register_rule",
+    "reweighted",
 ]
 
 
