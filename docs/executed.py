@@ -1,8 +1,9 @@
 """A hook of mkdocs: executes the code of pages, and shows what it printed and drew.
 
 Blocks that open with "```python run" or "```sh run" are executed: those of one page in their order,
-in one process and an empty folder. `alt="..."` behind `run` describes the figures of the block, and
-`show="report.html"` publishes a file that it wrote. The front matter may say `backend: torch`.
+in one process and an empty folder. Behind `run`, `alt="..."` describes the figures of the block,
+`caption="..."` is put below them, `show="report.html"` publishes a file that it wrote, and
+`status="2"` is what a command must end with. The front matter of a page may say `backend: torch`.
 Results are kept in build/docs, under a hash of the code and of the files that it may read.
 With LIPKIT_DOCS=text in the environment nothing is executed.
 """
@@ -26,7 +27,7 @@ CACHE = ROOT / "build" / "docs"
 BLOCK = re.compile(r"(?ms)^```(python|sh) run(.*?)\n(.*?)^```\n")
 BACKEND = re.compile(r"(?m)\A---\n(?:.*\n)*?backend: (\w+)\n")
 WIDTH = 96  # of the terminal that commands see
-INPUTS = ("src/**/*.py", "examples/*.py", "benchmarks/results/*.json")
+INPUTS = ("src/**/*.py", "examples/*.py", "benchmarks/results/*.*")
 
 
 def blocks(text):
@@ -45,39 +46,33 @@ def on_files(files, config):
         file: file.content_string for file in files.documentation_pages() if not file.generated_by
     }
     pages = {file: text for file, text in pages.items() if BLOCK.search(text)}
-    if os.environ.get("LIPKIT_DOCS") == "text":
-        return files
     with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
         results = list(pool.map(_results, pages, pages.values()))
     for (file, text), result in zip(pages.items(), results, strict=True):
-        stem, found = file.src_uri.removesuffix(".md"), iter(result)
-        extra = []
-
-        def shown(match, stem=stem, found=found, extra=extra):
-            return _shown(match, next(found), stem, extra)
-
-        text = BLOCK.sub(shown, text)
+        made = {}
+        found = zip(blocks(text), result, strict=True)
+        shown = iter([_shown(block, given, file, made) for block, given in found])
+        text = BLOCK.sub(lambda _, shown=shown: next(shown), text)
         files.remove(file)
-        files.append(File.generated(config, file.src_uri, content=text))
-        for uri, content in extra:
+        for uri, content in {file.src_uri: text, **made}.items():
             files.append(File.generated(config, uri, content=content))
     return files
 
 
-def _shown(match, result, stem, extra):
-    """The Markdown of a block and its outputs; its files are added to `extra`."""
-    language, options, code = match.groups()
-    parts = [f"```{'python' if language == 'python' else 'console'}\n{code}```"]
+def _shown(block, result, page, made):
+    """The Markdown of a block and of what it gave; the files beside the page go to `made`."""
+    stem, language = page.src_uri.removesuffix(".md"), block["language"].replace("sh", "console")
+    parts = [f"```{language}\n{block['code']}```"]
     if result["out"].strip():
         parts.append(f"```{{.text .output}}\n{result['out'].rstrip()}\n```")
-    options = dict(re.findall(r'(\w+)="(.*?)"', options))
-    for number, figure in enumerate(result["figures"]):
-        uri = f"{stem}-{result['number']}-{number}.png"
-        extra.append((uri, base64.b64decode(figure)))
-        parts.append(f"![{options['alt']}]({uri.rpartition('/')[2]}){{ .figure }}")
+    for figure in result["figures"]:
+        uri = f"{stem}-{len(made)}.png"
+        made[uri] = base64.b64decode(figure)
+        parts.append(f"![{block['alt']}]({Path(uri).name}){{ .figure }}")
+    if "caption" in block and result["figures"]:
+        parts.append(f"*{block['caption']}*")
     for name, content in result["files"].items():
-        uri = f"{stem}-{name}"
-        extra.append((uri, base64.b64decode(content)))
+        made[f"{stem}-{name}"] = base64.b64decode(content)
     return "\n\n".join(parts) + "\n"
 
 
@@ -85,6 +80,8 @@ def _results(file, text):
     """What the blocks of a page give, from the cache or by running them."""
     from mkdocs.exceptions import PluginError
 
+    if os.environ.get("LIPKIT_DOCS") == "text":
+        return [_nothing(block) for block in blocks(text)]
     backend = BACKEND.search(text)
     job = {"blocks": blocks(text), "backend": backend[1] if backend else "jax"}
     key = hashlib.sha256(json.dumps(job).encode() + _sources()).hexdigest()[:24]
@@ -105,6 +102,16 @@ def _results(file, text):
         path.write_text(run.stdout)
         print(f"{file.src_uri}: executed in {time.time() - start:.0f} s", flush=True)
     return json.loads(path.read_text())
+
+
+def _nothing(block):
+    """What a block gives that is not executed."""
+    return {"out": "", "figures": [], "files": dict.fromkeys(_shown_files(block), "")}
+
+
+def _shown_files(block):
+    """Names of the files that a block publishes, by their last part."""
+    return {Path(name).name: Path(name) for name in block.get("show", "").split()}
 
 
 def _sources():
@@ -168,10 +175,10 @@ def main():
         out = _execute(block, names)
         print(f"block {number}: {time.process_time() - start:.1f} s of CPU", file=sys.stderr)
         files = {
-            Path(name).name: base64.b64encode(Path(name).read_bytes()).decode()
-            for name in block.get("show", "").split()
+            name: base64.b64encode(path.read_bytes()).decode()
+            for name, path in _shown_files(block).items()
         }
-        results.append({"number": number, "out": out, "figures": _figures(block), "files": files})
+        results.append({"out": out, "figures": _figures(block), "files": files})
     json.dump(results, sys.stdout)
 
 

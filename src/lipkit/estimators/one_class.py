@@ -68,7 +68,7 @@ class OneClassLipschitz(OutlierMixin, CertifiedMixin, LipschitzEstimator):
         X = self._validated(X, reset=True)
         self._train(train_one_class, X)
         output = values(self.model_, X)[:, 0]
-        threshold = 0.0 if auto else float(np.quantile(output, share))
+        threshold = 0.0 if share is None else float(np.quantile(output, share))
         bias = self.model_.layers[-1].bias
         bias.assign_sub([threshold])
         self.lipschitz_ = weighted_bound(self.model_, self.settings_["feature_weights"])

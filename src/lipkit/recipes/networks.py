@@ -58,7 +58,7 @@ def hidden(recipe, seeds):
     if recipe == "mlp":
         return [*dense(), *dense()]
     blocks = []
-    last = {"data_format": "channels_last"}  # what GroupSort2 sorts
+    last: dict = {"data_format": "channels_last"}  # what GroupSort2 sorts
     for filters in FILTERS:
         start = DeltaOrthogonal(seed=next(seeds))
         convolution = SpectralConv2D(filters, 3, padding="same", kernel_initializer=start, **last)
