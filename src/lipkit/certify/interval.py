@@ -3,7 +3,7 @@
 import numpy as np
 
 from lipkit.certify import evaluate, rounding, rules
-from lipkit.certify.api import _analyse
+from lipkit.certify.api import analyse
 from lipkit.certify.reader import read
 from lipkit.certify.weights import factor
 
@@ -54,7 +54,7 @@ def output_interval(model, x, radius=0.0, weights=None, batch_size=256):
         )
     if not np.isfinite(x).all():
         raise ValueError("`x` must be finite. Received: nan or infinity")
-    reading, bounds = _analyse(model)
+    reading, bounds = analyse(model)
     graph, local = reading.graph, rounding.local_errors(reading.graph, DOUBLE)
     constant = rules.output_bound(graph, bounds) * factor(graph, weights) * (1 + 2**-50)
     middle, error = [], []
