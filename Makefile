@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 BACKENDS = jax tensorflow torch
 RUN = TF_CPP_MIN_LOG_LEVEL=2 OMP_NUM_THREADS=1
 
-.PHONY: demo test lint bench mutants clean $(BACKENDS:%=test-%)
+.PHONY: demo docs test lint bench mutants clean $(BACKENDS:%=test-%)
 
 $(VENV)/demo: pyproject.toml requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -35,6 +35,11 @@ lint: $(VENV)/test
 bench: $(VENV)/test
 	KERAS_BACKEND=jax taskset -c 0 $(BIN)/python benchmarks/moons_step.py
 	KERAS_BACKEND=jax $(BIN)/python benchmarks/certify_speed.py
+
+# executes the code of every page: some minutes
+docs: $(VENV)/test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "see build/site/index.html, or run $(BIN)/mkdocs serve"
 
 mutants: $(VENV)/test
 	$(BIN)/pip install -q -c requirements.txt mutmut
