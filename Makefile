@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 BACKENDS = jax tensorflow torch
 RUN = TF_CPP_MIN_LOG_LEVEL=2 OMP_NUM_THREADS=1
 
-.PHONY: demo test lint bench mutants clean $(BACKENDS:%=test-%)
+.PHONY: demo docs test lint bench mutants clean $(BACKENDS:%=test-%)
 
 $(VENV)/demo: pyproject.toml requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -52,6 +52,11 @@ $(PEERS)/torch/done:
 	$(@D)/bin/pip install -q "$$(grep '^torch==' requirements.txt)"
 	$(@D)/bin/pip install -q deel-torchlip==1.0.5 orthogonium==0.0.4
 	touch $@
+
+# executes the code of every page: some minutes
+docs: $(VENV)/test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "see build/site/index.html, or run $(BIN)/mkdocs serve"
 
 mutants: $(VENV)/test
 	$(BIN)/pip install -q -c requirements.txt mutmut

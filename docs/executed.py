@@ -10,9 +10,7 @@ With LIPKIT_DOCS=text in the environment nothing is executed.
 
 import base64
 import concurrent.futures
-import contextlib
 import hashlib
-import io
 import json
 import os
 import re
@@ -23,6 +21,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+RUNNER = Path(__file__).with_name("runner.py")
 CACHE = ROOT / "build" / "docs"
 BLOCK = re.compile(r"(?ms)^```(python|sh) run(.*?)\n(.*?)^```\n")
 BACKEND = re.compile(r"(?m)\A---\n(?:.*\n)*?backend: (\w+)\n")
@@ -90,9 +89,9 @@ def _results(file, text):
         start = time.time()
         with tempfile.TemporaryDirectory() as folder:
             run = subprocess.run(
-                [sys.executable, __file__, folder],
+                [sys.executable, RUNNER, folder],
                 input=json.dumps(job),
-                env=_environment(job["backend"]),
+                env=environment(job["backend"]),
                 capture_output=True,
                 text=True,
             )
@@ -106,23 +105,20 @@ def _results(file, text):
 
 def _nothing(block):
     """What a block gives that is not executed."""
-    return {"out": "", "figures": [], "files": dict.fromkeys(_shown_files(block), "")}
-
-
-def _shown_files(block):
-    """Names of the files that a block publishes, by their last part."""
-    return {Path(name).name: Path(name) for name in block.get("show", "").split()}
+    names = [Path(name).name for name in block.get("show", "").split()]
+    return {"out": "", "figures": [], "files": dict.fromkeys(names, "")}
 
 
 def _sources():
     """A hash of what the code of a page may depend on."""
-    digest = hashlib.sha256(Path(__file__).read_bytes())
-    for path in sorted(p for g in INPUTS for p in ROOT.glob(g)):
+    digest = hashlib.sha256(RUNNER.read_bytes())
+    for path in sorted(path for pattern in INPUTS for path in ROOT.glob(pattern)):
         digest.update(path.read_bytes())
     return digest.digest()
 
 
-def _environment(backend):
+def environment(backend):
+    """That of the programs: the commands of this Python first, and the repository as REPO."""
     return {
         **os.environ,
         "KERAS_BACKEND": backend,
@@ -133,54 +129,3 @@ def _environment(backend):
         "REPO": str(ROOT),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
-
-
-def _figures(options):
-    """The open figures as PNG in base64; closed."""
-    if "matplotlib.pyplot" not in sys.modules:
-        return []
-    plt = sys.modules["matplotlib.pyplot"]
-    pictures = []
-    for number in plt.get_fignums():
-        assert "alt" in options, 'a block that draws needs alt="..."'
-        stream = io.BytesIO()
-        plt.figure(number).savefig(stream, dpi=130, bbox_inches="tight")
-        pictures.append(base64.b64encode(stream.getvalue()).decode())
-    plt.close("all")
-    return pictures
-
-
-def _execute(block, names):
-    """What one block prints, in the current folder."""
-    if block["language"] == "sh":
-        run = subprocess.run(
-            block["code"], shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        status = int(block.get("status", 0))
-        assert run.returncode == status, f"{block['code']}status {run.returncode}\n{run.stdout}"
-        return run.stdout
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out):
-        exec(compile(block["code"], "page", "exec"), names)
-    return out.getvalue()
-
-
-def main():
-    """Read a job from the standard input, execute it in a folder, write the results as JSON."""
-    job = json.load(sys.stdin)
-    os.chdir(sys.argv[1])
-    names, results = {"__name__": "page"}, []
-    for number, block in enumerate(job["blocks"]):
-        start = time.process_time()
-        out = _execute(block, names)
-        print(f"block {number}: {time.process_time() - start:.1f} s of CPU", file=sys.stderr)
-        files = {
-            name: base64.b64encode(path.read_bytes()).decode()
-            for name, path in _shown_files(block).items()
-        }
-        results.append({"out": out, "figures": _figures(block), "files": files})
-    json.dump(results, sys.stdout)
-
-
-if __name__ == "__main__":
-    main()

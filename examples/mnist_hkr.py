@@ -20,7 +20,8 @@ from lipkit.layers import FrobeniusDense, GroupSort2, SpectralDense
 
 def read_idx(path):
     """The array in an IDX file of unsigned bytes."""
-    data = (gzip.open if path.suffix == ".gz" else open)(path, "rb").read()
+    data = path.read_bytes()
+    data = gzip.decompress(data) if path.suffix == ".gz" else data
     if data[:3] != b"\0\0\x08":
         raise SystemExit(f"{path} is not an IDX file of unsigned bytes")
     shape = np.frombuffer(data, ">u4", data[3], offset=4).astype(int)
