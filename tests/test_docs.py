@@ -251,7 +251,10 @@ def test_what_fails_in_a_page_is_an_error(page, message, tmp_path):
 
 def test_docstrings_become_markdown():
     markdown = module("docstrings", DOCS / "docstrings.py").markdown
-    text = "Norm <= 1, `a < b`, `lipkit.f`.\n\nReturns:\n    A float,\n    up.\n\nExample:\n>>> f(1) < 2\n... True\n\nReference: x."
+    text = (
+        "Norm <= 1, `a < b`, `lipkit.f`.\n\nReturns:\n    A float,\n    up.\n\n"
+        "Example:\n>>> f(1) < 2\n... True\n\nReference: x."
+    )
     assert markdown(text) == (
         'Norm &lt;= 1, `a < b`, <autoref optional identifier="lipkit.f">`lipkit.f`</autoref>.'
         "\n\n**Returns:** A float,\nup.\n\n"
