@@ -4,10 +4,11 @@ import sys
 import types
 
 from lipkit.certify import graph
-from lipkit.certify.api import LipschitzBound, certify, finalize, lipschitz_bound
+from lipkit.certify.api import LipschitzBound, certify, lipschitz_bound
 from lipkit.certify.reader import register_rule
 from lipkit.certify.result import Certificates
 from lipkit.certify.rules import LayerBound
+from lipkit.certify.scaling import finalize
 
 __all__ = [
     "Certificates",

@@ -1,21 +1,19 @@
-"""`lipschitz_bound`, `certify` and `finalize` for Keras models."""
+"""`lipschitz_bound` and `certify` for Keras models."""
 
 import math
 import sys
 
-import keras
 import numpy as np
 from keras import ops
 
+from lipkit._checks import integer
 from lipkit._table import table
 from lipkit.certify import rounding, rules
-from lipkit.certify.certificate import Certifier, find_head, pairwise, refuse_sigmoid
-from lipkit.certify.norms import up
+from lipkit.certify.certificate import LARGEST, Certifier, find_head, pairwise
 from lipkit.certify.reader import read
 from lipkit.certify.reader.traversal import compare
 from lipkit.certify.result import ASSUMPTIONS, Certificates
 from lipkit.errors import NotCertifiable
-from lipkit.export import vanilla_model
 from lipkit.losses.functional.labels import check_values
 
 
@@ -95,8 +93,9 @@ def _arrays(x, graph):
         if array.ndim == 0:
             raise ValueError("`x` must be a batch of inputs. Received a scalar.")
         shape = graph.nodes[index].shape
-        if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
-            reason = f"wrong dtype: expected real numbers, got {array.dtype}"
+        real_numbers = array.dtype.kind in "fiub" or array.dtype.name == "bfloat16"
+        if not real_numbers or array.dtype.itemsize > 8:
+            reason = f"wrong dtype: expected real numbers of at most 64 bits, got {array.dtype}"
         elif array.shape[1:] != shape:
             reason = f"wrong shape: expected {('batch', *shape)}, got {array.shape}"
         elif array.dtype.kind in "iu" and array.size and _magnitude(array) > 2**53:
@@ -175,8 +174,7 @@ def certify(
             "`arithmetic` must be 'real', 'float32' or 'float64'. "
             f"Received: arithmetic={arithmetic!r}"
         )
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"`batch_size` must be an integer >= 1. Received: {batch_size!r}")
+    batch_size = integer("batch_size", batch_size)
     scale = float(np.max(np.abs(np.asarray(preprocessing_scale, dtype="float64")), initial=0.0))
     if not 0 < scale < math.inf:
         raise ValueError(
@@ -210,7 +208,9 @@ def certify(
         for start in _tracked(starts, progress)
     ]
     label, radius, margin, constant, status = map(np.concatenate, zip(*parts, strict=True))
-    radius = radius if scale == 1.0 else radius / scale * (1 - 2**-50)
+    if scale != 1.0:
+        with np.errstate(over="ignore"):
+            radius = np.minimum(radius / scale * (1 - 2**-50), LARGEST)
     return Certificates(label, radius, margin, constant, status, arithmetic, assumptions, y)
 
 
@@ -234,6 +234,12 @@ def _check_deployed(model, reading, arithmetic):
         raise NotCertifiable(
             f"Model {model.name!r} computes in {reading.dtype}, not in {arithmetic}."
         )
+    for tensor in model.inputs:
+        if tensor.dtype != arithmetic:
+            raise NotCertifiable(
+                f"Model {model.name!r} converts its inputs to {tensor.dtype} first. Certify one "
+                f"that starts with keras.Input(..., dtype={arithmetic!r})."
+            )
 
 
 def _none(n, reason, certifier, arithmetic, assumptions, y):
@@ -254,47 +260,3 @@ def _tracked(starts, progress):
     from rich.progress import track
 
     return track(starts, description="certifying")
-
-
-def finalize(model, k: float = 1.0):
-    """A plain Keras model of the same decisions whose proven bound is at most `k`.
-
-    Where the bound of the export is above k, its logits are scaled down by just that factor: in the
-    last layer's weights if that is a linear one, otherwise by a `Rescaling` layer at the end.
-
-    Args:
-        model: built Sequential or Functional model with one output, not from a sigmoid.
-        k: bound asked for.
-
-    Returns:
-        A new plain `keras.Model`; `model` is unchanged.
-    """
-    if isinstance(k, bool) or not isinstance(k, (int, float)) or not 0 < k < math.inf:
-        raise ValueError(f"`k` must be a positive finite number. Received: k={k!r}")
-    plain, factor = vanilla_model(model), 1.0
-    bound = lipschitz_bound(plain)
-    for attempt in range(8):
-        if bound <= k:
-            return plain
-        # float32 weights round by up to 6e-8, so the factor may have to be a little smaller
-        factor *= k / up(float(bound)) * (1 - 2.0 ** (attempt - 26))
-        plain = _scaled(vanilla_model(model), factor)
-        bound = lipschitz_bound(plain)
-    raise NotCertifiable(f"Model {model.name!r} could not be scaled to a bound of {k}: {bound:.9g}")
-
-
-def _scaled(model, factor):
-    """The model with its outputs times `factor`."""
-    refuse_sigmoid(read(model).graph, model.name)
-    last = model.outputs[0]._keras_history.operation
-    if (
-        len(model.outputs) == 1
-        and type(last) is keras.layers.Dense
-        and last.activation is keras.activations.linear
-        and len(last._inbound_nodes) == 1  # not shared
-    ):
-        for weight in last.weights:
-            weight.assign(ops.convert_to_numpy(weight) * np.asarray(factor, weight.dtype))
-        return model
-    outputs = [keras.layers.Rescaling(factor)(output) for output in model.outputs]
-    return keras.Model(model.inputs, outputs, name=model.name)

@@ -121,8 +121,8 @@ def _diagonal(op: g.Diagonal, arithmetic, shape, out_shape):
     # 8: the root, division, product and differences that make up the factor and the shift
     shift = float(np.linalg.norm(np.broadcast_to(op.magnitude, out_shape)))
     scale = float(np.max(np.abs(op.scale), initial=0.0))
-    relative = 8 * arithmetic.unit
-    return relative * scale + arithmetic.tiny, relative * shift + 8 * _flushed(arithmetic, out_shape)
+    relative, flushed = 8 * arithmetic.unit, 8 * _flushed(arithmetic, out_shape)
+    return relative * scale + arithmetic.tiny, relative * shift + flushed
 
 
 def _elementwise(op: g.Elementwise, arithmetic, shape, out_shape):
