@@ -1,6 +1,7 @@
 # Two commands for a fresh machine with Python 3.11+: `make demo` and `make test`.
 PYTHON ?= python3
 VENV ?= .venv
+PEERS ?= .venv-peers
 BIN = $(VENV)/bin
 BACKENDS = jax tensorflow torch
 RUN = TF_CPP_MIN_LOG_LEVEL=2 OMP_NUM_THREADS=1
@@ -32,9 +33,25 @@ lint: $(VENV)/test
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
-bench: $(VENV)/test
+# in turns, so nothing else should run; over half an hour
+bench: $(VENV)/test $(PEERS)/tensorflow/done $(PEERS)/torch/done
+	PEERS=$(PEERS) $(BIN)/python benchmarks/compare.py
+	for backend in $(BACKENDS); do KERAS_BACKEND=$$backend $(BIN)/python benchmarks/pieces.py || exit 1; done
 	KERAS_BACKEND=jax taskset -c 0 $(BIN)/python benchmarks/moons_step.py
 	KERAS_BACKEND=jax $(BIN)/python benchmarks/certify_speed.py
+	$(BIN)/python benchmarks/page.py
+
+# the libraries that lipkit is compared with, each in an environment of its own (Python 3.11)
+$(PEERS)/tensorflow/done:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install -q tensorflow-cpu==2.15.1 deel-lip==1.5.0
+	touch $@
+
+$(PEERS)/torch/done:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install -q "$$(grep '^torch==' requirements.txt)"
+	$(@D)/bin/pip install -q deel-torchlip==1.0.5 orthogonium==0.0.4
+	touch $@
 
 # executes the code of every page: some minutes
 docs: $(VENV)/test
@@ -47,4 +64,4 @@ mutants: $(VENV)/test
 	$(BIN)/mutmut results
 
 clean:
-	rm -rf $(VENV) lipkit-demo mutants
+	rm -rf $(VENV) $(PEERS) lipkit-demo mutants

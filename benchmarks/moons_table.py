@@ -8,6 +8,7 @@ over all seeds and layers of the exported kernels, by float64 SVD.
 """
 
 import argparse
+import dataclasses
 import json
 import statistics
 import time
@@ -30,12 +31,16 @@ def run(settings):
 
 
 def summary(folder):
-    print("| backend | rule | learning rate | loss | KR | hinge | accuracy | singular values |")
-    print("|---|---|---|---|---|---|---|---|")
+    print(
+        "| backend | rule | optimizer | learning rate | loss | KR | hinge | accuracy "
+        "| singular values |"
+    )
+    print("|" + "---|" * 9)
     for path in sorted(folder.glob("*.json")):
         r = json.loads(path.read_text())
         print(
-            f"| {r['backend']} | {r['rule']} | {r['rate']} | {r['loss']:.4f} | {r['KR']:.4f} "
+            f"| {r['backend']} | {r['rule']} | {r.get('optimizer', 'adam')} "
+            f"| {r.get('learning_rate', 0.01)} {r['rate']} | {r['loss']:.4f} | {r['KR']:.4f} "
             f"| {r['HingeMargin']:.4f} | {r['accuracy']:.4f} "
             f"| 1 - {1 - r['sigma_min']:.0e} ... 1 + {r['sigma_max'] - 1:.0e} |"
         )
@@ -45,19 +50,29 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rule", default="polar")
     parser.add_argument("--cosine", action="store_true")
+    parser.add_argument("--optimizer", choices=demo.OPTIMIZERS, default="adam")
+    parser.add_argument("--learning-rate", type=float, default=0.01)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/moons"))
     parser.add_argument("--summary", action="store_true")
     args = parser.parse_args()
     if args.summary:
         return summary(args.out)
+    settings = demo.Settings(
+        parametrization=args.rule,
+        cosine=args.cosine,
+        optimizer=args.optimizer,
+        learning_rate=args.learning_rate,
+    )
     rows = []
     for seed in range(args.seeds):
-        rows.append(run(demo.Settings(seed=seed, parametrization=args.rule, cosine=args.cosine)))
+        rows.append(run(dataclasses.replace(settings, seed=seed)))
         print(seed, rows[-1], flush=True)
     result = {
         **provenance(),
         "rule": args.rule,
+        "optimizer": args.optimizer,
+        "learning_rate": args.learning_rate,
         "rate": "cosine" if args.cosine else "constant",
         "seeds": args.seeds,
         **{name: statistics.median(r[0][name] for r in rows) for name in rows[0][0]},
@@ -68,7 +83,9 @@ def main():
     }
     print(json.dumps(result, indent=1))
     args.out.mkdir(parents=True, exist_ok=True)
-    name = f"{result['backend']}_{result['rule']}_{result['rate']}.json"
+    parts = [result["backend"], args.rule, result["rate"]]
+    parts += [args.optimizer, str(args.learning_rate)] if args.optimizer != "adam" else []
+    name = "_".join(parts) + ".json"
     (args.out / name).write_text(json.dumps(result, indent=1) + "\n")
 
 

@@ -10,6 +10,13 @@ import matplotlib.pyplot as plt
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
+HEAD = """# Benchmarks
+
+What `make bench` measured last. Contenders of one workload are processes that take turns, round
+by round, with equal threads; times are medians, and ratios are medians of the ratios to the
+unconstrained network of the same backend (same shapes, same activations) in the same round.
+*Largest norm*: of the matrix kernels, at the end. Peak memory is that of the process, libraries
+included."""
 TITLES = {
     "moons 256": "2-256-128-64-1, FullSort, HKR, batch 256",
     "cnn 64": "three 3x3 convolutions 32-64-128 on 32x32x3, GroupSort2, L2 pooling, batch 64",
@@ -88,10 +95,9 @@ def figure(workloads):
 def main():
     workloads = json.loads((HERE / "results" / "steps.json").read_text())["workloads"]
     figure(workloads)
-    text = (HERE / "page_head.md").read_text()
     sections = ["## Training steps", "![steps](images/steps.png)", *steps(workloads)]
     sections += ["## Parts", *pieces()]
-    (DOCS / "benchmarks.md").write_text("\n\n".join([text.strip(), *sections]) + "\n")
+    (DOCS / "benchmarks.md").write_text("\n\n".join([HEAD, *sections]) + "\n")
 
 
 if __name__ == "__main__":

@@ -191,6 +191,24 @@ def test_overflow_in_float32_alone(rng):
     assert lipkit.certify(model, x, arithmetic="float32").status[0] == "possible overflow"
 
 
+def test_subnormal_numbers_may_be_flushed_to_zero():
+    """JAX and TensorFlow read subnormal inputs and weights as 0, and lose the label."""
+    x = keras.Input((1,))
+    models = {
+        "weights": (linear([[1e-39]], [0.0]), 1e37),
+        "inputs": (linear([[1e37]], [0.0]), 1e-39),
+        "sums": (keras.Model(x, kl.Dense(1)(x - 1.2e-38)), 1.8e-38),
+        "factors": (keras.Model(x, kl.Dense(1)(kl.Rescaling(1e-39)(x))), 1e30),
+    }
+    for name in ("sums", "factors"):
+        models[name][0].set_weights([np.array([[1e35]], "float32"), np.zeros(1, "float32")])
+    for name, (model, size) in models.items():
+        x = np.array([[size]], "float32")
+        assert lipkit.certify(model, x).status[0] == "certified", name
+        certificates = lipkit.certify(model, x, arithmetic="float32")
+        assert certificates.status[0] == "margin within the rounding error", name
+
+
 @pytest.mark.parametrize("arithmetic", ["real", "float32"])
 def test_ties_are_not_certified(arithmetic):
     model = linear([[1.0, 1.0, 0.0]], [0.0, 0.0, 0.0])
@@ -255,6 +273,9 @@ def test_wrong_shapes_and_dtypes_are_not_certified(kind):
     assert certificates.certified_accuracy(0.0) == 0
 
 
+if np.dtype(np.longdouble).itemsize > 8:  # elsewhere it is float64
+    WRONG["long"] = (np.ones((2, 5), np.longdouble), "wrong dtype")
+
 ARGUMENTS = {
     "scalar": ({"x": 3.0}, "must be a batch"),
     "arithmetic": ({"arithmetic": "float16"}, "`arithmetic` must be.*'float16'"),
@@ -311,6 +332,27 @@ def test_radii_are_in_units_of_the_raw_input(rng):
     np.testing.assert_allclose(lipkit.certify(inside, raw).radius, declared.radius, rtol=1e-4)
     per_feature = lipkit.certify(outside, raw, preprocessing_scale=[1, 2, 3, 4, 5])
     np.testing.assert_allclose(per_feature.radius * 5, lipkit.certify(outside, raw).radius)
+
+
+@pytest.mark.parametrize("scale", [1e-320, 1e-300, 1e300])
+def test_radii_stay_finite_in_units_of_the_raw_input(scale):
+    """Of a declared scale that is next to 0, and of a constant function."""
+    for model in (linear([[1.0]], [0.0]), linear([[0.0]], [1.0])):
+        certificates = lipkit.certify(model, [[1.0]], preprocessing_scale=scale)
+        assert certificates.status[0] == "certified" and np.isfinite(certificates.radius[0])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int32"])
+def test_programs_that_round_their_inputs_are_refused(dtype):
+    """The program would see 1.0004 and 1.7 as 1, where its label is another one."""
+    x = keras.Input((1,), dtype=dtype)
+    model = keras.Model(x, kl.Dense(1, dtype="float32")(x))
+    model.set_weights([np.array([[1.0]], "float32"), np.array([-1.0], "float32")])
+    points = np.array([[1.0004 if dtype == "float16" else 1.7]])
+    assert lipkit.certify(model, points).label[0] == 1
+    assert model.predict(points, verbose=0)[0, 0] == 0
+    with pytest.raises(NotCertifiable, match=f"inputs to {dtype}.*dtype='float32'"):
+        lipkit.certify(model, points, arithmetic="float32")
 
 
 def two_inputs():
@@ -465,6 +507,38 @@ def test_finalize_refuses_to_scale_a_sigmoid():
     with pytest.raises(NotCertifiable, match="ends with a sigmoid.*the logits"):
         lipkit.finalize(model, 1.0)
     assert lipkit.lipschitz_bound(lipkit.finalize(model, 3.0)) == pytest.approx(2.0)
+
+
+def test_finalize_refuses_a_sigmoid_among_several_outputs():
+    x = keras.Input((2,))
+    both = [kl.Dense(1)(x), kl.Dense(1, activation="sigmoid")(x)]
+    with pytest.raises(NotCertifiable, match="ends with a sigmoid"):
+        lipkit.finalize(keras.Model(x, both), 1e-3)
+
+
+@pytest.mark.parametrize("final", [[], [kl.ReLU()]], ids=["kernel", "factor"])
+def test_finalize_says_when_weights_would_vanish(final):
+    """A factor of 1e-54 would leave zeros: ties instead of decisions, with a bound of 0."""
+    hidden = [kl.Dense(4) for _ in range(6)]
+    model = keras.Sequential([keras.Input((4,)), *hidden, kl.Dense(3), *final])
+    model.set_weights([1e9 * w for w in model.get_weights()])
+    with pytest.raises(NotCertifiable, match="would vanish"):
+        lipkit.finalize(model)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_finalize_keeps_names_and_dtypes(dtype):
+    if dtype == "float64" and keras.backend.backend() != "tensorflow":
+        pytest.skip("Keras computes in float32 there")
+    sizes = {"b": 2, "a": 3}
+    x = {name: keras.Input((size,), name=name, dtype=dtype) for name, size in sizes.items()}
+    z = kl.Concatenate(dtype=dtype)([x["b"], x["a"]])
+    z = kl.Dense(2, kernel_initializer="ones", dtype=dtype)(z)
+    final = lipkit.finalize(keras.Model(x, {"y": kl.ReLU(dtype=dtype)(z)}), 1.0)
+    assert 1 - 1e-6 <= lipkit.lipschitz_bound(final) <= 1
+    y = final({name: np.ones((1, size), dtype) for name, size in sizes.items()})["y"]
+    assert keras.backend.standardize_dtype(y.dtype) == dtype
+    np.testing.assert_allclose(ops.convert_to_numpy(y), [[5 / 10**0.5] * 2], rtol=1e-6)
 
 
 def test_finalize_leaves_bounded_models_alone():

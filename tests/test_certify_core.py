@@ -357,8 +357,13 @@ def test_norms_are_upper_bounds(rng):
 
 
 def linear_error(arithmetic, terms, norm, bias_norm, size):
-    relative = (terms + 2) * arithmetic.unit
-    return relative * norm, relative * bias_norm + (terms + 2) * arithmetic.tiny * math.sqrt(size)
+    relative, flushed = (terms + 2) * arithmetic.unit, (terms + 2) * flush(arithmetic, size)
+    return relative * norm + flushed, relative * bias_norm + flushed
+
+
+def flush(arithmetic, size):
+    """The 2-norm of this many entries that were the smallest normal number and are lost."""
+    return arithmetic.tiny * math.sqrt(size)
 
 
 @pytest.mark.parametrize("arithmetic", [F32, F64])
@@ -371,6 +376,9 @@ def test_rounding_of_linear_operations(arithmetic, rng):
     expected = linear_error(arithmetic, 5, norm, 0, 12)
     got = rounding.local_error(g.Dense(kernel), arithmetic, (3, 5), (3, 4))
     np.testing.assert_allclose(got, expected, rtol=1e-5)
+    got = rounding.local_error(g.Dense(0 * kernel), arithmetic, (3, 5), (3, 4))
+    np.testing.assert_allclose(got, linear_error(arithmetic, 5, 0, 0, 12), rtol=1e-12)
+    assert got[0] > 0
 
     op = g.Einsum("ac,cd->ad", kernel, bias)
     expected = linear_error(arithmetic, 5, norm, np.linalg.norm(bias) * math.sqrt(3), 12)
@@ -413,6 +421,9 @@ def test_rounding_of_other_operations(arithmetic, rng):
     got = error(op, (5, 2), (5, 2))
     expected = (16 * u, 8 * u * 5 * math.sqrt(5) + 8 * tiny * math.sqrt(10))
     np.testing.assert_allclose(got, expected, rtol=1e-12)
+    nothing = g.Diagonal(np.zeros(2), np.zeros(2), np.zeros(2))
+    got = error(nothing, (5, 2), (5, 2))
+    np.testing.assert_allclose(got, (tiny, 8 * tiny * math.sqrt(10)), rtol=1e-12)
     assert error(g.Elementwise("abs"), (4,), (4,)) == (0.0, 0.0)
     got = error(g.Elementwise("sigmoid"), (4,), (4,))
     np.testing.assert_allclose(got, (16 * u * 1.25, 16 * u * 1.5 * 2 + 8 * tiny * 2), rtol=1e-12)
@@ -450,6 +461,12 @@ def test_forward_errors_of_a_graph(rng):
         np.testing.assert_allclose(got, expected, rtol=2e-5)
         assert (got >= expected).all()
     assert not overflow.any()
+    nothing = [np.zeros(1)] * 6
+    errors, _ = rounding.forward_errors(graph, bounds.own, [(0.0, 0.0)] * 6, nothing, F32)
+    lost = flush(F32, math.prod(graph.nodes[0].shape))
+    np.testing.assert_allclose(errors[0], lost, rtol=1e-5)
+    last = errors[3] + errors[4] + 2 * flush(F32, math.prod(graph.nodes[5].shape))
+    np.testing.assert_allclose(errors[5], last, rtol=1e-5)
 
 
 def test_overflow_is_foreseen(rng):

@@ -117,6 +117,7 @@ OPERATIONS = {
     "operators": (VECTOR, lambda x: 1.0 - (2.0 * x + 3.0 - x) / 4.0),
     "branches": (VECTOR, lambda x: ops.maximum(x, ops.minimum(2 * x, ops.tanh(x)))),
     "clips": (VECTOR, lambda x: ops.minimum(ops.maximum(x, -0.5), np.arange(6, dtype="float32"))),
+    "numbers": (VECTOR, lambda x: ops.minimum(ops.maximum(x, -0.1), 0.3)),  # no float32
     "shapes": (IMAGE, lambda x: ops.reshape(ops.transpose(x, (0, 3, 1, 2)), (-1, 5, 28))),
     "axes of size 1": (SEQUENCE, lambda x: ops.relu(ops.expand_dims(ops.expand_dims(x, 1), -2))),
     "sort": (SEQUENCE, lambda x: ops.sort(x, axis=1)),

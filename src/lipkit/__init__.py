@@ -1,5 +1,7 @@
 """lipkit: neural networks with a Lipschitz constant under control, on Keras 3."""
 
+from importlib import import_module as _import_module
+
 from lipkit._backend import INSTALL, select_backend
 from lipkit._version import __version__
 from lipkit.errors import BackendError, NotCertifiable
@@ -78,3 +80,10 @@ __all__ = [
     "wasserstein",
     "wasserstein_distance",
 ]
+
+
+def __getattr__(name):
+    """Modules that are imported at their first use: scikit-learn is optional."""
+    if name in ("estimators", "recipes"):
+        return _import_module(f"lipkit.{name}")
+    raise AttributeError(f"module 'lipkit' has no attribute {name!r}")

@@ -9,8 +9,10 @@ from lipkit.layers import FrobeniusDense, FullSort, SpectralDense
 from lipkit.losses import HKR, KR, HingeMargin
 from lipkit.metrics import HKRBinaryAccuracy
 from lipkit.models import Sequential
+from lipkit.optimizers import StiefelMuon
 
 DATA_SETS = {"moons": data.moons, "circles": data.circles}
+OPTIMIZERS = {"adam": keras.optimizers.Adam, "stiefel_muon": StiefelMuon}
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Settings:
     min_margin: float = 0.29
     learning_rate: float = 0.01
     cosine: bool = False
+    optimizer: str = "adam"
     seed: int = 0
     parametrization: str = "polar"
 
@@ -56,7 +59,7 @@ def train(settings: Settings, callbacks=None, verbose=0):
     if s.cosine:
         rate = keras.optimizers.schedules.CosineDecay(rate, s.epochs * s.steps)
     model.compile(
-        optimizer=keras.optimizers.Adam(rate),
+        optimizer=OPTIMIZERS[s.optimizer](rate),
         loss=HKR(alpha=s.alpha, min_margin=s.min_margin),
         metrics=[KR(), HingeMargin(s.min_margin), HKRBinaryAccuracy()],
     )

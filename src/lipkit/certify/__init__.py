@@ -5,10 +5,12 @@ import types
 
 from lipkit.certify import graph
 from lipkit.certify.api import LipschitzBound, certify, lipschitz_bound
+from lipkit.certify.interval import output_interval
 from lipkit.certify.reader import register_rule
 from lipkit.certify.result import Certificates
 from lipkit.certify.rules import LayerBound
 from lipkit.certify.scaling import finalize
+from lipkit.certify.weights import reweighted
 
 __all__ = [
     "Certificates",
@@ -18,7 +20,9 @@ __all__ = [
     "finalize",
     "graph",
     "lipschitz_bound",
+    "output_interval",
     "register_rule",
+    "reweighted",
 ]
 
 

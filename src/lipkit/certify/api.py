@@ -7,9 +7,10 @@ import sys
 import numpy as np
 from keras import ops
 
+from lipkit._checks import integer
 from lipkit._table import table
 from lipkit.certify import rounding, rules
-from lipkit.certify.certificate import Certifier, find_head, pairwise
+from lipkit.certify.certificate import LARGEST, Certifier, find_head, pairwise
 from lipkit.certify.reader import compare, read
 from lipkit.certify.reader.onnx import OnnxFile
 from lipkit.certify.result import ASSUMPTIONS, Certificates
@@ -102,8 +103,9 @@ def _arrays(x, graph):
         if array.ndim == 0:
             raise ValueError("`x` must be a batch of inputs. Received a scalar.")
         shape = graph.nodes[index].shape
-        if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
-            reason = f"wrong dtype: expected real numbers, got {array.dtype}"
+        real_numbers = array.dtype.kind in "fiub" or array.dtype.name == "bfloat16"
+        if not real_numbers or array.dtype.itemsize > 8:
+            reason = f"wrong dtype: expected real numbers of at most 64 bits, got {array.dtype}"
         elif array.shape[1:] != shape:
             reason = f"wrong shape: expected {('batch', *shape)}, got {array.shape}"
         elif array.dtype.kind in "iu" and array.size and _magnitude(array) > 2**53:
@@ -182,8 +184,7 @@ def certify(
             "`arithmetic` must be 'real', 'float32' or 'float64'. "
             f"Received: arithmetic={arithmetic!r}"
         )
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"`batch_size` must be an integer >= 1. Received: {batch_size!r}")
+    batch_size = integer("batch_size", batch_size)
     scale = float(np.max(np.abs(np.asarray(preprocessing_scale, dtype="float64")), initial=0.0))
     if not 0 < scale < math.inf:
         raise ValueError(
@@ -198,7 +199,7 @@ def certify(
             "output, such as keras.Model(model.inputs, model.outputs[i])."
         )
     if arithmetic != "real":
-        _check_deployed(reading, arithmetic)
+        _check_deployed(model, reading, arithmetic)
     certifier = Certifier(graph, bounds, rounding.FORMATS.get(arithmetic), task)
     arrays, reason = _arrays(x, graph)
     n = len(arrays[0])
@@ -217,7 +218,9 @@ def certify(
         for start in _tracked(starts, progress)
     ]
     label, radius, margin, constant, status = map(np.concatenate, zip(*parts, strict=True))
-    radius = radius if scale == 1.0 else radius / scale * (1 - 2**-50)
+    if scale != 1.0:
+        with np.errstate(over="ignore"):
+            radius = np.minimum(radius / scale * (1 - 2**-50), LARGEST)
     return Certificates(label, radius, margin, constant, status, arithmetic, assumptions, y)
 
 
@@ -231,7 +234,7 @@ def _open_shape(model, x):
     return [tuple(np.shape(value))[1:] for value in given]
 
 
-def _check_deployed(reading, arithmetic):
+def _check_deployed(model, reading, arithmetic):
     if reading.rewritten:
         raise NotCertifiable(
             f"Layers {', '.join(reading.rewritten)} compute in another way than their export, and "
@@ -242,6 +245,12 @@ def _check_deployed(reading, arithmetic):
         raise NotCertifiable(
             f"Model {reading.name!r} computes in {reading.dtype}, not in {arithmetic}."
         )
+    for tensor in getattr(model, "inputs", ()):  # a path has none, its file no conversion
+        if tensor.dtype != arithmetic:
+            raise NotCertifiable(
+                f"Model {reading.name!r} converts its inputs to {tensor.dtype} first. Certify one "
+                f"that starts with keras.Input(..., dtype={arithmetic!r})."
+            )
 
 
 def _none(n, reason, certifier, arithmetic, assumptions, y):

@@ -37,9 +37,9 @@ def _under_reshapes(graph, index, same=True):
     return index
 
 
-def _last(graph):
+def _last(graph, output):
     """The output node, that before all reshapes, and the name of its function."""
-    index = _under_reshapes(graph, graph.outputs[0])
+    index = _under_reshapes(graph, output)
     last = _under_reshapes(graph, index, same=False)
     op = graph.nodes[last].op
     return index, last, op.name if isinstance(op, g.Elementwise) else type(op).__name__
@@ -47,7 +47,7 @@ def _last(graph):
 
 def refuse_sigmoid(graph: g.Graph, name: str) -> None:
     """Refuse a final sigmoid, behind which a factor would change decisions: f > 0 or f > 0.5."""
-    if _last(graph)[2] == "sigmoid":
+    if any(_last(graph, output)[2] == "sigmoid" for output in graph.outputs):
         raise NotCertifiable(
             f"Model {name!r} ends with a sigmoid, whose values cannot be scaled without a change "
             "of decisions. Finalize the model that ends with the logits."
@@ -60,7 +60,7 @@ def find_head(graph: g.Graph, task: str | None, arithmetic) -> tuple[Head, str]:
     Both keep the order of the real logits, so real decisions are the same. In floating point they
     saturate to ties, so a program with them has no certificate.
     """
-    index, last, final = _last(graph)
+    index, last, final = _last(graph, graph.outputs[0])
     node = graph.nodes[last]
     if final == "sigmoid" or (final == "Softmax" and last == index):
         if arithmetic is not None:

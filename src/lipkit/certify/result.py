@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+DISTANCES = "distances are exact Euclidean distances in units of the raw input"
 ASSUMPTIONS = (
     "binary64 arithmetic of the certifier rounds to nearest; matrix products are conventional",
-    "distances are exact Euclidean distances in units of the raw input",
+    DISTANCES,
 )
 
 

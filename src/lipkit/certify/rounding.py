@@ -4,7 +4,7 @@ The bound holds for any order of summation, with or without fused products, for 
 matrix products in IEEE arithmetic with unit roundoff u (2^-24 in float32, 2^-53 in float64; not
 TF32, not Winograd, not Strassen): an inner product of n terms is within n u |x|.|y| of the real one
 (Jeannerod and Rump, "Improved error bounds for inner products in floating-point arithmetic",
-SIAM J. Matrix Anal. Appl. 34, 2013). Subnormal results may be flushed to zero.
+SIAM J. Matrix Anal. Appl. 34, 2013). Subnormal inputs, weights and results may be flushed to zero.
 """
 
 import math
@@ -57,15 +57,19 @@ def _exact(op, arithmetic, shape, out_shape):
     return 0.0, 0.0  # copies and comparisons
 
 
+def _flushed(arithmetic, shape):
+    """2-norm of what is lost at most where entries of this shape are flushed to zero."""
+    return arithmetic.tiny * math.sqrt(math.prod(shape))
+
+
 def _linear(arithmetic, terms, absolute_norm, bias, out_shape):
     """Inner products of `terms` terms, plus a bias; `absolute_norm` is that of |A|."""
-    size = math.prod(out_shape)
     bias_norm = 0.0
     if bias is not None:
-        bias_norm = float(np.linalg.norm(bias)) * math.sqrt(size / bias.size)
+        bias_norm = float(np.linalg.norm(bias)) * math.sqrt(math.prod(out_shape) / bias.size)
     relative = (terms + 2) * arithmetic.unit
-    flushed = (terms + 2) * arithmetic.tiny * math.sqrt(size)
-    return relative * absolute_norm, relative * bias_norm + flushed
+    flushed = (terms + 2) * _flushed(arithmetic, out_shape)  # of A too: `terms` entries a row
+    return relative * absolute_norm + flushed, relative * bias_norm + flushed
 
 
 def _dense(op: g.Dense, arithmetic, shape, out_shape):
@@ -117,8 +121,8 @@ def _diagonal(op: g.Diagonal, arithmetic, shape, out_shape):
     # 8: the root, division, product and differences that make up the factor and the shift
     shift = float(np.linalg.norm(np.broadcast_to(op.magnitude, out_shape)))
     scale = float(np.max(np.abs(op.scale), initial=0.0))
-    flushed = 8 * arithmetic.tiny * math.sqrt(math.prod(out_shape))
-    return 8 * arithmetic.unit * scale, 8 * arithmetic.unit * shift + flushed
+    relative, flushed = 8 * arithmetic.unit, 8 * _flushed(arithmetic, out_shape)
+    return relative * scale + arithmetic.tiny, relative * shift + flushed
 
 
 def _elementwise(op: g.Elementwise, arithmetic, shape, out_shape):
@@ -130,7 +134,7 @@ def _elementwise(op: g.Elementwise, arithmetic, shape, out_shape):
     zero = float(np.max(np.abs(activation.function(np.zeros(1), *op.parameters))))
     # |x| + |f(x)| + 1 with |f(x)| <= |f(0)| + slope |x|
     scale = activation.ulps * arithmetic.unit * max(1.0, slope)
-    return scale * (1 + slope), scale * (1 + zero) * size + 8 * arithmetic.tiny * size
+    return scale * (1 + slope), scale * (1 + zero) * size + 8 * _flushed(arithmetic, out_shape)
 
 
 def _softmax(op: g.Softmax, arithmetic, shape, out_shape):
@@ -180,10 +184,11 @@ def forward_errors(graph: g.Graph, own, local, reach, arithmetic: Arithmetic, in
             given = [errors[i] for i in node.inputs]
             m = [(reach[i] + errors[i]) * SLACK for i in node.inputs]
             rounded = np.zeros(np.shape(reach[0]))
+            flushed = _flushed(arithmetic, node.shape)
             if not node.inputs:
-                given, rounded = [rounded], initial * reach[index]
+                given, rounded = [rounded], initial * reach[index] + flushed
             elif isinstance(node.op, g.Sum):
-                given, rounded = [sum(given)], len(m) * arithmetic.unit * sum(m)
+                given, rounded = [sum(given)], len(m) * (arithmetic.unit * sum(m) + flushed)
             elif len(m) > 1:
                 given = [np.sqrt(sum(e * e for e in given))]
             else:

@@ -1,17 +1,19 @@
-"""`finalize`: a plain model whose proven bound is at most a given number."""
-
-import math
+"""`finalize`: a model scaled down until its bound is proven."""
 
 import keras
 import numpy as np
 from keras import ops
 
+from lipkit._checks import real
 from lipkit.certify.api import lipschitz_bound
 from lipkit.certify.certificate import refuse_sigmoid
 from lipkit.certify.norms import up
 from lipkit.certify.reader import read
 from lipkit.errors import NotCertifiable
 from lipkit.export import vanilla_model
+from lipkit.export.vanilla import inputs_outputs
+
+VANISHING = 2.0**-100  # of such weights float32 loses less to underflow than to rounding
 
 
 def finalize(model, k: float = 1.0):
@@ -21,15 +23,17 @@ def finalize(model, k: float = 1.0):
     last layer's weights if that is a linear one, otherwise by a `Rescaling` layer at the end.
 
     Args:
-        model: built Sequential or Functional model with one output, not from a sigmoid.
+        model: built Sequential or Functional model whose outputs are not from a sigmoid.
         k: bound asked for.
 
     Returns:
         A new plain `keras.Model`; `model` is unchanged.
+
+    Raises:
+        NotCertifiable: the model has a layer without a rule, ends with a sigmoid, or is so far
+            above k that the scaled weights would vanish.
     """
-    if isinstance(k, bool) or not isinstance(k, (int, float)) or not 0 < k < math.inf:
-        raise ValueError(f"`k` must be a positive finite number. Received: k={k!r}")
-    plain, factor = vanilla_model(model), 1.0
+    k, factor, plain = real("k", k, "]0, inf["), 1.0, vanilla_model(model)
     bound = lipschitz_bound(plain)
     for attempt in range(8):
         if bound <= k:
@@ -45,14 +49,25 @@ def _scaled(model, factor):
     """The model with its outputs times `factor`."""
     refuse_sigmoid(read(model).graph, model.name)
     last = model.outputs[0]._keras_history.operation
-    if (
+    linear = (
         len(model.outputs) == 1
         and type(last) is keras.layers.Dense
         and last.activation is keras.activations.linear
         and len(last._inbound_nodes) == 1  # not shared
-    ):
+    )
+    largest = np.abs(ops.convert_to_numpy(last.kernel)).max() if linear else 1.0
+    if largest * factor < VANISHING:
+        raise NotCertifiable(
+            f"Model {model.name!r} cannot be scaled by {factor:.3g}: its weights would vanish. If "
+            "training diverged, restore an earlier checkpoint."
+        )
+    if linear:
         for weight in last.weights:
             weight.assign(ops.convert_to_numpy(weight) * np.asarray(factor, weight.dtype))
         return model
-    outputs = [keras.layers.Rescaling(factor)(output) for output in model.outputs]
-    return keras.Model(model.inputs, outputs, name=model.name)
+    inputs, outputs = inputs_outputs(model)
+    factor = float(np.float32(factor))  # as some backends round it, in float64 too
+    scaled = keras.tree.map_structure(
+        lambda y: keras.layers.Rescaling(factor, dtype=y.dtype)(y), outputs
+    )
+    return keras.Model(inputs, scaled, name=model.name)

@@ -1,5 +1,7 @@
 """Norms that bound from above. Power iteration bounds from below, so it is not here."""
 
+from typing import Any
+
 from keras import ops
 
 TINY = 1e-30  # floor of divisors of order 1
@@ -89,7 +91,7 @@ def frobenius_normalize(w, axis=(-2, -1)):
     return w / ops.sqrt(divisor(ops.sum(w * w, axis=axis, keepdims=True)))
 
 
-def euclidean_norm(x, axis):
+def euclidean_norm(x, axis) -> Any:
     """2-norm over `axis`, which vanishes: no over- or underflow, and gradient 0 at 0."""
 
     @ops.custom_gradient

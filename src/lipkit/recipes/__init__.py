@@ -1,6 +1,8 @@
 """Training in one call: `lipkit.recipes.train(x, y)`, for raw data and without choices to make."""
 
 from lipkit.recipes.networks import RECIPES
-from lipkit.recipes.training import Trained, train
+from lipkit.recipes.one_class import train_one_class
+from lipkit.recipes.supervised import train
+from lipkit.recipes.training import Trained
 
-__all__ = ["RECIPES", "Trained", "train"]
+__all__ = ["RECIPES", "Trained", "train", "train_one_class"]

@@ -3,52 +3,72 @@
 import numpy as np
 
 LARGEST = float(np.finfo("float32").max)
+FEWEST = 8  # numbers of float32 within a standard deviation
+
+
+def _numbers(name, values):
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"`{name}` must hold real numbers. Received: dtype {array.dtype}")
+    array = array.astype("float64")
+    bad = np.argwhere(~(np.abs(array) <= LARGEST))
+    if len(bad):
+        where = tuple(map(int, bad[0]))
+        raise ValueError(
+            f"`{name}` must be finite, in float32 too: {len(bad)} values are not, such as "
+            f"{array[where]} at {list(where)}. Leave these samples out, or fill the values in."
+        )
+    return array
 
 
 def samples(x):
     """The samples (n, ...) as finite float64 that float32 can hold."""
-    x = np.asarray(x)
-    if x.dtype.kind not in "fiub":
-        raise ValueError(f"`x` must hold real numbers. Received: dtype {x.dtype}")
-    if x.ndim < 2 or not all(x.shape):
+    x = _numbers("x", x)
+    if x.ndim < 2 or not all(x.shape) or len(x) < 2:
         raise ValueError(
-            f"`x` must have shape (n, ...) with no axis of length 0. Received: shape {x.shape}"
-        )
-    x = x.astype("float64")
-    bad = ~(np.abs(x) <= LARGEST)
-    if bad.any():
-        where = tuple(map(int, np.argwhere(bad)[0]))
-        raise ValueError(
-            f"`x` must be finite, within float32: {bad.sum()} values are not, the first at {where}: "
-            f"{x[where]}. Remove these samples or fill the values in."
+            "`x` must have shape (n, ...), with at least 2 samples and no axis of length 0. "
+            f"Received: shape {x.shape}"
         )
     return x
 
 
+def _one_each(y, n):
+    if np.shape(y) != (n,):
+        raise ValueError(
+            f"`y` must have one entry for each of {n} samples, shape ({n},). Received: shape "
+            f"{np.shape(y)}"
+        )
+    return np.asarray(y)
+
+
 def classes(y, n):
     """The labels as (n,) integers, and the number of classes."""
-    y = np.asarray(y)
-    if y.shape != (n,):
-        raise ValueError(f"`y` must have one label for each of {n} samples. Received: {y.shape}")
-    values = np.unique(y)
-    if y.dtype.kind not in "iub" or not np.array_equal(values, np.arange(len(values))):
+    y = _one_each(y, n)
+    found = np.unique(y)
+    if y.dtype.kind not in "iub" or not np.array_equal(found, np.arange(len(found))):
         raise ValueError(
-            "`y` must hold the integers 0 ... k - 1, each of them at least once: use "
-            f"np.unique(y, return_inverse=True)[1]. Received: {values[:8].tolist()}"
+            "`y` must hold the integers 0 ... k - 1, each at least once: use "
+            f"np.unique(y, return_inverse=True)[1]. Received: {found[:8].tolist()}"
         )
-    if len(values) < 2:
-        raise ValueError("`y` must have at least 2 classes. Received: one.")
-    return y.astype("int64"), len(values)
+    if len(found) < 2:
+        raise ValueError("`y` must hold at least 2 classes. Received: 1 class")
+    return y.astype("int64"), len(found)
 
 
-def weights(value, shape):
-    """Positive weights as float64 that broadcast to a sample, or None."""
-    if value is None:
-        return None
-    array = np.asarray(value, "float64")
-    if array.shape != shape or not (np.isfinite(array) & (array > 0)).all():
+def targets(y, n):
+    """The targets (n,) as finite float64."""
+    return _numbers("y", _one_each(y, n))
+
+
+def visible(name, std, largest, varies):
+    """Raise unless float32 can tell apart what varies: standard deviations beside |values|."""
+    coarse = varies & (std < FEWEST * np.finfo("float32").eps * largest)
+    extreme = varies & ~((std > 1e-30) & (std < 1e30))
+    if np.any(coarse | extreme):
+        index = int(np.argmax(coarse | extreme))
         raise ValueError(
-            f"`feature_weights` must be positive and finite, of shape {shape}. Received: shape "
-            f"{array.shape}, least {array.min(initial=np.inf)}"
+            f"The standard deviations of {name} must be from 1e-30 to 1e30, and above 1e-6 of the "
+            f"values, for float32: use another unit, or subtract an offset. Received: "
+            f"{np.ravel(std)[index]:.3g} in column {index}, with values up to "
+            f"{np.ravel(largest)[index]:.3g}"
         )
-    return array

@@ -1,4 +1,4 @@
-"""The networks that a recipe's name stands for: from scaled inputs to logits."""
+"""The networks that a recipe's name stands for: from scaled inputs to features, and the head."""
 
 import keras
 
@@ -13,59 +13,62 @@ from lipkit.layers import (
 
 RECIPES = {
     "auto": "mlp for vectors (n, features), cnn for images (n, height, width, channels)",
-    "mlp": "two hidden layers: SpectralDense and GroupSort2",
-    "cnn": "two blocks of SpectralConv2D, GroupSort2 and ScaledL2NormPooling2D, then a dense one",
-    "linear": "one layer, of flattened inputs",
+    "mlp": "two hidden layers, SpectralDense and GroupSort2, of 128 units",
+    "cnn": "SpectralConv2D, GroupSort2, L2-norm pooling, with 16 and 32 filters; SpectralDense",
+    "linear": "one layer, for samples of any shape",
 }
+RANK = {"mlp": 1, "cnn": 3}
 HIDDEN = 128
 FILTERS = (16, 32)
 
 
 def resolved(recipe, shape):
-    """The name of a network for samples of this shape.
+    """The name of the network for samples of this shape.
 
     Raises:
         ValueError: if the name is unknown or the network does not take such samples.
     """
     if not isinstance(recipe, str) or recipe not in RECIPES:
         raise ValueError(f"`recipe` must be one of {list(RECIPES)}. Received: recipe={recipe!r}")
-    rank = {"mlp": 1, "cnn": 3}
     if recipe == "auto":
-        recipe = next((name for name, r in rank.items() if r == len(shape)), "linear")
-    if len(shape) != rank.get(recipe, len(shape)):
+        recipe = next((name for name, rank in RANK.items() if rank == len(shape)), "linear")
+    if len(shape) != RANK.get(recipe, len(shape)):
         raise ValueError(
-            f"recipe={recipe!r} needs `x` with {rank[recipe] + 1} axes: {RECIPES['auto']}. "
-            f"Received: samples of shape {tuple(shape)}. recipe='linear' takes every shape."
+            f"recipe={recipe!r} does not take samples of shape {tuple(shape)}: it is "
+            f"{RECIPES['auto']}. Reshape `x`, or use recipe='linear'."
+        )
+    smallest = 2 ** len(FILTERS)
+    if recipe == "cnn" and min(shape[:2]) < smallest:
+        raise ValueError(
+            f"recipe='cnn' needs images of at least {smallest} x {smallest}. Received: samples of "
+            f"shape {tuple(shape)}"
         )
     return recipe
 
 
 def hidden(recipe, seeds):
-    """The layers before the head, each starting from a seed of its own.
+    """The layers before the head, each with a seed of its own from the iterator."""
 
-    Args:
-        recipe: resolved name.
-        seeds: iterator of integers.
-    """
-
-    def dense(units):
+    def dense():
         start = keras.initializers.Orthogonal(seed=next(seeds))
-        return [SpectralDense(units, kernel_initializer=start), GroupSort2()]
+        return [SpectralDense(HIDDEN, kernel_initializer=start), GroupSort2()]
 
     if recipe == "linear":
         return [keras.layers.Flatten()]
     if recipe == "mlp":
-        return [*dense(HIDDEN), *dense(HIDDEN)]
+        return [*dense(), *dense()]
     blocks = []
+    last: dict = {"data_format": "channels_last"}  # what GroupSort2 sorts
     for filters in FILTERS:
         start = DeltaOrthogonal(seed=next(seeds))
-        last = {"data_format": "channels_last"}  # what GroupSort2 sorts
         convolution = SpectralConv2D(filters, 3, padding="same", kernel_initializer=start, **last)
         blocks += [convolution, GroupSort2(), ScaledL2NormPooling2D(2, **last)]
-    return [*blocks, keras.layers.Flatten(), *dense(HIDDEN)]
+    return [*blocks, keras.layers.Flatten(), *dense()]
 
 
 def head(units, seeds, constant=1.0):
-    """The last layer: each output alone has the Lipschitz constant given."""
+    """The last layer: each output alone has the Lipschitz constant; None for a free one."""
     start = keras.initializers.Orthogonal(seed=next(seeds))
+    if constant is None:
+        return keras.layers.Dense(units, kernel_initializer=start)
     return FrobeniusDense(units, kernel_initializer=start, k_coef_lip=constant)

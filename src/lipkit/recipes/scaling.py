@@ -1,7 +1,7 @@
-"""The scaler: the first layer of a trained model, and what it does to distances.
+"""The scaler, the first layer of a trained model, and what it does to distances.
 
-With weights w, distances are |w (x' - x)|. The scaler multiplies feature i by s_i, so that a ball of
-radius r becomes one of at most r * max(s_i / w_i): `stretch`.
+Distances are |w (x' - x)|, with a weight for each feature. The scaler multiplies feature i by s_i;
+so it turns a ball of radius r into one of radius `stretch` r at most, stretch = max(s_i / w_i).
 """
 
 from dataclasses import dataclass
@@ -9,22 +9,37 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from lipkit.certify.weights import checked
+from lipkit.recipes import checks
+
+FLOOR = 5.0  # of a feature's standard deviation, in units of the radius
+NO_RADIUS = 0.3  # the radius where none is given, in units of the median standard deviation
+
 
 @dataclass(frozen=True)
 class Scaler:
-    """z = scale * (x - mean), with `scale` as the float32 that the model holds.
+    """z = scale (x - mean), for a radius.
 
     Attributes:
-        scale, mean: arrays that broadcast to a sample.
-        stretch: the largest factor between distances in units of the data and those of z.
+        scale, mean: of a sample's shape, or numbers; `scale` in the float32 that the model holds.
+        weights: as given, resolved to numbers; None for 1.
+        eps: the radius, resolved.
+        stretch: the largest factor between distances of x and of z.
     """
 
     scale: np.ndarray
     mean: np.ndarray
+    weights: np.ndarray | None
+    eps: float
     stretch: float
 
     def layer(self):
         """The Keras layer."""
+        if self.scale.ndim and keras.config.image_data_format() == "channels_first":
+            raise ValueError(
+                "Features are scaled along the last axis. Use "
+                "keras.config.set_image_data_format('channels_last')."
+            )
         offset = -self.scale.astype("float64") * self.mean
         return keras.layers.Rescaling(self.scale.tolist(), offset.tolist(), name="scaler")
 
@@ -32,20 +47,32 @@ class Scaler:
 def fit(x, weights, eps) -> Scaler:
     """Standardise vectors feature by feature, and other samples as a whole.
 
-    A feature that varies by less than `eps` tells nothing that holds within `eps`. So its scale is
-    w / eps, not the larger 1 / std, which would stretch all distances. Constant features get 0.
+    A feature that varies by little more than `eps` tells little that holds within `eps`, but with
+    the scale 1 / std it would stretch all distances. So w std counts as FLOOR eps at least.
+    Constant features get the scale 0: the model does not read them.
 
     Args:
         x: (n, ...) finite float64.
-        weights: array that broadcasts to a sample, or None for 1.
-        eps: radius that matters, or None.
+        weights: of the features; `"std"` for 1 / std; None for 1.
+        eps: radius that matters; None for 0.3 times the median of w std.
+
+    Raises:
+        ValueError: bad weights; no feature varies, or one by less than float32 can tell.
     """
-    weights = np.ones(()) if weights is None else weights
     axes = 0 if x.ndim == 2 else None
-    mean, std = x.mean(axis=axes), np.std(weights * x, axis=axes)
-    constant = np.ptp(x, axis=axes) == 0
-    with np.errstate(divide="ignore"):
-        scale = np.where(constant, 0.0, weights / np.maximum(std, eps or 0.0))
-    scale = scale.astype("float32")
-    factors = np.divide(scale, weights, out=np.zeros_like(scale, "float64"), where=weights > 0)
-    return Scaler(scale, mean, float(np.max(factors)))
+    mean, largest = x.mean(axis=axes), np.abs(x).max(axis=axes)
+    varies = np.ptp(x, axis=axes) > 16 * 2.0**-53 * largest
+    std = np.where(varies, x.std(axis=axes), 0.0)
+    if not np.any(varies):
+        raise ValueError("`x` must have a feature that varies. Received: constant features only")
+    checks.visible("features", std, largest, varies)
+    if isinstance(weights, str) and weights == "std":
+        weights = 1 / np.where(varies, std, 1.0)
+    if weights is not None:
+        weights = checked(weights, x.shape[1:], "feature_weights")
+        std = np.where(varies, (weights * x).std(axis=axes), 0.0)
+    eps = NO_RADIUS * float(np.median(std[varies])) if eps is None else eps
+    w = np.ones(()) if weights is None else weights
+    floor = FLOOR * eps if x.ndim == 2 else 0.0
+    scale = (varies * w / np.maximum(std, floor)).astype("float32")
+    return Scaler(scale, mean, weights, eps, float(np.max(scale / w)))

@@ -17,7 +17,10 @@ def _constant(arguments, name, shape):
     constants = [a for a in arguments if not _is_tensor(a)]
     if len(constants) != 1:
         raise NotCertifiable(f"Operation {name!r} cannot be certified with these arguments.")
-    constant = np.asarray(constants[0], dtype="float64")
+    dtype = getattr(constants[0], "dtype", None)
+    if dtype is None:  # a number of Python's takes that of the tensor
+        dtype = next(a.dtype for a in arguments if _is_tensor(a))
+    constant = np.asarray(constants[0], dtype).astype("float64")
     constant = constant[0] if constant.ndim == len(shape) + 1 and len(constant) == 1 else constant
     if constant.ndim > len(shape):
         raise NotCertifiable(

@@ -70,7 +70,7 @@ class Program:
     def times(self, x, factor):
         """The product with an array."""
         factor = np.asarray(factor, dtype="float64")
-        if factor.size == 1 and factor != 1 and factor.astype("float32") == 1:
+        if self.double and factor.size == 1 and factor != 1 and factor.astype("float32") == 1:
             # ONNX Runtime drops such a factor, as it rounds it to float32 before it compares
             return self("Mul", self("Mul", x, self.weights(2.0)), self.weights(factor / 2))
         return self("Mul", x, self.weights(factor))

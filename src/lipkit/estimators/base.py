@@ -1,0 +1,113 @@
+"""What the estimators share: arguments, checked inputs, values and certificates."""
+
+import inspect
+from dataclasses import replace
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from lipkit.certify import certify, reweighted
+from lipkit.certify.interval import values
+
+
+class LipschitzEstimator(BaseEstimator):
+    """Base of the estimators.
+
+    Args:
+        recipe, eps, epochs, batch_size, learning_rate, feature_weights, verbose: as in
+            `lipkit.recipes.train`.
+        random_state: of initial values and batches: an integer, a `numpy.random.RandomState`, or
+            None for NumPy's global one.
+
+    Attributes:
+        model_: the lipkit model of raw inputs.
+        history_: lists of floats, one for each epoch.
+        settings_: all that was used, defaults resolved.
+        n_features_in_: size of the first axis of a sample.
+    """
+
+    def __init__(
+        self,
+        recipe="auto",
+        *,
+        eps=None,
+        epochs=None,
+        batch_size=None,
+        learning_rate=None,
+        feature_weights=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.recipe = recipe
+        self.eps = eps
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.feature_weights = feature_weights
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _train(self, train, X, *y, **more):
+        """Train with the arguments that all estimators share, and keep what is returned."""
+        shared = inspect.signature(LipschitzEstimator).parameters
+        arguments = {name: getattr(self, name) for name in shared}
+        arguments["seed"] = check_random_state(arguments.pop("random_state")).randint(2**31 - 1)
+        trained = train(X, *y, **arguments, **more)
+        self.model_, self.history_ = trained.model, trained.history
+        self.settings_ = trained.settings
+
+    def _validated(self, X, *y, reset=False, **checks):
+        """X, and y where it is given, as arrays: X in float64, (n, ...)."""
+        if not reset:
+            check_is_fitted(self)
+        checks |= {"dtype": "float64", "allow_nd": True, "ensure_min_samples": 1 + reset}
+        given = validate_data(self, X, *y, reset=reset, **checks)
+        x = given[0] if y else given
+        if not reset and list(x.shape[1:]) != self.settings_["input_shape"]:
+            raise ValueError(
+                f"X must have samples of shape {self.settings_['input_shape']}, as in `fit`. "
+                f"Received: shape {x.shape}"
+            )
+        return given
+
+    def _values(self, X):
+        """The outputs of the model in float64, (n, outputs)."""
+        X = self._validated(X)
+        return values(self.model_, X)
+
+
+class CertifiedMixin:
+    """Certificates of an estimator whose model decides between `_labels()`."""
+
+    def certify(self, X, y=None):
+        """`lipkit.certify.Certificates` of each sample.
+
+        Radii are in units of the data, or of the feature weights where they were given. `label`
+        and `y` are places in `classes_`, or 1 for inliers and 0 for outliers; -2 in `y` for a label
+        that is none of them.
+        """
+        X = self._validated(X)
+        weights = self.settings_["feature_weights"]
+        certificates = reweighted(certify(self.model_, X), self.model_, weights)
+        if y is None:
+            return certificates
+        y, labels = np.asarray(y), self._labels()
+        if y.shape != (len(certificates),):
+            raise ValueError(
+                f"y must have one label for each of {len(certificates)} samples. Received: shape "
+                f"{y.shape}"
+            )
+        known = np.isin(y, labels)
+        places = np.full(len(y), -2)
+        places[known] = np.searchsorted(labels, y[known])
+        return replace(certificates, y=places)
+
+    def predict_radius(self, X):
+        """Radii of `certify`, (n,): no input within one has another prediction; 0 without proof."""
+        return self.certify(X).radius
+
+    def score_certified(self, X, y, eps):
+        """Share of the samples that are predicted as y everywhere within distance `eps`."""
+        return self.certify(X, y).certified_accuracy(eps)

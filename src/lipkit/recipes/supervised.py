@@ -1,0 +1,122 @@
+"""`train`: from samples and labels, or targets, to a model of raw inputs."""
+
+import keras
+import numpy as np
+
+from lipkit._checks import real
+from lipkit.losses import HKR, LseHKR
+from lipkit.metrics import HKRBinaryAccuracy
+from lipkit.recipes import checks
+from lipkit.recipes.batches import Shuffled
+from lipkit.recipes.training import Plan, Setup, Trained, as_floats
+
+TASKS = ("classification", "regression")
+MARGIN = 2.0  # that the hinge asks for, in units of the radius
+ALPHA = {"binary": 100.0, "multiclass": 10.0}
+ROUNDING = 1 - 1e-5  # of a constant asked for, which float32 kernels exceed by less
+
+
+def train(
+    x,
+    y,
+    *,
+    recipe="auto",
+    eps=None,
+    epochs=None,
+    batch_size=None,
+    learning_rate=None,
+    seed=0,
+    feature_weights=None,
+    task="classification",
+    lipschitz=None,
+    callbacks=None,
+    verbose=0,
+) -> Trained:
+    """Train a Lipschitz network on raw data.
+
+    Classes get one logit (two classes, HKR loss) or one each (`LseHKR`), 1-Lipschitz in the scaled
+    inputs z. The hinge asks for twice the margin that certifies `eps`, 2 eps max(s / w), where
+    feature i is scaled by s_i and has weight w_i. Targets get one output and a squared error.
+
+    Vectors are standardised feature by feature, other samples as a whole. Distances count in raw
+    units, though, where features of small values have a say only if they vary by 5 `eps`. If the
+    features have different units, give `feature_weights`.
+
+    Classes count by their samples: weigh rare ones by repeating their samples.
+
+    Args:
+        x: (n, ...) samples, in any units: finite numbers.
+        y: (n,) classes 0 ... k - 1, each of which occurs; or targets.
+        recipe: a name in `RECIPES`.
+        eps: radius to be certified, in units of the data, or of |w (x' - x)|; None for 0.3
+            times the features' median standard deviation.
+        epochs, batch_size, learning_rate: None for a choice by the size of the data. The rate is
+            Adam's first; it falls to 0.
+        seed: of the initial values and the batches.
+        feature_weights: w, so that distances are sqrt(sum (w_i dx_i)^2): positive numbers, one for
+            each feature; or `"std"` for 1 / std, which counts standard deviations; None for 1.
+        task: `"classification"` or `"regression"`.
+        lipschitz: for targets: Lipschitz constant that the model must have, in units of the target
+            per unit of distance; None to leave it free.
+        callbacks, verbose: as in Keras's `fit`.
+
+    Returns:
+        `Trained` with the model, history and settings.
+
+    Raises:
+        ValueError: data or arguments that do not fit; the message says which.
+
+    Example:
+    >>> trained = lipkit.recipes.train(x, y, eps=0.1)
+    >>> trained.certify(x_test, y_test).certified_accuracy(0.1)
+
+    References: Serrurier et al., CVPR 2021, arXiv:2006.06520 (HKR). The constant is enforced to
+    float32 rounding; `Trained.certify` proves.
+    """
+    if task not in TASKS:
+        raise ValueError(f"`task` must be one of {TASKS}. Received: task={task!r}")
+    if task == "classification" and lipschitz is not None:
+        raise ValueError(
+            "`lipschitz` is for task='regression'; classes only depend on ratios. Received: "
+            f"lipschitz={lipschitz!r}"
+        )
+    setup = Setup(x, recipe=recipe, eps=eps, seed=seed, feature_weights=feature_weights)
+    plan = Plan.of(len(setup.x), epochs, batch_size, learning_rate)
+    learn = _classes if task == "classification" else _targets
+    return learn(setup, y, plan, lipschitz, callbacks=callbacks, verbose=verbose)
+
+
+def _classes(setup, y, plan, lipschitz, **options):
+    y, count = checks.classes(y, len(setup.x))
+    kind = "binary" if count == 2 else "multiclass"
+    margin = MARGIN * setup.scaler.eps * setup.scaler.stretch
+    if kind == "binary":
+        loss, accuracy = HKR(ALPHA[kind], margin), HKRBinaryAccuracy()
+    else:
+        loss = LseHKR(ALPHA[kind], margin)
+        accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+    model = setup.model(*setup.core(1 if kind == "binary" else count))
+    plan.compile(model, len(y), loss, [accuracy])
+    batches = Shuffled(setup.x, y, plan.batch_size, setup.seed, strata=y)
+    history = model.fit(batches, epochs=plan.epochs, shuffle=False, **options).history
+    chosen = {"task": "classification", "classes": count, "loss": loss.name}
+    chosen |= {"alpha": loss.alpha, "min_margin": loss.min_margin}
+    return Trained(model, as_floats(history), setup.settings(plan, **chosen))
+
+
+def _targets(setup, y, plan, lipschitz, **options):
+    y = checks.targets(y, len(setup.x))
+    mean, std = float(y.mean()), float(y.std()) if np.ptp(y) else 1.0
+    checks.visible("targets", std, np.abs(y).max(), True)
+    constant = lipschitz
+    if lipschitz is not None:
+        lipschitz = real("lipschitz", lipschitz, "]0, inf[")
+        constant = lipschitz / (setup.scaler.stretch * std) * ROUNDING
+    layers = setup.core(1, constant)
+    model = setup.model(*layers)
+    plan.compile(model, len(y), "mean_squared_error")
+    batches = Shuffled(setup.x, (y - mean) / std, plan.batch_size, setup.seed)
+    history = model.fit(batches, epochs=plan.epochs, shuffle=False, **options).history
+    model = setup.model(*layers, keras.layers.Rescaling(std, mean, name="units"))
+    chosen = {"task": "regression", "lipschitz": lipschitz, "loss": "mean_squared_error"}
+    return Trained(model, as_floats(history), setup.settings(plan, **chosen))
