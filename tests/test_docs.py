@@ -249,6 +249,41 @@ def test_what_fails_in_a_page_is_an_error(page, message, tmp_path):
     assert run.returncode == 1 and message in run.stderr
 
 
+def files_of(folder, text, monkeypatch):
+    """The files of a site of one page, as the hook leaves them."""
+    from mkdocs.config import load_config
+    from mkdocs.structure.files import get_files
+
+    monkeypatch.setattr(executed, "CACHE", folder / "cache")
+    monkeypatch.delenv("LIPKIT_DOCS", raising=False)
+    (folder / "docs").mkdir(exist_ok=True)
+    (folder / "docs" / "page.md").write_text(text)
+    (folder / "mkdocs.yml").write_text("site_name: test\n")
+    config = load_config(str(folder / "mkdocs.yml"))
+    config.plugins._current_plugin = "executed"  # as when mkdocs calls its hooks
+    return executed.on_files(get_files(config), config)
+
+
+def test_pages_get_their_outputs_once(tmp_path, monkeypatch, capsys):
+    page = PAGE.replace('alt="a line"', 'alt="a line" caption="steep"')
+    for _ in range(2):
+        files = files_of(tmp_path, page, monkeypatch)
+        text = files.get_file_from_path("page.md").content_string
+        assert "```{.text .output}\ndrawn\n```\n\n![a line](page-0.png){ .figure }" in text
+        assert "*steep*" in text and "```console\nmkdir made" in text
+        assert "```{.text .output}\n42\n```" in text and "```python\nnot executed\n```" in text
+        assert files.get_file_from_path("page-0.png").content_bytes.startswith(b"\x89PNG")
+        assert files.get_file_from_path("page-file.txt").content_bytes == b"torch\n"
+    assert capsys.readouterr().out.count("page.md: executed in") == 1  # then from the cache
+    files_of(tmp_path, page.replace("7 * n", "8 * n"), monkeypatch)
+    assert capsys.readouterr().out.count("page.md: executed in") == 1
+
+
+def test_a_page_that_fails_stops_the_build(tmp_path, monkeypatch):
+    with pytest.raises(Exception, match="(?s)page.md failed:.*ZeroDivisionError"):
+        files_of(tmp_path, "```python run\n1 / 0\n```\n", monkeypatch)
+
+
 def test_docstrings_become_markdown():
     markdown = module("docstrings", DOCS / "docstrings.py").markdown
     text = (
