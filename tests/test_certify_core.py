@@ -1,6 +1,7 @@
 """The certifier's core without Keras: each operation against loops and explicit formulas."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,6 +63,10 @@ def test_convolutions(case, rng):
         for s in x
     ]
     np.testing.assert_allclose(apply(op, x), expected, atol=1e-12)
+    shown = (np.array([1, 0, 1, 2, 3, 3]), np.array([2, 0, 1, 2, 0, 1, 2]))
+    small = x[:, :4, :3]
+    copies = apply(op, small[:, shown[0]][:, :, shown[1]])
+    np.testing.assert_array_equal(apply(replace(op, shown=shown), small), copies)
 
 
 @pytest.mark.parametrize("case", CONVS[:2])
@@ -391,6 +396,10 @@ def test_rounding_of_linear_operations(arithmetic, rng):
     shift = np.linalg.norm(conv.bias) * math.sqrt(20)
     got = rounding.local_error(conv, arithmetic, (6, 7, 4), (4, 5, 6))
     np.testing.assert_allclose(got, linear_error(arithmetic, 8, norm, shift, 120), rtol=1e-5)
+    shown = (np.array([0, 1, 1, 0, 1, 1]), np.array([0, 1, 2, 1, 0, 2, 1]))  # 4 and 3 times
+    got = rounding.local_error(replace(conv, shown=shown), arithmetic, (2, 3, 4), (4, 5, 6))
+    copied = linear_error(arithmetic, 8, math.sqrt(12) * norm, shift, 120)
+    np.testing.assert_allclose(got, copied, rtol=1e-5)
 
     conv = conv_op(rng, CONVS[0], bias=False)
     norm = np.linalg.norm(np.abs(conv.kernel).sum((0, 1)), 2)

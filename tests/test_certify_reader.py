@@ -9,7 +9,7 @@ from keras import ops
 import lipkit
 from lipkit import NotCertifiable
 from lipkit import layers as ll
-from lipkit.certify import evaluate
+from lipkit.certify import convolutions, evaluate
 from lipkit.certify.reader import read
 from lipkit.certify.reader.registry import REASONS, has_rule
 
@@ -36,6 +36,10 @@ LINEAR = {
     "conv2d strides 3": (IMAGE, lambda: kl.Conv2D(3, 2, strides=3)),
     "conv2d dilated": (IMAGE, lambda: kl.Conv2D(3, 2, dilation_rate=(2, 3), padding="same")),
     "conv2d groups": (IMAGE, lambda: kl.Conv2D(6, 3, groups=2, padding="same")),
+    "conv1d replicate": (SEQUENCE, lambda: ll.PadConv1D(4, 4, padding="replicate")),
+    "conv2d circular": (IMAGE, lambda: ll.PadConv2D(3, 3, padding="circular", strides=2)),
+    "conv2d reflect": (IMAGE, lambda: ll.PadConv2D(3, (3, 1), padding="reflect")),
+    "conv2d symmetric": (IMAGE, lambda: ll.SpectralConv2D(3, (3, 4), padding="symmetric")),
     "conv3d": (VOLUME, lambda: kl.Conv3D(3, 2, strides=2, padding="same")),
     "depthwise1d": (SEQUENCE, lambda: kl.DepthwiseConv1D(3, depth_multiplier=2)),
     "depthwise2d": (IMAGE, lambda: kl.DepthwiseConv2D(3, padding="same", depth_multiplier=2)),
@@ -189,6 +193,18 @@ def test_bound_of_linear_layers_is_the_norm_of_their_matrix(name):
     assert norm * (1 - 1e-5) <= bound  # the matrix is read off in float32
     exact = not any(word in name for word in ("separable", "batch"))
     assert bound <= norm * (1 + 1e-4 if exact else 3)
+
+
+@pytest.mark.parametrize("size", [1, 9])
+def test_padding_by_repetition_is_exact_in_exports_and_many_layers(size, monkeypatch):
+    """Alone, padding by a circle has norm 2; with the convolution it is the symbol's supremum."""
+    monkeypatch.setattr(convolutions, "MATRIX_COST", 0 if size > 1 else 1e9)
+    convs = [ll.SpectralConv2D(4, 3, padding="circular") for _ in range(3)]
+    model = keras.Sequential([keras.Input((5 * size, 4 * size, 4)), *convs])
+    for each in (model, lipkit.vanillaModel(model)):
+        assert lipkit.lipschitz_bound(each) == pytest.approx(1, abs=3e-3)
+    table = lipkit.lipschitz_bound(lipkit.vanillaModel(model)).layers
+    assert [row.name for row in table] == [conv.name for conv in convs]
 
 
 @pytest.mark.parametrize("name", sorted(NONLINEAR))

@@ -88,6 +88,22 @@ def test_condense_keeps_the_function(rng):
     np.testing.assert_allclose(array(layer(x)), before, atol=1e-3)
 
 
+@pytest.mark.parametrize("rule", [*RULES, "aol"])
+def test_condense_does_nothing_where_the_function_would_change(rule, rng):
+    """Iterations end before kernels of low rank are orthogonal, and constrained again they move."""
+    u, _, v = np.linalg.svd(rng.standard_normal((8, 6)), full_matrices=False)
+    spectra = {"orthogonal": np.ones(6), "rank one": np.eye(6)[0], "tiny": np.geomspace(1, 1e-3, 6)}
+    layer = layers.SpectralDense(6, parametrization=rule)
+    layer.build((None, 8))
+    for name, sigmas in spectra.items():
+        layer._kernel.assign(2 * u * sigmas @ v)
+        before = array(layer.kernel)
+        layer.condense()
+        np.testing.assert_allclose(array(layer.kernel), before, atol=2e-5, err_msg=name)
+        if name == "orthogonal" and rule != "aol":
+            np.testing.assert_allclose(array(layer._kernel), before, atol=1e-6)
+
+
 def test_parametrizations_are_not_shared():
     rule = parametrizations.Bjorck(iterations=5)
     assert layers.SpectralDense(3, parametrization=rule).parametrization is not rule

@@ -10,6 +10,8 @@ Every function takes the same arguments:
     input_shape: the n spatial sizes of the input.
     strides, dilation: n positive integers each.
     padding: n pairs (low, high), the numbers of zeros before and after the input.
+    shown: None, or, where windows see samples again behind the borders, the sample at each position
+        of each axis: n arrays, which stand for the input between the zeros.
 """
 
 import math
@@ -26,30 +28,25 @@ COARSEST, FINEST = 4, 64  # grid points per degree of the symbol: +8 % and +0.03
 CHUNK = 2**16  # entries of the symbols that are treated together: what a cache holds
 
 
-def conv_norm_bound(kernel, input_shape, strides, dilation, padding, groups=1):
+def conv_norm_bound(kernel, input_shape, strides, dilation, padding, groups=1, shown=None):
     """The least bound, and its rule: "toeplitz" if feasible, "symbol", "patch" or "empty" (0)."""
-    kernel = _checked(kernel, groups, strides, dilation, input_shape, padding)
     geometry = (input_shape, strides, dilation, padding)
-    pixels = math.prod(conv_output_shape(kernel.shape[:-2], *geometry))
-    outputs, inputs = pixels * kernel.shape[-1] // groups, math.prod(input_shape) * kernel.shape[-2]
-    if not all(inside.any() for _, inside in _positions(kernel, *geometry)):
+    kernel = _checked(kernel, groups, strides, dilation, input_shape, padding)
+    positions = _positions(kernel, *geometry, shown)
+    if not all((position >= 0).any() for position in positions):
         return 0.0, "empty"
-    bounds = [(patch_bound(kernel, *geometry, groups), "patch")]
+    bounds = [(patch_bound(kernel, *geometry, groups, shown), "patch")]
+    pixels = math.prod(map(len, positions))
+    outputs, inputs = pixels * kernel.shape[-1] // groups, math.prod(input_shape) * kernel.shape[-2]
     short, long = sorted((outputs, inputs))
     cost = groups * (short + 64) ** 2 * (long + 5 * (short + 64))
     if groups * short * long <= ENTRIES and cost <= MATRIX_COST:
-        bounds.append((toeplitz_bound(kernel, *geometry, groups), "toeplitz"))
-    else:  # never lower than the norm of the explicit matrix
-        bounds.append((symbol_bound(kernel, strides, dilation, groups), "symbol"))
+        bounds.append((toeplitz_bound(kernel, *geometry, groups, shown), "toeplitz"))
+    else:  # without copies never lower than the norm of the explicit matrix
+        copies, steps = _copies(kernel, *geometry, shown)
+        bound = symbol_bound(kernel, steps, dilation, groups)
+        bounds.append((float(mul_up(sqrt_up(copies), bound)) if copies > 1 else bound, "symbol"))
     return min(bounds)
-
-
-def conv_output_shape(kernel_size, input_shape, strides, dilation, padding):
-    """Spatial sizes of the output; 0 where the dilated kernel exceeds the padded input."""
-    axes = zip(kernel_size, input_shape, strides, dilation, padding, strict=True)
-    return tuple(
-        max(0, (n + low + high - d * (k - 1) - 1) // s + 1) for k, n, s, d, (low, high) in axes
-    )
 
 
 def conv_matrix(kernel, input_shape, strides, dilation, padding, groups=1):
@@ -62,24 +59,34 @@ def conv_matrix(kernel, input_shape, strides, dilation, padding, groups=1):
     return _explicit(dense.reshape(*taps, -1, c_out), input_shape, strides, dilation, padding, 1)[0]
 
 
-def toeplitz_bound(kernel, input_shape, strides, dilation, padding, groups=1):
+def toeplitz_bound(kernel, input_shape, strides, dilation, padding, groups=1, shown=None):
     """`matrix_norm_bound` of the explicit matrix of each group."""
+    geometry = (input_shape, strides, dilation, padding)
     kernel = _checked(kernel, groups, strides, dilation, input_shape, padding)
-    return matrix_norm_bound(_explicit(kernel, input_shape, strides, dilation, padding, groups))
+    bound = matrix_norm_bound(_explicit(kernel, *geometry, groups, shown))
+    if shown is None:
+        return bound
+    # a window may see a sample through several taps: then an entry is their sum, and rounded
+    sums = _explicit(np.abs(kernel), *geometry, groups, shown)
+    taps = math.prod(kernel.shape[:-2])
+    size = inflate(np.max(norms.vector_norm_bound(sums.reshape(groups, -1))), taps)
+    return float(inflate(bound + taps * U * size, 2))
 
 
-def patch_bound(kernel, input_shape, strides, dilation, padding, groups=1):
+def patch_bound(kernel, input_shape, strides, dilation, padding, groups=1, shown=None):
     """Norm of the unfolded kernel times the root of how often a sample is read, or written.
 
     The operator extracts windows, with squared norm max_sample #(window, tap that reads it), then
     applies K as (taps c_in, c_out). Or it applies K as (c_in, taps c_out), then adds up windows,
-    with squared norm max_output #(taps inside the input). Counts are products over the axes.
+    with squared norm at most max_output #(taps inside the input) times how many outputs read one
+    sample through one tap: 1 without copies. Counts are products over the axes.
     """
     kernel = _checked(kernel, groups, strides, dilation, input_shape, padding)
     reads = writes = 1
-    for position, inside in _positions(kernel, input_shape, strides, dilation, padding):
-        reads *= int(np.bincount(position[inside], minlength=1).max())
-        writes *= int(inside.sum(axis=1).max(initial=0))
+    for position in _positions(kernel, input_shape, strides, dilation, padding, shown):
+        inside = position >= 0
+        reads *= _most(position)
+        writes *= int(inside.sum(axis=1).max(initial=0)) * max(map(_most, position.T))
     blocks = _by_group(kernel, groups)  # (groups, k_1, ..., k_n, c_in, c_out)
     gather = blocks.reshape(groups, -1, blocks.shape[-1])
     spread = np.moveaxis(blocks, -2, 1).reshape(groups, blocks.shape[-2], -1)
@@ -162,25 +169,51 @@ def _by_group(kernel, groups):
     return np.moveaxis(kernel.reshape(*kernel.shape[:-1], groups, -1), -2, 0)
 
 
-def _positions(kernel, input_shape, strides, dilation, padding):
-    """Per axis (outputs, k): the sample that an output reads through a tap, and if it exists."""
-    geometry = (kernel.shape[:-2], input_shape, strides, dilation, padding)
-    axes = zip(conv_output_shape(*geometry), *geometry, strict=True)
-    for size, k, n, s, d, (low, _) in axes:
-        position = s * np.arange(size)[:, None] + d * np.arange(k) - low
-        yield position, (position >= 0) & (position < n)
+def _positions(kernel, input_shape, strides, dilation, padding, shown=None):
+    """Per axis (outputs, k): the sample that an output reads through a tap; -1 for a zero."""
+    samples = shown or [np.arange(n) for n in input_shape]
+    padded = [np.pad(a, pair, constant_values=-1) for a, pair in zip(samples, padding, strict=True)]
+    axes = zip(padded, kernel.shape[:-2], strides, dilation, strict=True)
+    return [
+        a[s * np.arange(max(0, (len(a) - d * (k - 1) - 1) // s + 1))[:, None] + d * np.arange(k)]
+        for a, k, s, d in axes
+    ]
 
 
-def _explicit(kernel, input_shape, strides, dilation, padding, groups):
-    """(groups, outputs c_out, inputs c_in). Exact: each entry is one tap or 0."""
+def _most(samples):
+    """How often the most frequent sample occurs."""
+    return int(np.bincount(samples[samples >= 0], minlength=1).max())
+
+
+def _copies(kernel, input_shape, strides, dilation, padding, shown):
+    """Squared norm of the map to `shown`, and strides at which the symbol bounds the rest.
+
+    Samples that follow one another around a circle are no copies: windows that start at each
+    sample once are a convolution on the circle, whose frequencies are some of the symbol's. A
+    stride divides it as it divides the line if it divides the circle, and else drops outputs.
+    """
+    copies, steps = 1, list(strides)
+    axes = zip(shown or (), input_shape, kernel.shape, dilation, padding, strict=False)
+    for axis, (samples, n, k, d, zeros) in enumerate(axes):
+        circle = (np.diff(samples) % n == 1 % n).all() and len(samples) <= n + d * (k - 1)
+        if not circle or any(zeros):
+            copies *= _most(samples)
+        elif len(samples) > n and n % strides[axis]:
+            steps[axis] = 1
+    return copies, tuple(steps)
+
+
+def _explicit(kernel, input_shape, strides, dilation, padding, groups, shown=None):
+    """(groups, outputs c_out, inputs c_in). Exact where a window sees each sample once."""
     matrix, n = _by_group(kernel, groups), len(input_shape)
-    geometry = (input_shape, strides, dilation, padding)
-    for axis, (position, inside) in enumerate(_positions(kernel, *geometry)):
-        output, tap = np.nonzero(inside)
-        which = np.full((len(position), input_shape[axis]), position.shape[1])
-        which[output, position[inside]] = tap  # elsewhere a tap behind the last, which is 0
-        matrix = np.insert(matrix, position.shape[1], 0, axis=2 * axis + 1)
-        matrix = np.take(matrix, which, axis=2 * axis + 1)
+    positions = _positions(kernel, input_shape, strides, dilation, padding, shown)
+    for axis, position in enumerate(positions):
+        blocks = np.moveaxis(matrix, 2 * axis + 1, 0)
+        matrix = np.zeros((len(position), input_shape[axis], *blocks.shape[1:]))
+        for samples, block in zip(position.T, blocks, strict=True):
+            output = np.flatnonzero(samples >= 0)
+            matrix[output, samples[output]] += block
+        matrix = np.moveaxis(matrix, (0, 1), (2 * axis + 1, 2 * axis + 2))
     # now (groups, outputs_1, inputs_1, ..., outputs_n, inputs_n, c_in, c_out)
     matrix = np.moveaxis(matrix, [*range(1, 2 * n, 2), -1], range(1, n + 2))
     return matrix.reshape(groups, *map(math.prod, (matrix.shape[1 : n + 2], matrix.shape[n + 2 :])))

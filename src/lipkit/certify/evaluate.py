@@ -58,6 +58,8 @@ def windows(x, window, strides, dilation, padding, fill=0.0):
 
 def _conv(op: g.Conv, x):
     d = len(op.strides)
+    for axis, samples in enumerate(op.shown or (), start=1):
+        x = np.take(x, samples, axis)
     taken = windows(x, op.kernel.shape[:d], op.strides, op.dilation, op.padding)
     taken = np.moveaxis(taken, 1 + d, -1)  # (batch, m.., k.., c)
     *lead, channels = taken.shape

@@ -44,7 +44,8 @@ class Einsum(Op):
 class Conv(Op):
     """Cross-correlation with zero padding: (n_1..n_d, c_in) -> (m_1..m_d, c_out).
 
-    kernel (k_1..k_d, c_in / groups, c_out); padding holds a (low, high) pair an axis.
+    kernel (k_1..k_d, c_in / groups, c_out); padding holds a (low, high) pair an axis. `shown` has
+    the sample at each position of each axis before that padding, where some are repeated.
     """
 
     kernel: np.ndarray
@@ -53,6 +54,7 @@ class Conv(Op):
     dilation: tuple[int, ...]
     padding: tuple[tuple[int, int], ...]
     groups: int = 1
+    shown: tuple[np.ndarray, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)

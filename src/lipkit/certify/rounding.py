@@ -83,22 +83,23 @@ def _einsum(op: g.Einsum, arithmetic, shape, out_shape):
     return _linear(arithmetic, len(matrix), matrix_norm_bound(matrix), bias, out_shape)
 
 
-def _conv(arithmetic, kernel, groups, terms, bias, out_shape):
+def _conv(op: g.Conv, arithmetic, terms, bias, out_shape):
     # the symbol of |K| is nonnegative, so it is largest at frequency 0
-    total = np.abs(kernel).reshape(-1, *kernel.shape[-2:]).sum(axis=0)  # (c_in / groups, c_out)
-    norm = max(matrix_norm_bound(part) for part in np.split(total, groups, axis=1)) * SLACK
-    return _linear(arithmetic, terms, norm, bias, out_shape)
+    total = np.abs(op.kernel).reshape(-1, *op.kernel.shape[-2:]).sum(axis=0)  # (c_in, c_out)
+    norm = max(matrix_norm_bound(part) for part in np.split(total, op.groups, axis=1)) * SLACK
+    copies = math.prod(int(np.bincount(samples).max()) for samples in op.shown or ())
+    return _linear(arithmetic, terms, math.sqrt(copies) * norm, bias, out_shape)
 
 
 def _conv_op(op: g.Conv, arithmetic, shape, out_shape):
     terms = math.prod(op.kernel.shape[:-1])
-    return _conv(arithmetic, op.kernel, op.groups, terms, op.bias, out_shape)
+    return _conv(op, arithmetic, terms, op.bias, out_shape)
 
 
 def _conv_transpose(op: g.ConvTranspose, arithmetic, shape, out_shape):
     kernel = op.conv.kernel
     terms = math.prod(kernel.shape[:-2]) * kernel.shape[-1]
-    return _conv(arithmetic, kernel, op.conv.groups, terms, op.bias, out_shape)
+    return _conv(op.conv, arithmetic, terms, op.bias, out_shape)
 
 
 def _axis_maps(op: g.AxisMaps, arithmetic, shape, out_shape):

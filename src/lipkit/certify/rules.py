@@ -53,9 +53,8 @@ def _einsum(op: g.Einsum, shape):
 
 
 def _conv(op: g.Conv, size):
-    bound, rule = conv_norm_bound(
-        op.kernel, tuple(size), op.strides, op.dilation, op.padding, op.groups
-    )
+    geometry = tuple(size), op.strides, op.dilation, op.padding, op.groups, op.shown
+    bound, rule = conv_norm_bound(op.kernel, *geometry)
     return bound, f"convolution, {rule}"
 
 

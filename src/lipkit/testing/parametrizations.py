@@ -167,5 +167,5 @@ def _compiled(s):
         x = np.random.default_rng(0).standard_normal((4, *shape)).astype("float32")
         expected = array(model(x))
         same(model.predict(x, verbose=0), expected, _TOLERANCE, f"predict of {layer.name}")
-        layer.condense()  # does nothing unless the rule is `idempotent`
+        layer.condense()
         same(array(model(x)), expected, 10 * _TOLERANCE, f"{layer.name} condensed")

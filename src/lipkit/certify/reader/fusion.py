@@ -1,5 +1,7 @@
 """Operations that have a smaller constant together than one after the other."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from lipkit.certify import graph as g
@@ -11,7 +13,7 @@ def fused(nodes, op, inputs):
     source = _relu_pair(nodes, op, inputs)
     if source is not None:
         return g.ConcatReLU(op.axis), [source]
-    if (stacked := _stacked(nodes, op, inputs)) is not None:
+    if (stacked := _stacked(nodes, op, inputs) or _padded(nodes, op, inputs)) is not None:
         return stacked[1], [stacked[0]]
     slopes = _slopes(nodes, op, inputs)
     if slopes is not None:
@@ -63,6 +65,36 @@ def _stacked(nodes, op, inputs):
         rows = [r for i in inputs if (r := _rows(nodes, i, source, axis)) is not None]
         if len(rows) == len(inputs):
             return source, g.AxisMaps(((axis, np.concatenate(rows)),))
+    return None
+
+
+def _padded(nodes, op, inputs):
+    """What a convolution behind repeated samples reads, and one that repeats them; or None."""
+    if not isinstance(op, g.Conv):
+        return None
+    shown, (index,) = {}, inputs
+    while isinstance(before := nodes[index].op, g.AxisMaps):
+        found = {axis: _repeated(matrix) for axis, matrix in before.matrices}
+        if any(samples is None for samples in found.values()) or found.keys() & shown.keys():
+            break
+        shown.update(found)
+        (index,) = nodes[index].inputs
+    *sizes, _ = nodes[index].shape
+    if not shown or not all(axis < len(sizes) for axis in shown):
+        return None
+    samples = tuple(shown.get(axis, np.arange(n)) for axis, n in enumerate(sizes))
+    return index, replace(op, shown=samples)
+
+
+def _repeated(matrix):
+    """The sample at each position, of a matrix that puts copies around all of them; or None."""
+    size = matrix.shape[1]
+    samples = matrix.argmax(axis=1)
+    whole = range(len(samples) - size + 1)
+    if any((samples[i : i + size] == np.arange(size)).all() for i in whole) and (
+        np.array_equal(matrix, np.eye(size)[samples])
+    ):
+        return samples
     return None
 
 
