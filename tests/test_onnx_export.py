@@ -1,6 +1,7 @@
 """Exported files compute what the model does, and their radii are never above `certify`'s."""
 
 import json
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -47,6 +48,13 @@ OPERATIONS = {
     "conv, groups": (IMAGE, conv(3, 3, 2, 6, groups=2, padding=((1, 1), (1, 1)))),
     "conv, depthwise": (IMAGE, conv(2, 2, 1, 8, groups=4)),
     "conv 1d": (SEQUENCE, g.Conv(normal(3, 3, 2), normal(2), (2,), (1,), ((2, 0),))),
+    "conv around a circle": (
+        IMAGE,
+        replace(
+            conv(3, 3, 2, 6, groups=2, padding=((1, 0), (0, 0))),
+            shown=(np.arange(7), np.array([4, *range(5), 0])),
+        ),
+    ),
     "transposed": (
         (4, 4, 5),
         g.ConvTranspose(conv(3, 2, 4, 5, **STRIDED), (7, 5), normal(4)),

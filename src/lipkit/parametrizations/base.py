@@ -13,7 +13,6 @@ class Parametrization:
     """
 
     name: str
-    idempotent = True  # whether what is constrained stays as it is when constrained again
     retract = None  # a method: the free matrices as optimizers leave them, led back after a step
     training_matmul = None  # a method: x (b, m), w (m, n) -> (b, n), instead of the constrained w
 

@@ -37,7 +37,6 @@ class AOL(Parametrization):
     """
 
     name = "aol"
-    idempotent = False
 
     def __init__(self, *, iterations=6):
         self.iterations = integer("iterations", iterations)

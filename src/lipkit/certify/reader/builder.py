@@ -57,8 +57,25 @@ class Builder:
                 f"Layer {layer!r} ({kind}) cannot be certified: it reads {len(inputs)} tensors."
             )
         for op in given:
-            inputs = [self.add(*fused(self.nodes, op, inputs), layer, kind)]
+            inputs = [self._append(*fused(self.nodes, op, inputs), layer, kind)]
         return inputs[0]
+
+    def _append(self, op, inputs, layer, kind):
+        """Append a node; permutations of axes pass before maps along them, and become one.
+
+        So what pads is next to the convolution, whatever the layouts of either.
+        """
+        before = self.nodes[inputs[0]]
+        if isinstance(op, g.Permute) and isinstance(before.op, g.AxisMaps):
+            maps = tuple((op.axes.index(axis), matrix) for axis, matrix in before.op.matrices)
+            inner = self._append(op, before.inputs, layer, kind)
+            return self.add(g.AxisMaps(maps), [inner], before.layer, before.kind)
+        if isinstance(op, g.Permute) and isinstance(before.op, g.Permute):
+            axes = tuple(before.op.axes[axis] for axis in op.axes)
+            if axes == tuple(range(len(axes))):
+                return before.inputs[0]
+            return self._append(g.Permute(axes), before.inputs, layer, kind)
+        return self.add(op, inputs, layer, kind)
 
 
 def chained(given, shapes, name, kind) -> g.Graph:

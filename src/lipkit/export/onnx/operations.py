@@ -70,14 +70,17 @@ def _geometry(op: g.Conv):
 
 @lower.register
 def _conv(op: g.Conv, p, shapes, x):
+    shape = list(shapes[0])
+    for axis, samples in enumerate(op.shown or ()):
+        x, shape[axis] = p("Gather", x, p.integers(*samples), axis=axis + 1), len(samples)
     if p.double:
         taps = math.prod(op.kernel.shape[:-2])
         kernel = op.kernel.reshape(taps, op.kernel.shape[-2], op.groups, -1).transpose(2, 0, 1, 3)
-        return p.plus(_gathered(p, shapes[0], x, _reads(op, shapes[0][:-1]), kernel), op.bias)
+        return p.plus(_gathered(p, shape, x, _reads(op, shape[:-1]), kernel), op.bias)
     weights = [p.weights(np.moveaxis(op.kernel, (-1, -2), (0, 1)))]
     weights += [] if op.bias is None else [p.weights(op.bias)]
     arguments = {**_geometry(op), "pads": _pads(op.padding)}
-    return p.channels_first(x, len(shapes[0]), lambda y: p("Conv", y, *weights, **arguments))
+    return p.channels_first(x, len(shape), lambda y: p("Conv", y, *weights, **arguments))
 
 
 @lower.register
