@@ -22,10 +22,12 @@ def _output(core, z):
 
 
 def mined(gradient, low, high, level, n, rng):
-    """Negatives: random points of a box, moved towards the level set f = -level.
+    """Negatives: random points of a box, moved up to the level set f = -level where f is below.
 
-    z <- z - t (f(z) + level) g / |g|^2 is a step of Newton's along the gradient g. Each point goes
-    a share of its way that is uniform in [0, 1], so that the negatives lie everywhere outside.
+    z <- z - t min(f(z) + level, 0) g / |g|^2 is a step of Newton's along the gradient g. Each point
+    goes a share of its way that is uniform in [0, 1]: negatives lie everywhere outside. Points
+    where f is above stay: they find the holes in the data, and where there are data, these are
+    denser.
 
     Args:
         gradient: maps points (n, ...) to f (n,) and its gradient, as NumPy arrays.
@@ -43,7 +45,7 @@ def mined(gradient, low, high, level, n, rng):
     for _ in range(STEPS):
         value, g = gradient(z)
         squares = np.sum(np.square(g), axis=tuple(range(1, z.ndim)), keepdims=True)
-        step = share * (value.reshape(axes) + level) * g / np.maximum(squares, 1e-6)
+        step = share * np.minimum(value.reshape(axes) + level, 0) * g / np.maximum(squares, 1e-6)
         z = np.clip(z - step, low, high).astype("float32")
     return z
 

@@ -35,14 +35,14 @@ def train(
     """Train a Lipschitz network on raw data.
 
     Classes get one logit (two classes, HKR loss) or one each (`LseHKR`), 1-Lipschitz in the scaled
-    inputs z. The hinge asks for twice the margin that certifies `eps`: min_margin = 2 eps max(s / w)
-    where feature i is scaled by s_i and has weight w_i. Targets get one output and a squared error.
+    inputs; targets get one output and a squared error. With features scaled by s and weighted by w,
+    the hinge asks for twice the margin that certifies `eps`: min_margin = 2 eps max(s / w).
 
-    Vectors are standardised feature by feature, other samples as a whole. Distances count in raw
-    units, though, where features of small values have a say only if they vary by 5 `eps`. If the
-    features have different units, give `feature_weights`.
+    Vectors are standardised feature by feature, other samples as a whole: s = w / max(w std, 5 eps)
+    and w / std. So a feature counts less if it varies by less than 5 `eps`, in whose units all
+    distances are. Where features have different units, give `feature_weights`.
 
-    Classes count by their samples: weigh rare ones by repeating their samples.
+    The hinge counts samples, not classes: repeat the samples of rare classes to weigh them more.
 
     Args:
         x: (n, ...) samples, in any units: finite numbers.
@@ -56,8 +56,8 @@ def train(
         feature_weights: w, so that distances are sqrt(sum (w_i dx_i)^2): positive numbers, one for
             each feature; or `"std"` for 1 / std, which counts standard deviations; None for 1.
         task: `"classification"` or `"regression"`.
-        lipschitz: for targets: Lipschitz constant that the model must have, in units of the target
-            per unit of distance; None to leave it free.
+        lipschitz: for targets: the largest Lipschitz constant of the model, in units of the target
+            per unit of distance; None for a penalty on it.
         callbacks, verbose: as in Keras's `fit`.
 
     Returns:
@@ -100,7 +100,7 @@ def _classes(setup, y, plan, lipschitz, **options):
     batches = Shuffled(setup.x, y, plan.batch_size, setup.seed, strata=y)
     history = model.fit(batches, epochs=plan.epochs, shuffle=False, **options).history
     chosen = {"task": "classification", "classes": count, "loss": loss.name}
-    chosen |= {"alpha": loss.alpha, "min_margin": loss.min_margin}
+    chosen |= {"alpha": loss.alpha, "min_margin": margin}
     return Trained(model, as_floats(history), setup.settings(plan, **chosen))
 
 
