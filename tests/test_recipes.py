@@ -157,6 +157,25 @@ def test_output_interval_holds_where_it_can_be_refused(rng):
             lipkit.certify.output_interval(model, np.ones((3, 3)), radius)
     with pytest.raises(ValueError, match="`x` must be finite"):
         lipkit.certify.output_interval(model, np.full((1, 3), np.nan), 1.0)
+    with pytest.raises(ValueError, match=r"shape \(n, \*\(3,\)\).*\(3, 2\)"):
+        lipkit.certify.output_interval(model, np.ones((3, 2)))
+    sides = [keras.Input((3,)) for _ in range(2)]
+    added = keras.Model(sides, keras.layers.Add()(sides))
+    with pytest.raises(ValueError, match="one input. Received: 2"):
+        lipkit.certify.output_interval(added, np.ones((3, 3)))
+
+
+def test_a_scaling_that_not_all_of_the_model_reads_is_not_trusted(rng):
+    """f(x) = 5 a + 5 b + c: the scaling alone would tell that c does not matter."""
+    x = keras.Input((3,))
+    scaled = keras.layers.Rescaling([4.0, 4.0, 1e-6], 0.0)(x)
+    model = keras.Model(x, keras.layers.Dense(1)(keras.layers.Add()([scaled, x])))
+    model.set_weights([np.ones((3, 1)), np.zeros(1)])
+    weights, points = np.array([4.0, 4.0, 1e-2]), rng.standard_normal((10, 3))
+    distance = np.abs(points @ [5, 5, 1]) / np.linalg.norm([5 / 4, 5 / 4, 100])
+    certificates = lipkit.certify(model, points)
+    radius = lipkit.certify.reweighted(certificates, model, weights).radius
+    assert (radius <= distance).all() and (radius > 0).all()
 
 
 @pytest.mark.parametrize("weights", [None, [2.0, 1.0, 0.1, 5.0]])

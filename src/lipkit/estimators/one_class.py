@@ -68,7 +68,7 @@ class OneClassLipschitz(OutlierMixin, CertifiedMixin, LipschitzEstimator):
         X = self._validated(X, reset=True)
         self._train(train_one_class, X)
         output = values(self.model_, X)[:, 0]
-        threshold = 0.0 if auto else float(np.quantile(output, share))
+        threshold = 0.0 if share is None else float(np.quantile(output, share))
         bias = self.model_.layers[-1].bias
         bias.assign_sub([threshold])
         self.lipschitz_ = weighted_bound(self.model_, self.settings_["feature_weights"])
@@ -76,9 +76,10 @@ class OneClassLipschitz(OutlierMixin, CertifiedMixin, LipschitzEstimator):
         return self
 
     def decision_function(self, X):
-        """Proven lower bounds of the distance to a change of sign, with that sign: (n,).
+        """Distances within which the decision holds, positive for inliers: (n,).
 
-        Positive for inliers. In units of the data, or of the feature weights; in float64.
+        In units of the data, or of the feature weights; up to rounding in float64, which the radii
+        of `certify` account for.
         """
         return self._values(X)[:, 0] / self.lipschitz_
 
