@@ -1,119 +1,188 @@
-"""scikit-learn estimators: predictions, radii and intervals that attacks and searches respect."""
+"""The estimators for scikit-learn: its own checks, certificates, and life in its tools."""
 
 import pickle
 
 import numpy as np
 import pytest
-from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
-from sklearn.model_selection import cross_val_score, train_test_split
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 import lipkit
-from lipkit.estimators import LipschitzClassifier, LipschitzRegressor, OneClassLipschitz
 
-SHORT = {"epochs": 20, "random_state": 0}
+sklearn = pytest.importorskip("sklearn")
+
+from sklearn.base import clone  # noqa: E402
+from sklearn.datasets import load_breast_cancer, load_digits, load_wine  # noqa: E402
+from sklearn.exceptions import NotFittedError  # noqa: E402
+from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split  # noqa: E402
+from sklearn.pipeline import make_pipeline  # noqa: E402
+from sklearn.preprocessing import StandardScaler  # noqa: E402
+from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
+
+from lipkit.estimators import LipschitzClassifier, LipschitzRegressor  # noqa: E402
+
+FAST = {"recipe": "linear", "epochs": 8, "learning_rate": 1.0, "batch_size": 64}
 
 
-@pytest.fixture(scope="module", params=[load_breast_cancer, load_wine])
-def classified(request):
-    """(a trained classifier, held-out samples and their labels, as strings)."""
-    data = request.param()
-    x, y = data.data, data.target_names[data.target]
-    x, x_test, y, y_test = train_test_split(x, y, random_state=0, stratify=y)
-    return LipschitzClassifier(feature_weights="std", **SHORT).fit(x, y), x_test, y_test
+@parametrize_with_checks([LipschitzClassifier(**FAST), LipschitzRegressor(**FAST)])
+def test_checks_of_scikit_learn(estimator, check):
+    check(estimator)
 
 
-def test_classifier_is_accurate_and_no_radius_is_broken(classified):
-    classifier, x, y = classified
-    assert set(classifier.predict(x)) <= set(classifier.classes_)
-    assert classifier.score(x, y) > 0.9
+def halves(load, **options):
+    x, y = load(return_X_y=True, **options)
+    return train_test_split(x, y, random_state=0, stratify=y)
+
+
+@pytest.fixture(scope="module")
+def cancer():
+    """A classifier of named classes, and its test data."""
+    x, test, y, truth = halves(load_breast_cancer)
+    names = np.array(["malignant", "benign"])
+    classifier = LipschitzClassifier(eps=0.3, epochs=60, feature_weights="std", random_state=0)
+    return classifier.fit(x, names[y]), test, names[truth]
+
+
+def test_certified_scores(cancer):
+    classifier, x, y = cancer
+    assert classifier.classes_.tolist() == ["benign", "malignant"]
     certificates = classifier.certify(x, y)
-    weights = np.asarray(classifier.settings_["feature_weights"])
+    accuracy = classifier.score(x, y)
+    assert accuracy > 0.93
+    sure = certificates.status == "certified"
+    assert sure.all()
+    assert classifier.score_certified(x, y, 0.0) == accuracy
     np.testing.assert_array_equal(classifier.classes_[certificates.label], classifier.predict(x))
     radius = classifier.predict_radius(x)
     np.testing.assert_array_equal(radius, certificates.radius)
-    assert np.mean(radius > 0) > 0.95
-    # random steps of almost that length, and steps along the way to other samples
-    rng = np.random.default_rng(0)
-    for step in (rng.standard_normal(x.shape), (x[rng.permutation(len(x))] - x) * weights):
-        step *= 0.999 * (radius / np.maximum(np.linalg.norm(step, axis=1), 1e-30))[:, None]
-        np.testing.assert_array_equal(classifier.predict(x + step / weights), classifier.predict(x))
-    exact = lipkit.certify(classifier.model_, x)
-    assert lipkit.attacks.falsify(classifier.model_, x, exact).broken.sum() == 0
-    # radii are not idle: some decision changes within 30 of them
-    far = 30 * (radius / np.maximum(np.linalg.norm(step, axis=1), 1e-30))[:, None] * step
-    assert (classifier.predict(x + far / weights) != classifier.predict(x)).any()
+    right = classifier.predict(x) == y
+    assert classifier.score_certified(x, y, 0.3) == np.mean(right & (radius >= 0.3)) > 0.85
+    scores = [classifier.score_certified(x, y, eps) for eps in np.linspace(0, 6, 20)]
+    assert scores == sorted(scores, reverse=True) and scores[-1] < 0.1
+    # the radius is |f| over a constant, in the units of the weights
+    margin = np.abs(classifier.decision_function(x))
+    np.testing.assert_allclose(radius, margin / certificates.lipschitz, rtol=1e-6)
 
 
-def test_certified_scores(classified):
-    classifier, x, y = classified
-    scores = [classifier.score_certified(x, y, eps) for eps in (0.0, 0.1, 1.0, 1e6)]
-    assert scores == sorted(scores, reverse=True) and scores[-1] == 0
-    assert scores[0] == pytest.approx(classifier.score(x, y), abs=0.02)
-    assert classifier.score_certified(x, np.full(len(y), "unheard of"), 0.0) == 0
+def test_radii_cannot_be_refuted(cancer):
+    classifier, x, _ = cancer
+    raw = lipkit.certify(classifier.model_, x)
+    plain = classifier.model_.vanilla_export()
+    result = lipkit.attacks.falsify(plain, x, raw)
+    assert result.attacked.all() and not result.broken.any()
+    # in standard deviations: random moves to the very edge of the ball
+    weights = np.asarray(classifier.settings_["feature_weights"])
+    steps = np.random.default_rng(0).standard_normal((5, *x.shape))
+    steps *= (classifier.predict_radius(x) / np.linalg.norm(steps, axis=-1))[..., None] / weights
+    for step in steps:
+        np.testing.assert_array_equal(classifier.predict(x + step), classifier.predict(x))
 
 
-def test_pickles_clones_and_random_states(classified):
-    classifier, x, _ = classified
+def test_labels_that_were_never_seen_count_as_wrong(cancer):
+    classifier, x, y = cancer
+    other = np.where(np.arange(len(y)) < 10, "unclear", y.astype(object))
+    assert (classifier.certify(x, other).y[:10] == -2).all()
+    expected = np.mean(classifier.predict(x) == other)
+    assert classifier.score_certified(x, other, 0.0) == expected < classifier.score(x, y)
+    with pytest.raises(ValueError, match="one label for each of 143 samples"):
+        classifier.certify(x, y[:5])
+
+
+def test_pickled_and_cloned(cancer):
+    classifier, x, _ = cancer
     again = pickle.loads(pickle.dumps(classifier))
-    np.testing.assert_array_equal(again.predict(x), classifier.predict(x))
-    np.testing.assert_allclose(again.predict_radius(x), classifier.predict_radius(x), rtol=1e-12)
-    assert clone(classifier).get_params() == classifier.get_params()
-    small = {"epochs": 2, "recipe": "linear", "random_state": 3}
-    y = classifier.predict(x)
-    values = [LipschitzClassifier(**small).fit(x, y).decision_function(x) for _ in range(2)]
-    np.testing.assert_array_equal(*values)
+    np.testing.assert_array_equal(again.decision_function(x), classifier.decision_function(x))
+    np.testing.assert_array_equal(again.predict_radius(x), classifier.predict_radius(x))
+    assert again.settings_ == classifier.settings_ and again.history_ == classifier.history_
+    fresh = clone(classifier)
+    assert fresh.get_params() == classifier.get_params()
+    for method in (fresh.predict, fresh.predict_radius, fresh.certify):
+        with pytest.raises(NotFittedError):
+            method(x)
 
 
-def test_pipelines_and_cross_validation():
+@pytest.mark.parametrize(("load", "bar"), [(load_wine, 0.93), (load_digits, 0.93)])
+def test_accuracy_on_several_classes(load, bar):
+    x, test, y, truth = halves(load)
+    classifier = LipschitzClassifier(epochs=20, random_state=0).fit(x, y)
+    assert classifier.score(test, truth) > bar
+    assert classifier.decision_function(test).shape == (len(test), len(set(y)))
+    assert classifier.score_certified(test, truth, classifier.settings_["eps"]) > bar - 0.1
+
+
+def test_pipeline_grid_search_and_cross_validation():
     x, y = load_wine(return_X_y=True)
-    classifier = LipschitzClassifier("linear", epochs=150, random_state=0)
-    pipeline = make_pipeline(StandardScaler(), classifier)
+    pipeline = make_pipeline(StandardScaler(), LipschitzClassifier(**FAST, random_state=0))
     assert cross_val_score(pipeline, x, y, cv=2).min() > 0.85
+    grid = {"lipschitzclassifier__eps": [0.1, 1.0]}
+    search = GridSearchCV(pipeline, grid, cv=2, refit=True).fit(x, y)
+    assert search.best_params_["lipschitzclassifier__eps"] in (0.1, 1.0)
+    assert search.score(x, y) > 0.85
+
+    def certified(estimator, X, y):
+        scaled = estimator[:-1].transform(X)
+        return estimator[-1].score_certified(scaled, y, 0.2)
+
+    scores = cross_val_score(pipeline, x, y, cv=2, scoring=certified)
+    assert ((scores > 0.6) & (scores < 1)).all()
 
 
-@pytest.mark.parametrize("lipschitz", [None, 0.5])
-def test_regressor_stays_in_its_intervals(lipschitz):
-    x, y = load_diabetes(return_X_y=True)
-    x, y = 20 * x, (y - y.mean()) / y.std()
-    regressor = LipschitzRegressor(lipschitz=lipschitz, **SHORT).fit(x, y)
-    assert regressor.score(x, y) > 0.3
-    assert lipschitz is None or regressor.lipschitz_ <= lipschitz * (1 + 1e-5)
-    rng = np.random.default_rng(0)
-    lower, upper = regressor.predict_interval(x, radius=0.1)
-    assert (lower < regressor.predict(x)).all() and (regressor.predict(x) < upper).all()
-    step = rng.standard_normal(x.shape)
-    moved = regressor.predict(x + 0.1 * step / np.linalg.norm(step, axis=1, keepdims=True))
-    assert ((lower <= moved) & (moved <= upper)).all()
-    np.testing.assert_allclose(upper - lower, 0.2 * regressor.lipschitz_, rtol=1e-3)
-
-
-def test_outliers():
-    rng = np.random.default_rng(0)
-    x = 0.3 * rng.standard_normal((300, 2))
-    detector = OneClassLipschitz(contamination=0.1, **SHORT).fit(x)
-    assert np.mean(detector.predict(x) == -1) == pytest.approx(0.1, abs=0.02)
-    far = np.array([[4.0, 4.0], [-5.0, 0.0]])
-    np.testing.assert_array_equal(detector.predict(far), -1)
-    scores = detector.score_samples(x)
-    np.testing.assert_allclose(detector.decision_function(x), scores - detector.offset_, atol=1e-9)
-    step = rng.standard_normal(x.shape)
-    step *= 0.2 / np.linalg.norm(step, axis=1, keepdims=True)
-    assert np.abs(detector.score_samples(x + step) - scores).max() <= 0.2 * (1 + 1e-6)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda x, y: (x, np.zeros(len(y))), "at least 2 classes"),
-        (lambda x, y: (np.where(x > 14, np.nan, x), y), "NaN"),
-        (lambda x, y: (x[:, :0], y), "0 feature"),
-        (lambda x, y: (x, y[:-1]), "inconsistent numbers of samples"),
-    ],
-)
-def test_bad_data_is_refused(change, message):
+def test_random_state():
     x, y = load_wine(return_X_y=True)
-    with pytest.raises(ValueError, match=message):
-        LipschitzClassifier("linear", epochs=1).fit(*change(x, y))
+
+    def fitted(state):
+        return LipschitzClassifier(**FAST, random_state=state).fit(x, y).decision_function(x)
+
+    first = fitted(0)
+    np.testing.assert_array_equal(first, fitted(0))
+    np.testing.assert_array_equal(first, fitted(np.random.RandomState(0)))
+    assert np.abs(first - fitted(1)).max() > 1e-3
+
+
+def test_images():
+    x, y = load_digits(n_class=2, return_X_y=True)
+    images = x.reshape(-1, 8, 8, 1)
+    classifier = LipschitzClassifier("linear", epochs=10, random_state=0).fit(images, y)
+    assert classifier.score(images, y) > 0.98
+    with pytest.raises(ValueError, match=r"shape \[8, 8, 1\], as in `fit`.*\(360, 8, 8\)"):
+        classifier.predict(images[..., 0])
+
+
+@pytest.fixture(scope="module")
+def wave():
+    """Samples of sin(2 a) + b / 2, with a in thousandths."""
+    x = np.random.default_rng(0).uniform(-1, 1, (200, 2)) * [1e-3, 1.0]
+    return x, np.sin(2e3 * x[:, 0]) + 0.5 * x[:, 1]
+
+
+def test_regression_without_a_constant(wave):
+    x, y = wave
+    regressor = LipschitzRegressor(epochs=100, feature_weights=[1e3, 1.0], random_state=0)
+    assert regressor.fit(x, y).score(x, y) > 0.95
+    assert regressor.lipschitz_ > 1  # else it could not
+
+
+def test_intervals_of_a_regressor(wave):
+    x, y = wave
+    weights = np.array([1e3, 1.0])
+    regressor = LipschitzRegressor(
+        lipschitz=1.0, epochs=60, feature_weights=weights, random_state=0
+    ).fit(x, y)
+    assert 0.9 < regressor.lipschitz_ <= 1 and regressor.score(x, y) > 0.6
+    radius = np.linspace(0, 0.5, len(x))
+    lower, upper = regressor.predict_interval(x, radius)
+    middle = regressor.predict(x)
+    np.testing.assert_allclose((lower + upper) / 2, middle)
+    np.testing.assert_allclose(upper - lower, 2 * regressor.lipschitz_ * radius, atol=1e-9)
+    angle = np.random.default_rng(1).uniform(0, 2 * np.pi, (50, len(x)))
+    for step in np.stack([np.cos(angle), np.sin(angle)], -1) * radius[:, None] / weights:
+        moved = regressor.predict(x + step)
+        assert ((lower <= moved) & (moved <= upper)).all()
+    with pytest.raises(ValueError, match="`radius` must be finite"):
+        regressor.predict_interval(x, -1.0)
+
+
+def test_lipkit_works_without_scikit_learn(python):
+    code = "import lipkit; lipkit.recipes.train; print('imported'); lipkit.estimators"
+    result = python(code, hidden=("sklearn",))
+    assert result.stdout == "imported\n" and result.returncode != 0
+    assert "ImportError: lipkit.estimators needs scikit-learn" in result.stderr
+    assert "pip install 'lipkit[sklearn]'" in result.stderr

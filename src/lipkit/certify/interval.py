@@ -5,7 +5,7 @@ import numpy as np
 from lipkit.certify import evaluate, rounding, rules
 from lipkit.certify.api import analyse
 from lipkit.certify.reader import read
-from lipkit.certify.weights import factor
+from lipkit.certify.weights import factor, only_input
 
 DOUBLE = rounding.FORMATS["float64"]
 
@@ -56,6 +56,11 @@ def output_interval(model, x, radius=0.0, weights=None, batch_size=256):
         raise ValueError("`x` must be finite. Received: nan or infinity")
     reading, bounds = analyse(model)
     graph, local = reading.graph, rounding.local_errors(reading.graph, DOUBLE)
+    if x.shape[1:] != only_input(graph)[1] or len(graph.outputs) != 1:
+        raise ValueError(
+            f"`model` must have one output, and `x` the shape (n, *{only_input(graph)[1]}). "
+            f"Received: {len(graph.outputs)} outputs, x of shape {x.shape}"
+        )
     constant = rules.output_bound(graph, bounds) * factor(graph, weights) * (1 + 2**-50)
     middle, error = [], []
     for part in _batches(x, batch_size):

@@ -31,6 +31,13 @@ def checked(weights, shape, name="weights"):
     return array
 
 
+def only_input(graph: g.Graph):
+    """The input node of a graph, and its shape."""
+    if len(graph.inputs) != 1:
+        raise ValueError(f"The model must have one input. Received: {len(graph.inputs)}")
+    return graph.inputs[0], graph.nodes[graph.inputs[0]].shape
+
+
 def factor(graph: g.Graph, weights) -> float:
     """What makes of a graph's bound one for each unit of |w dx|: at most max(1 / w).
 
@@ -43,11 +50,11 @@ def factor(graph: g.Graph, weights) -> float:
     """
     if weights is None:
         return 1.0
-    (index,) = graph.inputs
-    shape = graph.nodes[index].shape
+    index, shape = only_input(graph)
     weights = checked(weights, shape)
-    first, *others = (node.op for node in graph.nodes if index in node.inputs)
-    if isinstance(first, g.Diagonal) and not others and first.scale.any():
+    readers = [i for i, node in enumerate(graph.nodes) if index in node.inputs]
+    first = graph.nodes[readers[0]].op if len(readers) == 1 else None
+    if isinstance(first, g.Diagonal) and index not in graph.outputs and first.scale.any():
         stretch = np.abs(np.broadcast_to(first.scale, shape)) / weights
         return float(np.max(stretch)) / rules.lipschitz(first, shape)[0] * SLACK
     return float(np.max(1 / weights)) * SLACK

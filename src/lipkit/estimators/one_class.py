@@ -76,9 +76,10 @@ class OneClassLipschitz(OutlierMixin, CertifiedMixin, LipschitzEstimator):
         return self
 
     def decision_function(self, X):
-        """Proven lower bounds of the distance to a change of sign, with that sign: (n,).
+        """Distances within which the decision holds, positive for inliers: (n,).
 
-        Positive for inliers. In units of the data, or of the feature weights; in float64.
+        In units of the data, or of the feature weights; up to rounding in float64, which the radii
+        of `certify` account for.
         """
         return self._values(X)[:, 0] / self.lipschitz_
 

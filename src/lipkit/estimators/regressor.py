@@ -11,13 +11,13 @@ from lipkit.recipes import train
 class LipschitzRegressor(RegressorMixin, LipschitzEstimator):
     """A regressor with a proven Lipschitz constant, and so an interval around each prediction.
 
-    scikit-learn's interface over `lipkit.recipes.train(task="regression", lipschitz=...)`.
+    scikit-learn's interface over `lipkit.recipes.train(task="regression")`.
 
     Args:
         recipe, eps, epochs, batch_size, learning_rate, feature_weights, random_state, verbose: as
             in `lipkit.recipes.train`.
-        lipschitz: constant that the model must have, in units of the target per unit of distance;
-            None to leave it free: fits better, with wider intervals.
+        lipschitz: largest constant of the model, in units of the target per unit of distance; the
+            smaller, the smoother, with narrower intervals. None for a mild penalty on it.
 
     Attributes:
         lipschitz_: the proven constant.
@@ -65,7 +65,7 @@ class LipschitzRegressor(RegressorMixin, LipschitzEstimator):
         return self._values(X)[:, 0]
 
     def predict_interval(self, X, radius):
-        """Proven bounds (lower, upper), (n,) each, of predictions at all inputs within `radius`.
+        """Proven bounds of the predictions at all inputs within `radius`: (lower, upper), (n,).
 
         Args:
             X: samples.

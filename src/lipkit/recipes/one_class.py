@@ -12,7 +12,7 @@ from lipkit.recipes.training import Plan, Setup, Trained, as_floats
 
 ALPHA = 100.0
 MARGIN = 1.0  # that the hinge asks for, in units of the radius
-BATCHES = 10  # in an epoch, at least: negatives are mined before each
+BATCHES = 10  # for which negatives are mined at a time; an epoch has that many or a multiple
 STEPS = 4  # of the search for negatives
 BOX = 1.0  # of the range of the data, added on each side
 
@@ -22,10 +22,12 @@ def _output(core, z):
 
 
 def mined(gradient, low, high, level, n, rng):
-    """Negatives: random points of a box, moved towards the level set f = -level.
+    """Negatives: random points of a box, moved up to the level set f = -level where f is below.
 
-    z <- z - t (f(z) + level) g / |g|^2 is a step of Newton's along the gradient g. Each point goes
-    a share of its way that is uniform in [0, 1], so that the negatives lie everywhere outside.
+    z <- z - t min(f(z) + level, 0) g / |g|^2 is a step of Newton's along the gradient g. Each point
+    goes a share of its way that is uniform in [0, 1]: negatives lie everywhere outside. Points
+    where f is above stay: they find the holes in the data, and where there are data, these are
+    denser.
 
     Args:
         gradient: maps points (n, ...) to f (n,) and its gradient, as NumPy arrays.
@@ -43,7 +45,7 @@ def mined(gradient, low, high, level, n, rng):
     for _ in range(STEPS):
         value, g = gradient(z)
         squares = np.sum(np.square(g), axis=tuple(range(1, z.ndim)), keepdims=True)
-        step = share * (value.reshape(axes) + level) * g / np.maximum(squares, 1e-6)
+        step = share * np.minimum(value.reshape(axes) + level, 0) * g / np.maximum(squares, 1e-6)
         z = np.clip(z - step, low, high).astype("float32")
     return z
 
@@ -71,6 +73,7 @@ def train_one_class(
     Args:
         x: (n, ...) samples of the one class.
         eps: half the width of the zone between data and negatives.
+        callbacks: as in Keras's `fit`, which runs once for each epoch.
 
     Returns:
         `Trained` with one output: f(x) > 0 for the class.
@@ -80,9 +83,10 @@ def train_one_class(
     """
     setup = Setup(x, recipe=recipe, eps=eps, seed=seed, feature_weights=feature_weights)
     scaler, rng = setup.scaler, np.random.default_rng(setup.seed)
-    n = len(setup.x)
-    plan = Plan.of(max(n, BATCHES * 128), epochs, batch_size, learning_rate)
-    n = max(n, BATCHES * plan.batch_size)
+    plan = Plan.of(max(len(setup.x), BATCHES * 128), epochs, batch_size, learning_rate)
+    chunk = BATCHES * plan.batch_size
+    chunks = -(-len(setup.x) // chunk)
+    n = chunks * chunk
     margin = MARGIN * scaler.eps * scaler.stretch
     layers = setup.core(1)
     core = Sequential([keras.Input(setup.shape), *layers])
@@ -96,7 +100,8 @@ def train_one_class(
     history = {}
     for epoch in range(plan.epochs):
         positives = z[np.resize(rng.permutation(len(z)), n)]
-        both = np.concatenate([positives, mined(gradient, low, high, margin, n, rng)])
+        negatives = [mined(gradient, low, high, margin, chunk, rng) for _ in range(chunks)]
+        both = np.concatenate([positives, *negatives])
         batches = Shuffled(both, labels, 2 * plan.batch_size, rng, strata=labels)
         fitted = core.fit(
             batches,

@@ -12,7 +12,7 @@ from lipkit.recipes.training import Plan, Setup, Trained, as_floats
 
 TASKS = ("classification", "regression")
 MARGIN = 2.0  # that the hinge asks for, in units of the radius
-ALPHA = {"binary": 100.0, "multiclass": 10.0}
+ALPHA_BINARY, ALPHA_SEVERAL = 100.0, 10.0  # weights of the hinge
 ROUNDING = 1 - 1e-5  # of a constant asked for, which float32 kernels exceed by less
 
 
@@ -35,14 +35,14 @@ def train(
     """Train a Lipschitz network on raw data.
 
     Classes get one logit (two classes, HKR loss) or one each (`LseHKR`), 1-Lipschitz in the scaled
-    inputs z. The hinge asks for twice the margin that certifies `eps`, 2 eps max(s / w), where
-    feature i is scaled by s_i and has weight w_i. Targets get one output and a squared error.
+    inputs; targets get one output and a squared error. With features scaled by s and weighted by w,
+    the hinge asks for twice the margin that certifies `eps`: min_margin = 2 eps max(s / w).
 
-    Vectors are standardised feature by feature, other samples as a whole. Distances count in raw
-    units, though, where features of small values have a say only if they vary by 5 `eps`. If the
-    features have different units, give `feature_weights`.
+    Vectors are standardised feature by feature, other samples as a whole: s = w / max(w std, 5 eps)
+    and w / std. So a feature counts less if it varies by less than 5 `eps`, in whose units all
+    distances are. Where features have different units, give `feature_weights`.
 
-    Classes count by their samples: weigh rare ones by repeating their samples.
+    The hinge counts samples, not classes: repeat the samples of rare classes to weigh them more.
 
     Args:
         x: (n, ...) samples, in any units: finite numbers.
@@ -56,12 +56,13 @@ def train(
         feature_weights: w, so that distances are sqrt(sum (w_i dx_i)^2): positive numbers, one for
             each feature; or `"std"` for 1 / std, which counts standard deviations; None for 1.
         task: `"classification"` or `"regression"`.
-        lipschitz: for targets: Lipschitz constant that the model must have, in units of the target
-            per unit of distance; None to leave it free.
+        lipschitz: for targets: the largest Lipschitz constant of the model, in units of the target
+            per unit of distance; None for a penalty on it.
         callbacks, verbose: as in Keras's `fit`.
 
     Returns:
-        `Trained` with the model, history and settings.
+        `Trained` with the model, history and settings. The history's loss is that of standardised
+        targets.
 
     Raises:
         ValueError: data or arguments that do not fit; the message says which.
@@ -77,34 +78,35 @@ def train(
         raise ValueError(f"`task` must be one of {TASKS}. Received: task={task!r}")
     if task == "classification" and lipschitz is not None:
         raise ValueError(
-            "`lipschitz` is for task='regression'; classes only depend on ratios. Received: "
-            f"lipschitz={lipschitz!r}"
+            "`lipschitz` is for task='regression': decisions do not change with a factor. "
+            f"Received: lipschitz={lipschitz!r}"
         )
     setup = Setup(x, recipe=recipe, eps=eps, seed=seed, feature_weights=feature_weights)
     plan = Plan.of(len(setup.x), epochs, batch_size, learning_rate)
-    learn = _classes if task == "classification" else _targets
-    return learn(setup, y, plan, lipschitz, callbacks=callbacks, verbose=verbose)
+    options = {"shuffle": False, "callbacks": callbacks, "verbose": verbose}
+    if task == "classification":
+        return _classes(setup, y, plan, options)
+    return _targets(setup, y, plan, lipschitz, options)
 
 
-def _classes(setup, y, plan, lipschitz, **options):
+def _classes(setup, y, plan, options):
     y, count = checks.classes(y, len(setup.x))
-    kind = "binary" if count == 2 else "multiclass"
     margin = MARGIN * setup.scaler.eps * setup.scaler.stretch
-    if kind == "binary":
-        loss, accuracy = HKR(ALPHA[kind], margin), HKRBinaryAccuracy()
+    if count == 2:
+        loss, accuracy = HKR(ALPHA_BINARY, margin), HKRBinaryAccuracy()
     else:
-        loss = LseHKR(ALPHA[kind], margin)
+        loss = LseHKR(ALPHA_SEVERAL, margin)
         accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
-    model = setup.model(*setup.core(1 if kind == "binary" else count))
+    model = setup.model(*setup.core(1 if count == 2 else count))
     plan.compile(model, len(y), loss, [accuracy])
     batches = Shuffled(setup.x, y, plan.batch_size, setup.seed, strata=y)
-    history = model.fit(batches, epochs=plan.epochs, shuffle=False, **options).history
+    history = model.fit(batches, epochs=plan.epochs, **options).history
     chosen = {"task": "classification", "classes": count, "loss": loss.name}
-    chosen |= {"alpha": loss.alpha, "min_margin": loss.min_margin}
+    chosen |= {"alpha": loss.alpha, "min_margin": margin}
     return Trained(model, as_floats(history), setup.settings(plan, **chosen))
 
 
-def _targets(setup, y, plan, lipschitz, **options):
+def _targets(setup, y, plan, lipschitz, options):
     y = checks.targets(y, len(setup.x))
     mean, std = float(y.mean()), float(y.std()) if np.ptp(y) else 1.0
     checks.visible("targets", std, np.abs(y).max(), True)
@@ -116,7 +118,7 @@ def _targets(setup, y, plan, lipschitz, **options):
     model = setup.model(*layers)
     plan.compile(model, len(y), "mean_squared_error")
     batches = Shuffled(setup.x, (y - mean) / std, plan.batch_size, setup.seed)
-    history = model.fit(batches, epochs=plan.epochs, shuffle=False, **options).history
+    history = model.fit(batches, epochs=plan.epochs, **options).history
     model = setup.model(*layers, keras.layers.Rescaling(std, mean, name="units"))
     chosen = {"task": "regression", "lipschitz": lipschitz, "loss": "mean_squared_error"}
     return Trained(model, as_floats(history), setup.settings(plan, **chosen))

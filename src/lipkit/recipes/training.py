@@ -44,7 +44,7 @@ class Setup:
         self.x = checks.samples(x)
         self.shape = self.x.shape[1:]
         self.recipe = networks.resolved(recipe, self.shape)
-        eps = None if eps is None else real("eps", eps, "]0, inf[")
+        eps = None if eps is None else real("eps", eps, "[1e-30, 1e30]")
         self.scaler = scaling.fit(self.x, feature_weights, eps)
         self.seed = integer("seed", seed, 0)
         self._seeds = iter(np.random.default_rng(self.seed).integers(2**31, size=16).tolist())
