@@ -1,9 +1,11 @@
 """A hook of mkdocs: executes the code of pages, and shows what it printed and drew.
 
 Blocks that open with "```python run" or "```sh run" are executed: those of one page in their order,
-in one process and an empty folder. Behind `run`, `alt="..."` describes the figures of the block,
-`caption="..."` is put below them, `show="report.html"` publishes a file that it wrote, and
-`status="2"` is what a command must end with. The front matter of a page may say `backend: torch`.
+in one process and an empty folder. Options behind `run`: `alt="..."` describes the figures of the
+block and `caption="..."` is put below them, `wrap="lines"` breaks long lines of the output,
+`show="report.html"` publishes a file, and `status="2"` is what a command must end with. The front
+matter of a page may say `backend: torch`.
+
 Results are kept in build/docs, under a hash of the code and of the files that it may read.
 With LIPKIT_DOCS=text in the environment nothing is executed.
 """
@@ -63,7 +65,8 @@ def _shown(block, result, page, made):
     stem, language = page.src_uri.removesuffix(".md"), block["language"].replace("sh", "console")
     parts = [f"```{language}\n{block['code']}```"]
     if result["out"].strip():
-        parts.append(f"```{{.text .output}}\n{result['out'].rstrip()}\n```")
+        style = ".text .output" + " .wrapped" * ("wrap" in block)
+        parts.append(f"```{{{style}}}\n{result['out'].rstrip()}\n```")
     for figure in result["figures"]:
         uri = f"{stem}-{len(made)}.png"
         made[uri] = base64.b64decode(figure)
