@@ -37,12 +37,10 @@ def shown_files(block):
 def _execute(block, names):
     """What one block prints, in the current folder."""
     if block["language"] == "sh":
-        run = subprocess.run(
-            block["code"], shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        status = int(block.get("status", 0))
-        assert run.returncode == status, f"{block['code']}status {run.returncode}\n{run.stdout}"
-        return run.stdout
+        run = subprocess.run(block["code"], shell=True, capture_output=True, text=True)
+        both, status = run.stdout + run.stderr, int(block.get("status", 0))
+        assert run.returncode == status, f"{block['code']}status {run.returncode}\n{both}"
+        return both if status else run.stdout  # without the logs of backends
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         exec(compile(block["code"], "page", "exec"), names)

@@ -1,6 +1,7 @@
 """The documentation site: links, hosts, completeness of the reference; the code of pages runs."""
 
 import gzip
+import html
 import importlib
 import importlib.util
 import json
@@ -111,6 +112,14 @@ def test_no_page_names_an_outside_host(site, pages):
     for path in site.rglob("*.css"):
         for url in re.findall(r"url\(([^)]*)\)|@import", path.read_text()):
             assert url.strip("\"'").startswith(("data:", "../", "./", "#")), f"{path}: {url}"
+
+
+@once
+def test_files_are_included_as_they_are(site):
+    for page, path in (("mnist", "mnist_hkr"), ("serve", "serve_onnx")):
+        text = (site / "tutorials" / f"{page}.html").read_text()
+        text = html.unescape(re.sub("<[^>]*>", "", text))
+        assert (ROOT / "examples" / f"{path}.py").read_text().strip() in text
 
 
 @once
