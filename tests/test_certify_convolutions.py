@@ -176,7 +176,6 @@ def test_repeated_samples_of_large_inputs(mode, monkeypatch):
                 truth = operator.norm(kernel)
                 assert rule in ("symbol", "patch") and truth <= bound * ROUNDED, (kernel, geometry)
                 ratios.append(bound / truth)
-    print(mode, np.median(ratios), max(ratios))
     assert np.median(ratios) <= 1.3
 
 
