@@ -33,10 +33,12 @@ lint: $(VENV)/test
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
-# in turns, so nothing else should run; over half an hour
+# in turns, so nothing else should run; about an hour
 bench: $(VENV)/test $(PEERS)/tensorflow/done $(PEERS)/torch/done
 	PEERS=$(PEERS) $(BIN)/python benchmarks/compare.py
-	for backend in $(BACKENDS); do KERAS_BACKEND=$$backend $(BIN)/python benchmarks/pieces.py || exit 1; done
+	for backend in $(BACKENDS); do \
+	  KERAS_BACKEND=$$backend $(BIN)/python benchmarks/pieces.py && \
+	  KERAS_BACKEND=$$backend $(BIN)/python benchmarks/growth.py || exit 1; done
 	KERAS_BACKEND=jax taskset -c 0 $(BIN)/python benchmarks/moons_step.py
 	KERAS_BACKEND=jax $(BIN)/python benchmarks/certify_speed.py
 	$(BIN)/python benchmarks/page.py

@@ -110,8 +110,7 @@ def run(workload, rounds, only):
             "ms": summary(ms),
             "twin": twin,
             "ratio": summary([a / b for a, b in zip(ms, base, strict=True)]),
-            "peak_mib": own.rounds[-1]["peak_mib"],
-            "peak_ratio": own.rounds[-1]["peak_mib"] / other.rounds[-1]["peak_mib"],
+            "peak_ratio": own.about["peak_mib"] / other.about["peak_mib"],
             "loss": own.rounds[-1]["loss"],
             **own.about,
         }

@@ -1,4 +1,4 @@
-"""docs/benchmarks.md and its figure, from the results: `python benchmarks/page.py`."""
+"""docs/benchmarks.md and its figures, from the results: `python benchmarks/page.py`."""
 
 import json
 from pathlib import Path
@@ -70,9 +70,17 @@ def pieces():
             (n, *(f"{v:.2f}" for v in row.values())) for n, row in result["activations"].items()
         ]
         yield table(["channels", *first], rows)
+        rows = [(k, f"{v:.2f}") for k, v in result["losses"].items()]
+        yield table(["a training step with the loss", "ms"], rows)
         rows = [(k, f"{v:.1f} ms") for k, v in result["inference"].items()]
         rows += [(k, f"{v:.2f} s") for k, v in result["start"].items()]
         yield f"{table(['10,000 points; start', ''], rows)}\n\n{stamp(result)}"
+
+
+def growths():
+    """The results of growth.py, by backend."""
+    paths = sorted((HERE / "results").glob("growth_*.json"))
+    return {r["backend"]: r for r in (json.loads(path.read_text()) for path in paths)}
 
 
 def figure(workloads):
@@ -92,11 +100,44 @@ def figure(workloads):
     fig.savefig(DOCS / "images" / "steps.png", dpi=110)
 
 
+def growth_figure(results):
+    """Ratio of a step to the unconstrained one, a panel for each size that varies."""
+    fig, axes = plt.subplots(1, 3, figsize=(13, 3.8), sharey=True)
+    for ax, varied in zip(axes, ("width", "depth", "batch"), strict=True):
+        for colour, (backend, result) in zip(("C0", "C1", "C2"), results.items(), strict=False):
+            rows = [row for row in result["rows"] if row["varied"] == varied]
+            for rule, style in (("polar", "-"), ("stiefel", "--")):
+                ratios = [row[rule] / row["plain"] for row in rows]
+                label = f"{rule}, {backend}"
+                sizes = [row[varied] for row in rows]
+                ax.plot(sizes, ratios, style, marker="o", ms=3, color=colour, label=label)
+        ax.set(xscale="log", yscale="log", xlabel=varied, xticks=sizes, xticklabels=sizes)
+        ax.minorticks_off()
+        ax.set(yticks=(1, 2, 5, 10, 20), yticklabels=("1", "2", "5", "10", "20"))
+        ax.grid(alpha=0.3)
+    axes[0].set_ylabel("time of a step, ratio to plain layers")
+    axes[-1].legend(frameon=False, fontsize=8)
+    fig.tight_layout()
+    fig.savefig(DOCS / "images" / "growth.png", dpi=110)
+
+
+def growth():
+    """How the ratio grows."""
+    results = growths()
+    growth_figure(results)
+    (result, *_) = results.values()
+    return (
+        "## With the size\n\n"
+        "Width 256, depth 3, batch 256, of which one varies; GroupSort2, Adam.\n\n"
+        f"![growth](images/growth.png)\n\n{stamp(result)}"
+    )
+
+
 def main():
     workloads = json.loads((HERE / "results" / "steps.json").read_text())["workloads"]
     figure(workloads)
     sections = ["## Training steps", "![steps](images/steps.png)", *steps(workloads)]
-    sections += ["## Parts", *pieces()]
+    sections += [growth(), "## Parts", *pieces()]
     (DOCS / "benchmarks.md").write_text("\n\n".join([HEAD, *sections]) + "\n")
 
 

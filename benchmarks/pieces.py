@@ -1,4 +1,4 @@
-"""Times of the parts: orthogonalisations, activations, the export, and the start.
+"""Times of the parts: orthogonalisations, activations, losses, the export, and the start.
 
     KERAS_BACKEND=jax python benchmarks/pieces.py [--sizes 256 1024]
 
@@ -8,10 +8,8 @@ Forward and backward together, interleaved, medians; results/pieces_BACKEND.json
 import argparse
 import functools
 import json
-import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import keras
@@ -19,7 +17,9 @@ import numpy as np
 from keras import ops
 from peers.keras_models import network
 from provenance import provenance
+from timing import interleaved
 
+import lipkit
 from lipkit import layers, parametrizations
 from lipkit.backend import value_and_input_gradient
 
@@ -27,19 +27,6 @@ OUT = Path(__file__).parent / "results"
 ROWS = 256
 CHANNELS = (64, 256, 1024, 4096)
 RULES = ("polar", "stiefel", "cholesky", "bjorck")
-
-
-def interleaved(functions, rounds):
-    """Median milliseconds of each of the named functions, which take turns."""
-    times = {name: [] for name in functions}
-    for function in functions.values():
-        function()  # compile
-    for _ in range(rounds):
-        for name, function in functions.items():
-            start = time.perf_counter()
-            function()
-            times[name].append(1e3 * (time.perf_counter() - start))
-    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def with_gradient(function, x):
@@ -58,7 +45,7 @@ def orthogonalisations(sizes):
         w = (w + 1e-3 * rng.standard_normal((n, n)) / np.sqrt(n)).astype("float32")
         functions = {rule: with_gradient(parametrizations.get(rule), w) for rule in RULES}
         functions["two products"] = with_gradient(functools.partial(ops.matmul, ops.array(w)), w)
-        times = interleaved(functions, 3 if n > 500 else 15)
+        times = interleaved(functions, 15 if n < 500 else 3 if n < 2000 else 1)
         table[n] = {
             k: {"ms": v, "products": 2 * v / times["two products"]} for k, v in times.items()
         }
@@ -81,19 +68,61 @@ def activations():
     return table
 
 
+def losses():
+    """A training step of a small classifier with each loss, against cross-entropy's."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((40 * ROWS, 64)).astype("float32")
+    several = rng.integers(0, 10, len(x))
+    table = {}
+    for outputs, y, functions in (
+        (
+            1,
+            (several % 2)[:, None].astype("float32"),
+            {
+                "binary cross-entropy": keras.losses.BinaryCrossentropy(from_logits=True),
+                "HKR": lipkit.losses.HKR(),
+                "HKR, accuracy and KR": lipkit.losses.HKR(),
+            },
+        ),
+        (
+            10,
+            several,
+            {
+                "cross-entropy": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+                "MulticlassHKR": lipkit.losses.MulticlassHKR(),
+                "MulticlassSoftHKR": lipkit.losses.MulticlassSoftHKR(),
+                "LseHKR": lipkit.losses.LseHKR(),
+                "TauSparseCategoricalCrossentropy": (
+                    lipkit.losses.TauSparseCategoricalCrossentropy()
+                ),
+            },
+        ),
+    ):
+        calls = {}
+        for name, loss in functions.items():
+            keras.utils.set_random_seed(0)
+            hidden = keras.layers.Dense(256), layers.GroupSort2()
+            model = keras.Sequential([keras.Input((64,)), *hidden, keras.layers.Dense(outputs)])
+            metrics = [lipkit.metrics.HKRBinaryAccuracy(), lipkit.losses.KR()]
+            model.compile("adam", loss, metrics=metrics if "accuracy" in name else [])
+            calls[name] = functools.partial(model.fit, x, y, batch_size=ROWS, verbose=0)
+        table |= {name: ms / 40 for name, ms in interleaved(calls, 9).items()}
+    return table
+
+
 def inference():
-    """Of the model, its export, and a plain model of the same layers: 10,000 points."""
+    """Of the model, its export, and Keras's own layers in the same order: 10,000 points."""
     model = network("lipkit", "", "moons 256")
+    inputs = x = keras.Input((2,))
+    for units in (256, 128, 64):
+        x = ops.sort(keras.layers.Dense(units)(x), axis=-1)
+    plain = keras.Model(inputs, keras.layers.Dense(1)(x))
     x = np.random.default_rng(0).standard_normal((10_000, 2)).astype("float32")
-    models = {
-        "model": model,
-        "export": model.vanilla_export(),
-        "plain": model.vanilla_export(),
-    }
+    models = {"model": model, "export": model.vanilla_export(), "plain": plain}
     calls = {
         name: lambda m=m: m.predict(x, batch_size=1000, verbose=0) for name, m in models.items()
     }
-    return interleaved(calls, 9)
+    return interleaved(calls, 15)
 
 
 def start():
@@ -111,12 +140,13 @@ def start():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--sizes", type=int, nargs="*", default=(256, 1024))
+    parser.add_argument("--sizes", type=int, nargs="*", default=(256, 1024, 4096))
     sizes = parser.parse_args().sizes
     result = {
         **provenance(),
         "orthogonalisation": orthogonalisations(sizes),
         "activations": activations(),
+        "losses": losses(),
         "inference": inference(),
         "start": start(),
     }
