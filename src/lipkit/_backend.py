@@ -64,6 +64,8 @@ def select_backend() -> None:
     if not available:
         raise BackendError(f"lipkit needs a Keras backend and found none. {INSTALL}")
     os.environ["KERAS_BACKEND"] = available[0]
+    if (backend, available) == (BACKENDS[0], available[:1]):
+        return  # nobody chose, and there is nothing to choose
     logging.getLogger("lipkit").warning(
         "Keras would use the backend %s, which is not installed; lipkit chose %s. "
         "Set KERAS_BACKEND to choose yourself.",
