@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 import lipkit
 from lipkit import recipes
+from lipkit.certify import Certificates
 from lipkit.cli import app
 
 CLASSES = ("benign", "malignant")
@@ -442,6 +443,42 @@ def test_feature_weights_are_of_columns(tmp_path, monkeypatch):
         weights.write_text(text)
         line = line_of(invoke(*start, "--overwrite", "--feature-weights", weights), 2)
         assert message in line
+
+
+def test_all_distances_of_a_run_have_its_feature_weights(tmp_path, rng):
+    """A linear model: the distance |w dx| to the plane f = 0 is |f| / |a / w|."""
+    x = rng.normal(size=(200, 3)) * [1.0, 2.0, 4.0]
+    frame = pandas.DataFrame(x, columns=list("abc")).assign(y=x @ [1, 1, 1] > 0)
+    frame.to_csv(tmp_path / "d.csv", index=False)
+    (tmp_path / "w.json").write_text('{"a": 4, "c": 0.25}')
+    start = ["train", tmp_path / "d.csv", "--target", "y", "--recipe", "linear", "--epochs", 20]
+    start += ["--feature-weights", tmp_path / "w.json", "--out", run := tmp_path / "run"]
+    result = invoke(*start)
+    assert "times the weights of the features" in result.stdout, result.output
+    model = keras.models.load_model(run / "model.keras")
+    with np.load(run / "test.npz") as test:
+        x = test["x"]
+    f = [np.asarray(model.predict(v, verbose=0), "float64")[:, 0] for v in (x, np.eye(4, 3, -1))]
+    slope = f[1][1:] - f[1][0]
+    weights = np.array([4, 1, 0.25])
+    distance = np.abs(f[0]) / np.linalg.norm(slope / weights)
+    radius = Certificates.load(run / "certificates.json").radius
+    assert (radius <= distance * (1 + 1e-4)).all() and np.median(radius / distance) > 0.5
+    assert (radius > np.abs(f[0]) / np.linalg.norm(slope)).all()  # the distance without weights
+    done("certify", run, run / "test.npz", "--out", tmp_path / "r.json")
+    np.testing.assert_array_equal(Certificates.load(tmp_path / "r.json").radius, radius)
+    bounds = done("bound", run)
+    steepest = np.linalg.norm(slope / weights)
+    assert steepest * (1 - 1e-4) <= bounds["weighted_bound"] != bounds["lipschitz_bound"]
+    attacked = done("attack", run, run / "test.npz", "--steps", 5)
+    assert attacked["broken"] == 0 and attacked["attacked"] == len(x)
+    line = line_of(invoke("certify", run, run / "test.npz", "--arithmetic", "float32"), 2)
+    assert "real arithmetic only" in line
+    result = invoke("export", run, "--to", "onnx", "--out", tmp_path / "m.onnx")
+    assert "without weights of features" in result.stdout
+    assert invoke("report", run).exit_code == 0
+    page = (run / "report.html").read_text()
+    assert "weighted distance of at most" in page and "; 0 lie within the certified" in page
 
 
 def test_images_from_a_folder_to_certificates(tmp_path, rng):

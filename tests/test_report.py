@@ -300,8 +300,8 @@ def linear_run(rng):
     y[:10] = 1 - y[:10]
     certificates = lipkit.certify(model, x, y)
     run = SimpleNamespace(
-        model=model,
-        x=x,
+        searched=model,
+        scaled=x,
         y=y,
         certificates=certificates,
         right=certificates.label == y,

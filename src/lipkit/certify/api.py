@@ -41,8 +41,8 @@ class LipschitzBound(float):
         return "\n".join([*table(header, rows), last])
 
 
-def analyse(model, input_shape=None, x=None):
-    """The reading of a Keras model or ONNX file, compared with what it computes, and its bounds.
+def reading_of(model, input_shape=None, x=None):
+    """The reading of a Keras model or ONNX file.
 
     Sizes that the model leaves open are `input_shape`'s, or those of the batch `x`.
     """
@@ -50,7 +50,12 @@ def analyse(model, input_shape=None, x=None):
         model = OnnxFile(model)
     if x is not None:
         input_shape = _open_shape(model, x)
-    reading = model.read(input_shape) if isinstance(model, OnnxFile) else read(model, input_shape)
+    return model.read(input_shape) if isinstance(model, OnnxFile) else read(model, input_shape)
+
+
+def analyse(model, input_shape=None, x=None):
+    """What `reading_of` says, compared with what the model computes, and the bounds."""
+    reading = reading_of(model, input_shape, x)
     bounds = rules.compose(reading.graph)
     compare(reading, bounds)
     return reading, bounds

@@ -6,9 +6,8 @@ import numpy as np
 
 from lipkit.certify import graph as g
 from lipkit.certify import rules
-from lipkit.certify.api import lipschitz_bound
+from lipkit.certify.api import lipschitz_bound, reading_of
 from lipkit.certify.certificate import LARGEST
-from lipkit.certify.reader import read
 from lipkit.certify.result import DISTANCES, Certificates
 
 SLACK = 1 + 2**-40  # covers the roundings of the factor and of the products that it changes
@@ -62,7 +61,7 @@ def factor(graph: g.Graph, weights) -> float:
 
 def weighted_bound(model, weights) -> float:
     """A proven Lipschitz constant of the model per unit of |w dx|: see `reweighted`."""
-    return float(lipschitz_bound(model)) * factor(read(model).graph, weights) * (1 + 2**-50)
+    return float(lipschitz_bound(model)) * factor(reading_of(model).graph, weights) * (1 + 2**-50)
 
 
 def reweighted(certificates: Certificates, model, weights) -> Certificates:
@@ -87,7 +86,7 @@ def reweighted(certificates: Certificates, model, weights) -> Certificates:
             "`certificates` must be of arithmetic='real' to be weighted. Received: "
             f"arithmetic={certificates.arithmetic!r}"
         )
-    by = factor(read(model).graph, weights)
+    by = factor(reading_of(model).graph, weights)
     distances = "distances are sqrt(sum (w_i dx_i)^2) with the user's weights w of the features"
     return replace(
         certificates,

@@ -1,5 +1,6 @@
 """`lipkit attack`: try to break a model's certificates."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import keras
@@ -8,6 +9,7 @@ import typer
 from lipkit import attacks
 from lipkit.cli import inputs, options, output, runs
 from lipkit.cli.app import DONE, NOT_CERTIFIED
+from lipkit.recipes import scaling
 
 
 def attack(
@@ -35,6 +37,10 @@ def attack(
     if not isinstance(loaded.model, keras.Model):
         raise ValueError(f"{model}: attacks follow gradients, and so need a Keras model.")
     dataset = inputs.read(loaded, data, target).head(rows)
+    if (weights := loaded.weights) is not None:  # its distances are Euclidean ones of w x
+        weighted = scaling.of_weighted_inputs(loaded.model, weights)
+        loaded = runs.Loaded(weighted)
+        dataset = replace(dataset, x=(weights * dataset.x).astype(dataset.x.dtype))
     certificates = inputs.certify(loaded, dataset, data, "real")
     found = attacks.falsify(
         loaded.model, dataset.x, certificates, seed=seed, steps=steps, restarts=restarts

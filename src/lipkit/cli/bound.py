@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 import lipkit
+from lipkit.certify.weights import weighted_bound
 from lipkit.cli import options, output, runs
 
 
@@ -38,7 +39,14 @@ def bound(
         lipkit bound somebodys.keras --input-shape 28,28,1 --json
     """
     shape = _shape(input_shape)
-    proven = lipkit.lipschitz_bound(runs.load(model).model, shape)
+    loaded = runs.load(model)
+    proven = lipkit.lipschitz_bound(loaded.model, shape)
     layers = [dataclasses.asdict(layer) for layer in proven.layers]
     document = {"model": str(model), "lipschitz_bound": float(proven), "layers": layers}
-    output.show(as_json, document, [str(proven)])
+    lines = [str(proven)]
+    if loaded.weights is not None:
+        document["weighted_bound"] = weighted_bound(loaded.model, loaded.weights)
+        lines.append(
+            f"for distances {output.unit(loaded.weights)} <= {document['weighted_bound']:.9g}"
+        )
+    output.show(as_json, document, lines)

@@ -88,7 +88,8 @@ def certify(
         "shares": shares,
     }
     rows = [(f"{radius:.4g}", f"{share:.4f}") for radius, share in shares]
-    lines = [str(result), *table(("radius", document["share"]), rows)]
+    unit = [f"radii {output.unit(loaded.weights)}"] * (loaded.weights is not None)
+    lines = [str(result), *unit, *table(("radius", document["share"]), rows)]
     output.show(as_json, document, lines)
     failed = not sure.any() or (require is not None and shares[1][1] < require)
     return NOT_CERTIFIED if failed else DONE

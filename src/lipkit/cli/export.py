@@ -39,7 +39,13 @@ def export(
         raise ValueError(f"{model}: only Keras models can be exported to {to}.")
     with folders.new_file(out, overwrite) as new:
         _export(loaded, to, new)
-    output.show(as_json, {"model": str(model), "to": to, "out": str(out)}, [str(out)])
+    document, lines = {"model": str(model), "to": to, "out": str(out)}, [str(out)]
+    if to == "onnx":
+        document["radius"] = output.unit(None)
+        lines += ["its radii are in units of the data, without weights of features"] * (
+            loaded.weights is not None
+        )
+    output.show(as_json, document, lines)
 
 
 def _export(loaded, to, path):

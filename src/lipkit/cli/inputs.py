@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 import lipkit
+from lipkit.certify import reweighted
 from lipkit.cli import options
 from lipkit.data import files, frames
 
@@ -50,7 +51,15 @@ def _plain(dataset, path):
 
 
 def certify(loaded, dataset, path, arithmetic):
-    """Certificates of a data set; a data set of another shape than the model's is an error."""
+    """Certificates of a data set, in the distances of the run.
+
+    A data set of another shape than the model's is an error.
+    """
+    if loaded.weights is not None and arithmetic != "real":
+        raise ValueError(
+            f"--arithmetic {arithmetic}: this run measures distances with feature weights, for "
+            "which there are proofs in real arithmetic only."
+        )
     result = lipkit.certify(
         loaded.model,
         dataset.x,
@@ -64,4 +73,4 @@ def certify(loaded, dataset, path, arithmetic):
             f"{path} does not fit the model: {result.status[0]}.{columns} --target names a column "
             "that is no input."
         )
-    return result
+    return reweighted(result, loaded.model, loaded.weights)

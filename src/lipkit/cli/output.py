@@ -13,6 +13,12 @@ def show(as_json: bool, document: dict, lines) -> None:
     typer.echo(json.dumps(document, allow_nan=False) if as_json else "\n".join(lines))
 
 
+def unit(weights) -> str:
+    """What radii count."""
+    plain = "in units of the data"
+    return plain if weights is None else f"{plain}, times the weights of the features"
+
+
 def facts(rows) -> list[str]:
     """Lines of (name, text) pairs, the texts below one another."""
     rows = list(rows)

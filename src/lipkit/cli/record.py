@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from lipkit._version import __version__
-from lipkit.certify import certify, lipschitz_bound
+from lipkit.certify import certify, lipschitz_bound, reweighted
 from lipkit.cli import options
 from lipkit.cli.app import NOT_CERTIFIED, fail
 from lipkit.data import files
@@ -23,6 +23,7 @@ def results(dataset, trained, held):
     certificates = certify(
         plain, dataset.x[held], dataset.y[held], batch_size=options.batch_size(dataset.x)
     )
+    certificates = reweighted(certificates, plain, trained.settings["feature_weights"])
     return certificates, {
         "lipkit": __version__,
         "backend": keras.backend.backend(),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from lipkit.errors import NotCertifiable
 
@@ -27,6 +28,12 @@ class Loaded:
 
     model: keras.Model | Path
     run: dict = field(default_factory=dict)
+
+    @property
+    def weights(self) -> np.ndarray | None:
+        """Weights of the features in the distances that the run is about."""
+        weights = self.run.get("settings", {}).get("feature_weights")
+        return None if weights is None else np.asarray(weights)
 
 
 def load(path: Path, run: Path | None = None) -> Loaded:

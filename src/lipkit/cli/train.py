@@ -71,8 +71,8 @@ def train(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help='JSON, as {"age": 2.0}: train for distances that count a year as 2. Radii are '
-            "given without weights.",
+            help='JSON, as {"age": 2.0}: distances, and so --eps and all radii of this run, count '
+            "a year as 2.",
         ),
     ] = None,
     image_size: Annotated[
@@ -174,7 +174,6 @@ def _show(as_json, run, certificates, out, capped):
     certified = certificates.certified_accuracy(eps)
     median = float(np.median(certificates.radius))
     size = f"{len(data['features'])} features" if data["features"] else f"{data['image_shape']}"
-    plain = ", without weights" * bool(settings["feature_weights"])
     lines = output.facts(
         [
             (
@@ -185,7 +184,7 @@ def _show(as_json, run, certificates, out, capped):
             ("held out", f"{split['test']} rows" + ", the most that lipkit holds out" * capped),
             ("accuracy", f"{run['accuracy']:.4f} on the rows held out"),
             ("certified", f"{certified:.4f} are right, and stay right within {eps:.4g} (proven)"),
-            ("radius", f"{median:.4g} in the median, in units of the data{plain}"),
+            ("radius", f"{median:.4g} in the median, {output.unit(settings['feature_weights'])}"),
             ("Lipschitz", f"at most {run['lipschitz_bound']:.6g} (proven)"),
             ("wrote", f"{out} in {run['seconds']:.1f} s"),
             ("next", f"lipkit report {out}"),

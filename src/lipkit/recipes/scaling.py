@@ -44,6 +44,22 @@ class Scaler:
         return keras.layers.Rescaling(self.scale.tolist(), offset.tolist(), name="scaler")
 
 
+def of_weighted_inputs(model, weights):
+    """The model g of z = w x, g(w x) = f(x): distances |w (x' - x)| are Euclidean ones of z.
+
+    Args:
+        model: f, a trained model or its export, which begins with the scaler.
+        weights: w, positive numbers, one for each feature; None for f itself.
+    """
+    if weights is None:
+        return model
+    copy = type(model).from_config(model.get_config())
+    copy.set_weights(model.get_weights())
+    scaler = copy.get_layer("scaler")
+    scaler.scale = (np.asarray(scaler.scale) / weights).tolist()
+    return copy
+
+
 def fit(x, weights, eps) -> Scaler:
     """Standardise vectors feature by feature, and other samples as a whole.
 

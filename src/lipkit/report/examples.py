@@ -27,7 +27,7 @@ def examples(found) -> Html:
     rows = np.concatenate([least, most])
     if not len(rows):
         return tag("p", "No test point has a certificate.")
-    other = counterfactual(run.model, run.x[rows])
+    other = counterfactual(run.searched, run.scaled[rows])
     cards = [_card(run, row, other, i) for i, row in enumerate(rows)]
     kinds = [("Least robust", cards[: len(least)]), ("Most robust", cards[len(least) :])]
     return tag(
@@ -59,7 +59,7 @@ def _card(run, row, other, i):
     if other.flipped[i]:
         what = f"At distance {number(other.distance[i])} it is decided as {becomes}."
         show = _features if run.unit == "row" else _pictures
-        content = show(run, x, other.x[i].astype("float64") - x, decided, becomes)
+        content = show(run, x, other.x[i].astype("float64") / run.weights - x, decided, becomes)
     else:
         what, content = "No counterfactual was found.", None
     text = tag("div", tag("h4", title), tag("p", radius, what, class_="note"))
@@ -69,8 +69,9 @@ def _card(run, row, other, i):
 def _features(run, x, delta, decided, becomes):
     """The features that change most: values, change, and share of the squared distance."""
     names = run.info["data"]["features"]
-    order = np.argsort(-np.abs(delta), kind="stable")
-    shares = 100 * delta**2 / max(np.sum(delta**2), 1e-300)
+    weighted = run.weights * delta
+    order = np.argsort(-np.abs(weighted), kind="stable")
+    shares = 100 * weighted**2 / max(np.sum(weighted**2), 1e-300)
     rows = [(names[i], *_sum(x[i], delta[i]), f"{shares[i]:.1f}") for i in order[:FEATURES]]
     rest = order[FEATURES:]
     if len(rest):

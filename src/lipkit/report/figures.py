@@ -45,7 +45,7 @@ def accuracy_against_radius(run, attacked, eps) -> Html:
     proven = 100 * run.certificates.curve(radii)[1]
     same, broken = (100 * share(radii) for share in (attacked.certified, attacked.accuracy))
     sampled = len(attacked.rows) < len(run.y)
-    axes = Axes((0, top), (0, 100), "radius, in units of the data", "accuracy on the test data, %")
+    axes = Axes((0, top), (0, 100), f"radius, {run.distances}", "accuracy on the test data, %")
     axes.area(*_area(radii, same, broken), "between")
     axes.upright(eps)
     axes.line(*_steps(radii, broken), "attacked")

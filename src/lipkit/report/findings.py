@@ -70,7 +70,7 @@ def attack(run) -> Attacked:
         return result
     certificates = _rows(run.certificates, rows)
     radius = certificates.radius * np.tile(MULTIPLES, len(chosen))
-    found = pgd(run.model, run.x[rows], certificates, radius, seed=SEED)
+    found = pgd(run.searched, run.scaled[rows], certificates, radius, seed=SEED)
     near = _drawn_back(run, rows[found.broken], found.x[found.broken])
     np.minimum.at(result.distance, np.repeat(chosen, len(MULTIPLES))[found.broken], near)
     return result
@@ -86,11 +86,11 @@ def _drawn_back(run, rows, found, steps=16):
     """Distances of the first points, on the way to `found`, that have another label."""
     if not len(rows):
         return np.empty(0)
-    x = run.x[rows].astype("float64")
+    x = run.scaled[rows].astype("float64")
     share = np.linspace(1 / steps, 1.0, steps)
     way = x + share.reshape(-1, *[1] * x.ndim) * (found - x)  # (steps, m, ...)
-    way = way.astype(run.x.dtype)
-    labels = certify(run.model, way.reshape(-1, *x.shape[1:]), progress=False)
+    way = way.astype(run.scaled.dtype)
+    labels = certify(run.searched, way.reshape(-1, *x.shape[1:]), progress=False)
     other = labels.label.reshape(steps, -1) != run.certificates.label[rows]
     other &= labels.status.reshape(steps, -1) == "certified"
     first = np.where(other.any(axis=0), other.argmax(axis=0), steps - 1)

@@ -18,7 +18,7 @@ def headline(found: Findings) -> Html:
         (
             "Median certified radius",
             at_least(np.median(run.certificates.radius)),
-            f"over {n} {run.unit}s, in units of the data",
+            f"over {n} {run.unit}s, {run.distances}",
         ),
         ("Lipschitz constant", f"≤ {at_most(run.bound)}", "proven for the whole model"),
     ]
@@ -34,11 +34,11 @@ def headline(found: Findings) -> Html:
     sentence = (
         f"Of {n} {run.unit}s that were held out of training, the model decides {right} as they "
         f"are labelled. For {proven} of these it is proven that no change of the input by a "
-        f"Euclidean distance of at most {eps} leads to another decision. "
+        f"{'weighted' if run.weighted else 'Euclidean'} distance of at most {eps} leads to another "
+        "decision. "
     )
-    weighted = ", there in distances with weights" * run.weighted
     asked = (
-        f"The radius {eps} is the one that the model was trained for{weighted}."
+        f"The radius {eps} is the one that the model was trained for."
         if found.asked
         else f"No radius was asked for in training; {eps} is the median radius, rounded down."
     )

@@ -62,9 +62,9 @@ def assumptions(found: Findings) -> Html:
         "They are about model.keras as it is stored, by its hash below. After more training, or a "
         "cast of its weights, it needs new ones.",
         "Distances are Euclidean, over all features together, in units of the data as the model "
-        "gets them; a scaling inside the model is part of the proof."
-        + " The weights that training gave to the features are not in them."
-        * run.weighted,
+        "gets them"
+        + ", times the weights that were given to the features" * run.weighted
+        + "; a scaling inside the model is part of the proof.",
     ]
     limits = [
         "Nothing is said about changes beyond the radius, or about distances of another kind.",

@@ -5,14 +5,16 @@ import json
 import math
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import NoReturn
 
 import keras
 import numpy as np
 
-from lipkit.certify import Certificates, LipschitzBound, certify, lipschitz_bound
+from lipkit.certify import Certificates, LipschitzBound, certify, lipschitz_bound, reweighted
 from lipkit.errors import NotCertifiable
+from lipkit.recipes.scaling import of_weighted_inputs
 
 FILES = ("run.json", "test.npz", "certificates.json", "model.keras", "lipkit.keras")
 SAMPLE, VALUES = 128, 2**21  # test points that are looked at closely: so many, fewer if large
@@ -81,9 +83,29 @@ class Run:
         return "row" if self.info["data"]["kind"] == "table" else "picture"
 
     @property
+    def weights(self) -> np.ndarray:
+        """Weights of the features in all distances: of the shape of an input, or ()."""
+        return _weights(self.info)
+
+    @property
+    def distances(self) -> str:
+        """What radii count."""
+        return "in units of the data" + ", weighted" * self.weighted
+
+    @property
     def weighted(self) -> bool:
-        """Whether training measured distances with weights of the features."""
-        return bool(self.info["settings"].get("feature_weights"))
+        """Whether there are such weights."""
+        return self.weights.ndim > 0
+
+    @property
+    def scaled(self) -> np.ndarray:
+        """The inputs times the weights, between which distances are Euclidean."""
+        return (self.weights * self.x).astype(self.x.dtype)
+
+    @cached_property
+    def searched(self) -> keras.Model:
+        """The model of the scaled inputs, for attacks and counterfactuals."""
+        return of_weighted_inputs(self.model, self.weights if self.weighted else None)
 
     @property
     def date(self) -> str:
@@ -141,7 +163,7 @@ def read(directory) -> Run:
     bound = _bound(files, model, info)
     count = max(8, min(SAMPLE, VALUES // x[0].size))
     sample = np.sort(np.random.default_rng(0).permutation(len(x))[:count])
-    _certify_again(files, model, x[sample], certificates, sample)
+    _certify_again(files, model, x[sample], certificates, sample, _weights(info))
     difference = _difference(files, model, trained, x[sample])
     sha256 = {
         name: hashlib.sha256((files.directory / name).read_bytes()).hexdigest() for name in FILES
@@ -173,6 +195,11 @@ def _info(files: _Files):
 def _arrays(path):
     with np.load(path, allow_pickle=False) as arrays:
         return arrays["x"], arrays["y"]
+
+
+def _weights(info):
+    weights = info["settings"].get("feature_weights")
+    return np.asarray(1.0 if weights is None else weights)
 
 
 def _test(files: _Files, info):
@@ -235,8 +262,9 @@ def _bound(files: _Files, model, info):
     return bound
 
 
-def _certify_again(files: _Files, model, x, certificates, sample):
+def _certify_again(files: _Files, model, x, certificates, sample, weights):
     again = certify(model, x, arithmetic=certificates.arithmetic, progress=False)
+    again = reweighted(again, model, weights if weights.ndim else None)
     radius, label = certificates.radius[sample], certificates.label[sample]
     slack = CLOSE * np.maximum(radius, np.median(radius))
     good = np.abs(again.radius - radius) <= slack
