@@ -179,6 +179,16 @@ def test_repeated_samples_of_large_inputs(mode, monkeypatch):
     assert np.median(ratios) <= 1.3
 
 
+def test_the_sum_of_taps_on_one_sample_is_rounded_up():
+    """1 + 2^17 / 2^54 in 2^17 steps, each of which float64 rounds to 1."""
+    count = 2**17
+    kernel = np.full((count + 1, 1, 1), 2.0**-54)
+    kernel[0] = 1.0
+    shown = [np.zeros(count + 1, dtype=int)]
+    bound = conv.toeplitz_bound(kernel, (1,), (1,), (1,), ((0, 0),), shown=shown)
+    assert 1 + count * 2.0**-54 <= bound <= 1 + 4 * count * 2.0**-53
+
+
 def test_around_a_circle_the_symbol_is_the_norm(monkeypatch):
     """Whether the stride divides the circle or not, and where windows start twice at a sample."""
     monkeypatch.setattr(conv, "MATRIX_COST", 0)
@@ -324,6 +334,9 @@ BAD = [
     ({"strides": (1, 1)}, "n entries"),
     ({"dilation": (1, 1)}, "n entries"),
     ({"padding": ((0, 0), (0, 0))}, "n entries"),
+    ({"dilation": (0,)}, "be positive"),
+    ({"groups": 0}, "be positive"),
+    ({"kernel": np.ones((0, 1, 1))}, "be positive"),
 ]
 RULES = conv.conv_norm_bound, conv.conv_matrix, conv.toeplitz_bound, conv.patch_bound
 
