@@ -108,9 +108,13 @@ def rounds(package, variant, workload, x, classes):
     def about():
         model.eval()
         kernels = [w.detach() for m in model if (w := getattr(m, "weight", None)) is not None]
-        norms = [float(torch.linalg.matrix_norm(k, 2)) for k in kernels if k.ndim == 2]
+        norms = [
+            float(torch.linalg.matrix_norm(k, 2)) if k.isfinite().all() else np.nan
+            for k in kernels
+            if k.ndim == 2
+        ]
         model.train()
         count = sum(p.numel() for p in model.parameters())
-        return {"parameters": count, "norms": max(norms, default=np.nan)}
+        return {"parameters": count, "norms": float(np.max(norms or np.nan))}
 
     return epoch, about
