@@ -1,5 +1,6 @@
 """Almost orthogonal rescaling: bounds the norm of matrices and convolutions in closed form."""
 
+import functools
 import math
 
 import numpy as np
@@ -44,6 +45,15 @@ def conv_aol(kernel, groups=1):
     return _divided(kernel, _overlaps(kernel, groups))
 
 
+@functools.cache
+def _same_shift(taps):
+    """Which pairs of two taps are at each shift of one from the other: (shifts, pairs) of 0, 1."""
+    place = np.indices(taps).reshape(len(taps), -1).T
+    shift = (place[:, None] - place).reshape(len(place) ** 2, -1)
+    _, which = np.unique(shift, axis=0, return_inverse=True)
+    return np.eye(which.max() + 1, dtype="float32")[which.ravel()].T
+
+
 def _overlaps(kernel, groups):
     """Per output channel, the sum of |(K * K)(shift)| over shifts and other channels of its group.
 
@@ -57,11 +67,7 @@ def _overlaps(kernel, groups):
     w = ops.reshape(ops.transpose(w, (2, 1, 0, 3)), (groups, inputs, count * channels))
     pairs = ops.reshape(ops.matmul(transpose(w), w), (groups, count, channels, count, channels))
     pairs = ops.reshape(ops.transpose(pairs, (1, 3, 0, 2, 4)), (count**2, -1))
-    place = np.indices(taps).reshape(len(taps), -1).T
-    shift = (place[:, None] - place).reshape(count**2, -1)
-    _, which = np.unique(shift, axis=0, return_inverse=True)
-    same = np.eye(which.max() + 1)[which.ravel()].T  # (shifts, pairs)
-    sums = ops.matmul(ops.cast(same, pairs.dtype), pairs)
+    sums = ops.matmul(ops.cast(_same_shift(tuple(taps)), pairs.dtype), pairs)
     return ops.sum(ops.reshape(ops.abs(sums), (-1, outputs, channels)), axis=(0, 2))
 
 
