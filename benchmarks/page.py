@@ -92,9 +92,10 @@ def figure(workloads):
         colours = ["tab:blue" if k.startswith("lipkit") else "0.6" for k in names]
         ax.barh(names, values, color=colours)
         for y, value in enumerate(values):
-            ax.text(value, y, f" {value:.3g}", va="center", fontsize=8)
+            text = f" {value:,.0f}" if value >= 100 else f" {value:.3g}"
+            ax.text(value, y, text, va="center", fontsize=8)
         ax.set(title=name, xlabel="ms a step")
-        ax.margins(x=0.18)
+        ax.margins(x=0.2)
         ax.spines[["top", "right"]].set_visible(False)
     fig.tight_layout()
     fig.savefig(DOCS / "images" / "steps.png", dpi=110)
