@@ -19,7 +19,7 @@ unconstrained network of the same backend (same shapes, same activations) in the
 included."""
 TITLES = {
     "moons 256": "2-256-128-64-1, FullSort, HKR, batch 256",
-    "cnn 64": "three 3x3 convolutions 32-64-128 on 32x32x3, GroupSort2, L2 pooling, batch 64",
+    "cnn 64": "Three 3x3 convolutions 32-64-128 on 32x32x3, GroupSort2, L2 pooling, batch 64",
     "mlp 256": "784-1024-1024-1024-10, GroupSort2, batch 256",
     "mlp 2048": "784-1024-1024-1024-10, GroupSort2, batch 2048",
 }
@@ -85,8 +85,8 @@ def growths():
 
 def figure(workloads):
     """Milliseconds of a step, a panel for each workload."""
-    fig, axes = plt.subplots(1, len(workloads), figsize=(4.2 * len(workloads), 4.4))
-    for ax, (name, result) in zip(axes, workloads.items(), strict=True):
+    fig, axes = plt.subplots(2, 2, figsize=(9.5, 8.4))
+    for ax, (name, result) in zip(axes.flat, workloads.items(), strict=True):
         names = list(result["rows"])[::-1]
         values = [result["rows"][k]["ms"]["median"] for k in names]
         colours = ["tab:blue" if k.startswith("lipkit") else "0.6" for k in names]
