@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 BACKENDS = jax tensorflow torch
 RUN = TF_CPP_MIN_LOG_LEVEL=2 OMP_NUM_THREADS=1
 
-.PHONY: demo docs test lint bench mutants clean $(BACKENDS:%=test-%)
+.PHONY: demo docs test lint bench bench-gpu mutants clean $(BACKENDS:%=test-%)
 
 $(VENV)/demo: pyproject.toml requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -42,6 +42,10 @@ bench: $(VENV)/test $(PEERS)/tensorflow/done $(PEERS)/torch/done
 	KERAS_BACKEND=jax taskset -c 0 $(BIN)/python benchmarks/moons_step.py
 	KERAS_BACKEND=jax $(BIN)/python benchmarks/certify_speed.py
 	$(BIN)/python benchmarks/page.py
+
+# the same steps on a GPU: needs jax[cuda] in $(VENV), and PyTorch with CUDA there and for the peers
+bench-gpu: $(VENV)/test $(PEERS)/torch/done
+	PEERS=$(PEERS) $(BIN)/python benchmarks/compare.py --gpu
 
 # the libraries that lipkit is compared with, each in an environment of its own (Python 3.11)
 $(PEERS)/tensorflow/done:

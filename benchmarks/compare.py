@@ -1,11 +1,12 @@
 """lipkit beside its peers and its unconstrained twins: one run, in turns, equal threads.
 
-    python benchmarks/compare.py [WORKLOAD ...] [--rounds 7] [--only REGEX]
+    python benchmarks/compare.py [WORKLOAD ...] [--rounds 7] [--only REGEX] [--gpu]
 
 Each contender is a process of its own in its own environment; they take turns, round by round, so
 that what else the machine does hits all. Medians and quartiles of the milliseconds of a training
 step, and of its ratio to the twin's of the same round. Peers whose environment is missing
-(`make peers`) are left out, and said to be. With `--only` nothing is written.
+(`make peers`) are left out, and said to be. With `--only` nothing is written. With `--gpu` JAX and
+PyTorch alone, on the GPU that they find; results/steps_gpu.json.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from pathlib import Path
 from provenance import provenance
 
 HERE = Path(__file__).parent
-OUT = HERE / "results" / "steps.json"
+OUT = HERE / "results"
 PEERS = Path(os.environ.get("PEERS", HERE.parent / ".venv-peers"))
 BACKENDS = ("jax", "tensorflow", "torch")
 WORKLOADS = ("moons 256", "cnn 64", "mlp 256", "mlp 2048")
@@ -32,9 +33,11 @@ PYTHON = {
 }
 
 
-def contenders(workload):
+def contenders(workload, gpu):
     """(name, name of its unconstrained twin)."""
     for backend in BACKENDS:
+        if gpu and backend == "tensorflow":
+            continue
         yield f"plain {backend}", f"plain {backend}"
         yield f"lipkit {backend}", f"plain {backend}"
         if workload.startswith("mlp"):
@@ -42,17 +45,19 @@ def contenders(workload):
     yield "torch", "torch"
     for peer in ("torchlip", "orthogonium"):
         yield peer, "torch"
-    yield "deel-lip", "plain tensorflow"
+    if not gpu:
+        yield "deel-lip", "plain tensorflow"
 
 
 class Contender:
     """A worker process that runs one round at a time."""
 
-    def __init__(self, name, workload):
+    def __init__(self, name, workload, gpu):
         package, *rest = name.split()
         threads = str(len(os.sched_getaffinity(0)))
         env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": threads}
-        env |= {"PYTHONPATH": str(HERE), "CUDA_VISIBLE_DEVICES": ""}
+        env |= {"PYTHONPATH": str(HERE)} | ({} if gpu else {"CUDA_VISIBLE_DEVICES": ""})
+        env |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # they share the memory of a GPU
         if rest:
             env["KERAS_BACKEND"] = rest[0]
         command = [PYTHON.get(package, sys.executable), HERE / "worker.py", name, workload]
@@ -85,11 +90,11 @@ def summary(values):
     return {"median": middle, "quartiles": [low, high]}
 
 
-def run(workload, rounds, only):
+def run(workload, rounds, only, gpu):
     """The rows of one workload."""
     print(workload, flush=True)
     pairs = []
-    for name, twin in contenders(workload):
+    for name, twin in contenders(workload, gpu):
         if not re.search(only, name):
             continue
         if PYTHON.get(name.split()[0], Path(sys.executable)).exists():
@@ -98,7 +103,7 @@ def run(workload, rounds, only):
             print(f"  {name}: left out, no environment: make peers", flush=True)
     running = {}
     for name, _ in pairs:
-        running[name] = Contender(name, workload)
+        running[name] = Contender(name, workload, gpu)
     for _ in range(rounds):
         for contender in running.values():
             contender.turn()
@@ -131,13 +136,18 @@ def main():
     parser.add_argument("workloads", nargs="*", default=WORKLOADS, metavar="WORKLOAD")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", default="", metavar="REGEX", help="of contenders")
+    parser.add_argument("--gpu", action="store_true")
     arguments = parser.parse_args()
-    result = json.loads(OUT.read_text())["workloads"] if OUT.exists() else {}
+    out = OUT / ("steps_gpu.json" if arguments.gpu else "steps.json")
+    result = json.loads(out.read_text())["workloads"] if out.exists() else {}
     for workload in arguments.workloads:
-        rows = run(workload, arguments.rounds, arguments.only)
+        rows = run(workload, arguments.rounds, arguments.only, arguments.gpu)
         if not arguments.only:
             result[workload] = {**provenance(), "rows": rows}
-            OUT.write_text(json.dumps({"workloads": result}, indent=1) + "\n")
+            if arguments.gpu:
+                query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+                result[workload]["machine"] = subprocess.check_output(query, text=True).strip()
+            out.write_text(json.dumps({"workloads": result}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

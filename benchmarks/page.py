@@ -137,7 +137,10 @@ def growth():
 def main():
     workloads = json.loads((HERE / "results" / "steps.json").read_text())["workloads"]
     figure(workloads)
+    gpu = HERE / "results" / "steps_gpu.json"
     sections = ["## Training steps", "![steps](images/steps.png)", *steps(workloads)]
+    if gpu.exists():
+        sections += ["## On a GPU", *steps(json.loads(gpu.read_text())["workloads"])]
     sections += [growth(), "## Parts", *pieces()]
     (DOCS / "benchmarks.md").write_text("\n\n".join([HEAD, *sections]) + "\n")
 

@@ -86,8 +86,9 @@ def rounds(package, variant, workload, x, classes):
     """(a function that trains an epoch and returns its loss, a function that describes it)."""
     torch.manual_seed(0)
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    model = network(package, workload)
-    inputs, labels = torch.tensor(x), torch.tensor(classes)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = network(package, workload).to(device)
+    inputs, labels = torch.tensor(x, device=device), torch.tensor(classes, device=device)
     loss = nn.CrossEntropyLoss()
     if workload.startswith("moons"):
         loss, labels = hkr, (2.0 * labels - 1)[..., None]
