@@ -464,7 +464,7 @@ def test_all_distances_of_a_run_have_its_feature_weights(tmp_path, rng):
     distance = np.abs(f[0]) / np.linalg.norm(slope / weights)
     radius = Certificates.load(run / "certificates.json").radius
     assert (radius <= distance * (1 + 1e-4)).all() and np.median(radius / distance) > 0.5
-    assert (radius > np.abs(f[0]) / np.linalg.norm(slope)).all()  # the distance without weights
+    assert np.median(radius / lipkit.certify(model, x).radius) > 2  # which is without weights
     done("certify", run, run / "test.npz", "--out", tmp_path / "r.json")
     np.testing.assert_array_equal(Certificates.load(tmp_path / "r.json").radius, radius)
     bounds = done("bound", run)
