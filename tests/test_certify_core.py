@@ -597,6 +597,27 @@ def test_heads_and_tasks(rng):
         certificate.find_head(sequence, None, None)
 
 
+def test_a_final_sigmoid_is_seen_through_reshapes(rng):
+    kernel, bias = rng.standard_normal((4, 3)), rng.standard_normal(3)
+    plain, tanh, sigmoid = (
+        head_graph(kernel, bias, *final)
+        for final in ((), (g.Elementwise("tanh"),), (g.Elementwise("sigmoid"),))
+    )
+    column = node(g.Reshape((3, 1)), (2,), (3, 1))
+    reshaped = g.Graph((*sigmoid.nodes, column), (3,))
+    found, task = certificate.find_head(reshaped, "multilabel", None)
+    assert (found.node, found.features, task) == (1, 0, "multilabel")
+    message = (
+        "Model 'm' ends with a sigmoid, whose values cannot be scaled without a change of "
+        r"decisions\. Finalize the model that ends with the logits\."
+    )
+    for graph in (sigmoid, reshaped, g.Graph(sigmoid.nodes, (1, 2))):
+        with pytest.raises(NotCertifiable, match=message):
+            certificate.refuse_sigmoid(graph, "m")
+    for graph in (plain, tanh):
+        certificate.refuse_sigmoid(graph, "m")
+
+
 def test_radii_term_by_term(rng):
     kernel, bias = rng.standard_normal((4, 3)), rng.standard_normal(3)
     graph = head_graph(kernel, bias)
