@@ -49,6 +49,7 @@ WORDS = [  # (in the function, or in the changed lines; why it is no gap)
     (r"_polyphase", SAME + "padding along an axis of one phase is empty"),
     (r"indices\[1\]", SAME + "all pieces have the same source"),
     (r"copies >|copies\)", "a margin: of the last place"),
+    (r"same=None", SAME + "None is false"),
     (r"len\(samples\) >= n", "a larger bound, at a stride that need not be dropped"),
     (r"writes|reads", SAME + "a window writes and reads at least once"),
 ]
