@@ -5,8 +5,8 @@
 Each contender is a process of its own in its own environment; they take turns, round by round, so
 that what else the machine does hits all. Medians and quartiles of the milliseconds of a training
 step, and of its ratio to the twin's of the same round. Peers whose environment is missing
-(`make peers`) are left out, and said to be. With `--only` nothing is written. With `--gpu` JAX and
-PyTorch alone, on the GPU that they find; results/steps_gpu.json.
+(`make bench` makes them) are left out, and said to be. With `--only` nothing is written. With
+`--gpu` JAX and PyTorch alone, on the GPU that they find; results/steps_gpu.json.
 """
 
 import argparse
@@ -100,7 +100,7 @@ def run(workload, rounds, only, gpu):
         if PYTHON.get(name.split()[0], Path(sys.executable)).exists():
             pairs.append((name, twin))
         else:
-            print(f"  {name}: left out, no environment: make peers", flush=True)
+            print(f"  {name}: left out, no environment: see the Makefile", flush=True)
     running = {}
     for name, _ in pairs:
         running[name] = Contender(name, workload, gpu)

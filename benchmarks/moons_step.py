@@ -7,12 +7,12 @@ Same shapes, activations, loss and optimizer; interleaved rounds in one run; med
 
 import json
 import statistics
-import time
 from pathlib import Path
 
 import keras
 import numpy as np
 from provenance import provenance
+from timing import turns
 
 from lipkit import demo
 from lipkit.layers import FullSort
@@ -27,33 +27,25 @@ def plain():
     return keras.Sequential([keras.Input((2,)), *hidden, keras.layers.Dense(1)])
 
 
-def timer(model):
+def training(model):
+    """A function that trains `STEPS` steps."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((BATCH * STEPS, 2)).astype("float32")
     y = np.sign(x[:, :1])
     model.compile(keras.optimizers.Adam(1e-3), HKR(10, 0.29))
 
-    def epoch():
-        start = time.perf_counter()
-        model.fit(x, y, batch_size=BATCH, shuffle=False, verbose=0)
-        return 1e3 * (time.perf_counter() - start) / STEPS
-
-    epoch()  # compile
-    return epoch
+    return lambda: model.fit(x, y, batch_size=BATCH, shuffle=False, verbose=0)
 
 
 def main():
     rules = ["polar", "bjorck", "cholesky", "spectral", "frobenius"]
-    timers = {"plain Dense": timer(plain())}
-    timers |= {rule: timer(demo.network(rule)) for rule in rules}
-    times = {name: [] for name in timers}
-    for _ in range(ROUNDS):
-        for name, epoch in timers.items():
-            times[name].append(epoch())
+    functions = {"plain Dense": training(plain())}
+    functions |= {rule: training(demo.network(rule)) for rule in rules}
+    times = turns(functions, ROUNDS)
     base = times["plain Dense"]
     rows = {
         name: {
-            "ms": statistics.median(values),
+            "ms": statistics.median(values) / STEPS,
             "ratio": statistics.median(v / b for v, b in zip(values, base, strict=True)),
         }
         for name, values in times.items()

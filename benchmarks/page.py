@@ -77,12 +77,6 @@ def pieces():
         yield f"{table(['10,000 points; start', ''], rows)}\n\n{stamp(result)}"
 
 
-def growths():
-    """The results of growth.py, by backend."""
-    paths = sorted((HERE / "results").glob("growth_*.json"))
-    return {r["backend"]: r for r in (json.loads(path.read_text()) for path in paths)}
-
-
 def figure(workloads):
     """Milliseconds of a step, a panel for each workload."""
     fig, axes = plt.subplots(2, 2, figsize=(9.5, 8.4))
@@ -105,13 +99,13 @@ def growth_figure(results):
     """Ratio of a step to the unconstrained one, a panel for each size that varies."""
     fig, axes = plt.subplots(1, 3, figsize=(13, 3.8), sharey=True)
     for ax, varied in zip(axes, ("width", "depth", "batch"), strict=True):
-        for colour, (backend, result) in zip(("C0", "C1", "C2"), results.items(), strict=False):
+        for i, result in enumerate(results):
             rows = [row for row in result["rows"] if row["varied"] == varied]
             for rule, style in (("polar", "-"), ("stiefel", "--")):
                 ratios = [row[rule] / row["plain"] for row in rows]
-                label = f"{rule}, {backend}"
+                label = f"{rule}, {result['backend']}"
                 sizes = [row[varied] for row in rows]
-                ax.plot(sizes, ratios, style, marker="o", ms=3, color=colour, label=label)
+                ax.plot(sizes, ratios, style, marker="o", ms=3, color=f"C{i}", label=label)
         ax.set(xscale="log", yscale="log", xlabel=varied, xticks=sizes, xticklabels=sizes)
         ax.minorticks_off()
         ax.set(yticks=(1, 2, 5, 10, 20), yticklabels=("1", "2", "5", "10", "20"))
@@ -124,13 +118,13 @@ def growth_figure(results):
 
 def growth():
     """How the ratio grows."""
-    results = growths()
+    paths = sorted((HERE / "results").glob("growth_*.json"))
+    results = [json.loads(path.read_text()) for path in paths]
     growth_figure(results)
-    (result, *_) = results.values()
     return (
         "## With the size\n\n"
         "Width 256, depth 3, batch 256, of which one varies; GroupSort2, Adam.\n\n"
-        f"![growth](images/growth.png)\n\n{stamp(result)}"
+        f"![growth](images/growth.png)\n\n{stamp(results[0])}"
     )
 
 

@@ -4,8 +4,8 @@ import statistics
 import time
 
 
-def interleaved(functions, rounds):
-    """Median milliseconds of each of the named functions."""
+def turns(functions, rounds):
+    """Milliseconds of each of the named functions, round by round."""
     times = {name: [] for name in functions}
     for function in functions.values():
         function()  # compile
@@ -14,4 +14,9 @@ def interleaved(functions, rounds):
             start = time.perf_counter()
             function()
             times[name].append(1e3 * (time.perf_counter() - start))
-    return {name: statistics.median(values) for name, values in times.items()}
+    return times
+
+
+def interleaved(functions, rounds):
+    """Median milliseconds of each of the named functions."""
+    return {name: statistics.median(ms) for name, ms in turns(functions, rounds).items()}

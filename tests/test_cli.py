@@ -474,6 +474,9 @@ def test_all_distances_of_a_run_have_its_feature_weights(tmp_path, rng):
     assert attacked["broken"] == 0 and attacked["attacked"] == len(x)
     line = line_of(invoke("certify", run, run / "test.npz", "--arithmetic", "float32"), 2)
     assert "real arithmetic only" in line
+    np.savez(tmp_path / "wide.npz", x=np.ones((5, 4), "float32"))
+    for command, shape in (("certify", "('batch', 3)"), ("attack", "('n', 3)")):
+        assert shape in line_of(invoke(command, run, tmp_path / "wide.npz"), 2)
     result = invoke("export", run, "--to", "onnx", "--out", tmp_path / "m.onnx")
     assert "without weights of features" in result.stdout
     assert invoke("report", run).exit_code == 0

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -298,15 +299,8 @@ def linear_run(rng):
     values = x.astype("float64") @ model.get_weights()[0][:, 0].astype("float64") + 0.25
     y = (values > 0).astype(int)
     y[:10] = 1 - y[:10]
-    certificates = lipkit.certify(model, x, y)
     run = SimpleNamespace(
-        searched=model,
-        scaled=x,
-        y=y,
-        certificates=certificates,
-        right=certificates.label == y,
-        certified=certificates.status == "certified",
-        sample=np.arange(5, 40),
+        space=(model, x, lipkit.certify(model, x, y)), y=y, sample=np.arange(5, 40)
     )
     return run, np.abs(values) / np.linalg.norm(model.get_weights()[0].astype("float64"))
 
@@ -328,9 +322,8 @@ def test_attack_finds_the_distance_to_a_linear_boundary(rng):
 
 def test_attack_counts_refuted_certificates(rng):
     run, _ = linear_run(rng)
-    run.certificates = lipkit.certify.Certificates(
-        **{**vars(run.certificates), "radius": 2 * run.certificates.radius}
-    )
+    *rest, certificates = run.space
+    run.space = (*rest, replace(certificates, radius=2 * certificates.radius))
     assert attack(run).refuted == 30
 
 

@@ -37,14 +37,9 @@ def attack(
     if not isinstance(loaded.model, keras.Model):
         raise ValueError(f"{model}: attacks follow gradients, and so need a Keras model.")
     dataset = inputs.read(loaded, data, target).head(rows)
-    if (weights := loaded.weights) is not None:  # its distances are Euclidean ones of w x
-        weighted = scaling.of_weighted_inputs(loaded.model, weights)
-        loaded = runs.Loaded(weighted)
-        dataset = replace(dataset, x=(weights * dataset.x).astype(dataset.x.dtype))
-    certificates = inputs.certify(loaded, dataset, data, "real")
-    found = attacks.falsify(
-        loaded.model, dataset.x, certificates, seed=seed, steps=steps, restarts=restarts
-    )
+    space, x = scaling.weighted_space(loaded.model, dataset.x, loaded.weights)
+    certificates = inputs.certify(runs.Loaded(space), replace(dataset, x=x), data, "real")
+    found = attacks.falsify(space, x, certificates, seed=seed, steps=steps, restarts=restarts)
     broken = int(found.broken.sum())
     document = {
         "model": str(model),

@@ -39,13 +39,10 @@ def export(
         raise ValueError(f"{model}: only Keras models can be exported to {to}.")
     with folders.new_file(out, overwrite) as new:
         _export(loaded, to, new)
-    document, lines = {"model": str(model), "to": to, "out": str(out)}, [str(out)]
-    if to == "onnx":
-        document["radius"] = output.unit(None)
-        lines += ["its radii are in units of the data, without weights of features"] * (
-            loaded.weights is not None
-        )
-    output.show(as_json, document, lines)
+    lines = [str(out)]
+    if to == "onnx" and loaded.weights is not None:
+        lines.append(f"its radii are {output.unit(None)}, without weights of features")
+    output.show(as_json, {"model": str(model), "to": to, "out": str(out)}, lines)
 
 
 def _export(loaded, to, path):

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from lipkit.errors import NotCertifiable
+from lipkit.recipes.scaling import weights_of
 
 FILES = (
     *("model.keras", "lipkit.keras", "test.npz"),
@@ -32,8 +33,7 @@ class Loaded:
     @property
     def weights(self) -> np.ndarray | None:
         """Weights of the features in the distances that the run is about."""
-        weights = self.run.get("settings", {}).get("feature_weights")
-        return None if weights is None else np.asarray(weights)
+        return weights_of(self.run.get("settings", {}))
 
 
 def load(path: Path, run: Path | None = None) -> Loaded:

@@ -44,20 +44,35 @@ class Scaler:
         return keras.layers.Rescaling(self.scale.tolist(), offset.tolist(), name="scaler")
 
 
-def of_weighted_inputs(model, weights):
-    """The model g of z = w x, g(w x) = f(x): distances |w (x' - x)| are Euclidean ones of z.
+def weights_of(settings):
+    """The weights of the features in `Trained.settings`, as an array; None for 1."""
+    weights = settings.get("feature_weights")
+    return None if weights is None else np.asarray(weights, "float64")
+
+
+def weighted_space(model, x, weights):
+    """(g, z) with z = w x and g(w x) = f(x): distances |w (x' - x)| are Euclidean ones of z.
+
+    z is rounded, so what is certified at x is not what is certified at z.
 
     Args:
         model: f, a trained model or its export, which begins with the scaler.
-        weights: w, positive numbers, one for each feature; None for f itself.
+        x: (n, ...) inputs.
+        weights: w, positive numbers, one for each feature; None for f and x themselves.
     """
     if weights is None:
-        return model
+        return model, x
+    if x.shape[1:] != weights.shape:
+        raise ValueError(
+            f"`x` must have one value for each feature weight: shape {('n', *weights.shape)}. "
+            f"Received: shape {x.shape}"
+        )
+    weights = checked(weights, weights.shape, "feature_weights")
     copy = type(model).from_config(model.get_config())
     copy.set_weights(model.get_weights())
     scaler = copy.get_layer("scaler")
     scaler.scale = (np.asarray(scaler.scale) / weights).tolist()
-    return copy
+    return copy, (weights * x).astype(x.dtype)
 
 
 def fit(x, weights, eps) -> Scaler:

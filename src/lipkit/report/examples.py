@@ -27,7 +27,8 @@ def examples(found) -> Html:
     rows = np.concatenate([least, most])
     if not len(rows):
         return tag("p", "No test point has a certificate.")
-    other = counterfactual(run.searched, run.scaled[rows])
+    model, x, _ = run.space
+    other = counterfactual(model, x[rows])
     cards = [_card(run, row, other, i) for i, row in enumerate(rows)]
     kinds = [("Least robust", cards[: len(least)]), ("Most robust", cards[len(least) :])]
     return tag(

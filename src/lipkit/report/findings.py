@@ -58,20 +58,23 @@ def attack(run) -> Attacked:
 
     What it finds is drawn back towards the point as long as the label is proven to be another one.
     """
-    sure = (run.right & run.certified)[run.sample]
+    model, x, certificates = run.space
+    right = certificates.label[run.sample] == run.y[run.sample]
+    sure = right & (certificates.status[run.sample] == "certified")
     result = Attacked(
         run.sample,
-        np.where(run.right[run.sample], np.inf, 0.0),
-        np.where(sure, run.certificates.radius[run.sample], -1.0),
+        np.where(right, np.inf, 0.0),
+        np.where(sure, certificates.radius[run.sample], -1.0),
     )
     chosen = np.flatnonzero(sure)
     rows = np.repeat(run.sample[chosen], len(MULTIPLES))
     if not len(rows):
         return result
-    certificates = _rows(run.certificates, rows)
+    certificates = _rows(certificates, rows)
     radius = certificates.radius * np.tile(MULTIPLES, len(chosen))
-    found = pgd(run.searched, run.scaled[rows], certificates, radius, seed=SEED)
-    near = _drawn_back(run, rows[found.broken], found.x[found.broken])
+    found = pgd(model, x[rows], certificates, radius, seed=SEED)
+    broken = rows[found.broken]
+    near = _drawn_back(model, x[broken], run.y[broken], found.x[found.broken])
     np.minimum.at(result.distance, np.repeat(chosen, len(MULTIPLES))[found.broken], near)
     return result
 
@@ -82,20 +85,20 @@ def _rows(certificates, rows):
     return replace(certificates, **{name: getattr(certificates, name)[rows] for name in names})
 
 
-def _drawn_back(run, rows, found, steps=16):
-    """Distances of the first points, on the way to `found`, that have another label."""
-    if not len(rows):
+def _drawn_back(model, start, label, found, steps=16):
+    """Distances of the first points, on the way from x to `found`, that have another label."""
+    if not len(start):
         return np.empty(0)
-    x = run.scaled[rows].astype("float64")
+    x = start.astype("float64")
     share = np.linspace(1 / steps, 1.0, steps)
     way = x + share.reshape(-1, *[1] * x.ndim) * (found - x)  # (steps, m, ...)
-    way = way.astype(run.scaled.dtype)
-    labels = certify(run.searched, way.reshape(-1, *x.shape[1:]), progress=False)
-    other = labels.label.reshape(steps, -1) != run.certificates.label[rows]
+    way = way.astype(start.dtype)
+    labels = certify(model, way.reshape(-1, *x.shape[1:]), progress=False)
+    other = labels.label.reshape(steps, -1) != label
     other &= labels.status.reshape(steps, -1) == "certified"
     first = np.where(other.any(axis=0), other.argmax(axis=0), steps - 1)
-    moved = way[first, np.arange(len(rows))] - x
-    return np.linalg.norm(moved.reshape(len(rows), -1), axis=1)
+    moved = way[first, np.arange(len(x))] - x
+    return np.linalg.norm(moved.reshape(len(x), -1), axis=1)
 
 
 def singular_values(model):

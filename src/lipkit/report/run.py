@@ -14,7 +14,7 @@ import numpy as np
 
 from lipkit.certify import Certificates, LipschitzBound, certify, lipschitz_bound, reweighted
 from lipkit.errors import NotCertifiable
-from lipkit.recipes.scaling import of_weighted_inputs
+from lipkit.recipes.scaling import weighted_space, weights_of
 
 FILES = ("run.json", "test.npz", "certificates.json", "model.keras", "lipkit.keras")
 SAMPLE, VALUES = 128, 2**21  # test points that are looked at closely: so many, fewer if large
@@ -85,7 +85,8 @@ class Run:
     @property
     def weights(self) -> np.ndarray:
         """Weights of the features in all distances: of the shape of an input, or ()."""
-        return _weights(self.info)
+        weights = weights_of(self.info["settings"])
+        return np.ones(()) if weights is None else weights
 
     @property
     def distances(self) -> str:
@@ -97,15 +98,13 @@ class Run:
         """Whether there are such weights."""
         return self.weights.ndim > 0
 
-    @property
-    def scaled(self) -> np.ndarray:
-        """The inputs times the weights, between which distances are Euclidean."""
-        return (self.weights * self.x).astype(self.x.dtype)
-
     @cached_property
-    def searched(self) -> keras.Model:
-        """The model of the scaled inputs, for attacks and counterfactuals."""
-        return of_weighted_inputs(self.model, self.weights if self.weighted else None)
+    def space(self) -> tuple[keras.Model, np.ndarray, Certificates]:
+        """Model, inputs and certificates where distances are Euclidean, to search in."""
+        if not self.weighted:
+            return self.model, self.x, self.certificates
+        model, z = weighted_space(self.model, self.x, self.weights)
+        return model, z, certify(model, z, self.y, progress=False)
 
     @property
     def date(self) -> str:
@@ -163,7 +162,8 @@ def read(directory) -> Run:
     bound = _bound(files, model, info)
     count = max(8, min(SAMPLE, VALUES // x[0].size))
     sample = np.sort(np.random.default_rng(0).permutation(len(x))[:count])
-    _certify_again(files, model, x[sample], certificates, sample, _weights(info))
+    weights = weights_of(info["settings"])
+    _certify_again(files, model, x[sample], certificates, sample, weights)
     difference = _difference(files, model, trained, x[sample])
     sha256 = {
         name: hashlib.sha256((files.directory / name).read_bytes()).hexdigest() for name in FILES
@@ -195,11 +195,6 @@ def _info(files: _Files):
 def _arrays(path):
     with np.load(path, allow_pickle=False) as arrays:
         return arrays["x"], arrays["y"]
-
-
-def _weights(info):
-    weights = info["settings"].get("feature_weights")
-    return np.asarray(1.0 if weights is None else weights)
 
 
 def _test(files: _Files, info):
@@ -264,7 +259,7 @@ def _bound(files: _Files, model, info):
 
 def _certify_again(files: _Files, model, x, certificates, sample, weights):
     again = certify(model, x, arithmetic=certificates.arithmetic, progress=False)
-    again = reweighted(again, model, weights if weights.ndim else None)
+    again = reweighted(again, model, weights)
     radius, label = certificates.radius[sample], certificates.label[sample]
     slack = CLOSE * np.maximum(radius, np.median(radius))
     good = np.abs(again.radius - radius) <= slack
