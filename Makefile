@@ -41,6 +41,7 @@ bench: $(VENV)/test $(PEERS)/tensorflow/done $(PEERS)/torch/done
 	  KERAS_BACKEND=$$backend $(BIN)/python benchmarks/growth.py || exit 1; done
 	KERAS_BACKEND=jax taskset -c 0 $(BIN)/python benchmarks/moons_step.py
 	KERAS_BACKEND=jax $(BIN)/python benchmarks/certify_speed.py
+	KERAS_BACKEND=jax $(BIN)/python benchmarks/wide.py
 	$(BIN)/python benchmarks/page.py
 
 # the same steps on a GPU: needs jax[cuda] in $(VENV), and PyTorch with CUDA there and for the peers
