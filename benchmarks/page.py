@@ -15,6 +15,8 @@ HEAD = """# Benchmarks
 What `make bench` measured last. Contenders of one workload are processes that take turns, round
 by round, with equal threads; times are medians, and ratios are medians of the ratios to the
 unconstrained network of the same backend (same shapes, same activations) in the same round.
+*Loss*: of the last epoch, after as many steps for all, of a few batches that they learn by heart;
+that of HKR has no bound where layers have no norm to keep.
 *Largest norm*: of the matrix kernels, at the end. Peak memory is that of the process, libraries
 included."""
 TITLES = {
@@ -42,11 +44,12 @@ def steps(workloads):
                 row["twin"],
                 f"{row['peak_mib']:.0f} ({row['peak_ratio']:.2f})",
                 f"{row['first_step_s']:.1f}",
+                f"{row['loss']:.3f}",
                 f"{row['norms']:.6f}" if contender.split()[0] not in ("plain", "torch") else "",
             )
             for contender, row in result["rows"].items()
         ]
-        header = ["", "ms", "ratio", "to", "peak MiB (ratio)", "start, s", "largest norm"]
+        header = ["", "ms", "ratio", "to", "peak MiB (ratio)", "start, s", "loss", "largest norm"]
         yield f"### {TITLES[name]}\n\n{table(header, rows)}\n\n{stamp(result)}"
 
 
