@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from types import SimpleNamespace
 
 import keras
@@ -271,10 +272,26 @@ def test_damaged_models_are_one_line(damage, plain):
     assert "is not a readable Keras model" in line_of(invoke("bound", plain / "m.keras"), 2)
 
 
+@pytest.mark.parametrize("damage", ["no JSON", "no object", "data", "settings", "feature_weights"])
+def test_a_damaged_run_is_one_line(damage, cancer, trained, tmp_path):
+    """Without what run.json says of columns and distances, certificates would be of other ones."""
+    shutil.copytree(trained[0], tmp_path / "run")
+    path = tmp_path / "run" / "run.json"
+    run = json.loads(path.read_text())
+    if damage == "feature_weights":
+        del run["settings"][damage]
+    texts = {"no JSON": path.read_text()[:99], "no object": "[]"}
+    rest = {key: value for key, value in run.items() if key != damage}
+    path.write_text(texts.get(damage, json.dumps(rest)))
+    problem = {"no JSON": "cannot be read", "no object": "JSON object"}.get(damage, repr(damage))
+    line = line_of(invoke("certify", tmp_path / "run", cancer), 2)
+    assert str(path) in line and problem in line
+
+
 def test_models_that_are_none(tmp_path, plain):
     assert "no file or folder" in line_of(invoke("bound", tmp_path / "none.keras"), 2)
     assert "is no model" in line_of(invoke("bound", plain / "d.csv"), 2)
-    assert "is no run" in line_of(invoke("bound", tmp_path), 2)
+    assert "run.json is missing" in line_of(invoke("bound", tmp_path), 2)
     assert "28,28,1" in line_of(invoke("bound", plain / "m.keras", "--input-shape", "a"), 2)
 
 

@@ -57,6 +57,7 @@ def write_run(folder, x, y, body, epochs=4, hold=5, **facts):
         "target": "species",
         "features": [f"feature {i}" for i in range(x.shape[1])] if x.ndim == 2 else [],
         "image_shape": None if x.ndim == 2 else list(x.shape[1:]),
+        "encoding": {},
     }
     run = {
         "lipkit": lipkit.__version__,
@@ -418,6 +419,9 @@ DAMAGES = {
     "kind": (edit("run.json", lambda d: d["data"].update(kind="text")), "has the kind 'text'"),
     "features": (edit("run.json", lambda d: d["data"].update(features=["a"])), "has no names for"),
     "accuracy": (edit("run.json", lambda d: {**d, "accuracy": 0.1}), "run.json 0.1"),
+    "no encoding": (edit("run.json", lambda d: d["data"].update(encoding=1)), "'encoding'"),
+    "no weights": (edit("run.json", lambda d: {**d, "settings": {}}), "no 'feature_weights'"),
+    "weights": (edit("run.json", lambda d: d["settings"].update(feature_weights=[1])), "_weights"),
     "no arrays": (put("test.npz"), "test.npz cannot be read"),
     "NaN in x": (arrays(lambda d: {"x": d["x"] * np.nan}), "finite inputs"),
     "less rows": (arrays(lambda d: {"x": d["x"][1:]}), "must hold 30 finite inputs"),

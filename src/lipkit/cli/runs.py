@@ -11,6 +11,7 @@ import numpy as np
 
 from lipkit.errors import NotCertifiable
 from lipkit.recipes.scaling import weights_of
+from lipkit.report.run import read_info
 
 FILES = (
     *("model.keras", "lipkit.keras", "test.npz"),
@@ -49,7 +50,7 @@ def load(path: Path, run: Path | None = None) -> Loaded:
     """
     if not path.exists():
         raise FileNotFoundError(f"There is no file or folder {path}.")
-    about = _run(run or path) if run or path.is_dir() else {}
+    about = read_info(run or path) if run or path.is_dir() else {}
     if path.is_dir():
         return Loaded(_keras(path / "model.keras"), about)
     if path.suffix == ".onnx":
@@ -59,15 +60,6 @@ def load(path: Path, run: Path | None = None) -> Loaded:
     raise ValueError(
         f"{path} is no model: expected the folder of a run, a .keras or an .onnx file."
     )
-
-
-def _run(folder):
-    try:
-        return json.loads((folder / "run.json").read_text())
-    except (OSError, ValueError):
-        raise ValueError(
-            f"{folder} is no run of `lipkit train`: it has no readable run.json."
-        ) from None
 
 
 def _keras(path):

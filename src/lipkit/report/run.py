@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from lipkit.certify import Certificates, LipschitzBound, certify, lipschitz_bound, reweighted
+from lipkit.certify.weights import checked
 from lipkit.errors import NotCertifiable
 from lipkit.recipes.scaling import weighted_space, weights_of
 
@@ -35,7 +36,14 @@ FIELDS = {
         "accuracy": NUMBER,
         "lipschitz_bound": NUMBER,
     },
-    "data": {"path": str, "sha256": str, "rows": int, "kind": str},
+    "data": {
+        "path": str,
+        "sha256": str,
+        "rows": int,
+        "kind": str,
+        "features": list,
+        "encoding": dict,
+    },
     "split": {"train": int, "test": int},
 }
 
@@ -115,14 +123,14 @@ class Run:
 class _Files:
     """The files of a directory; `fail` says what is wrong with one, and the way out."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, names=FILES):
         self.directory = Path(directory)
         if not self.directory.is_dir():
             raise ValueError(
                 "`directory` must be a folder that `lipkit train ... --out DIR` wrote. "
                 f"Received: {str(directory)!r}"
             )
-        for name in FILES:
+        for name in names:
             if not (self.directory / name).is_file():
                 self.fail(name, "is missing")
 
@@ -171,6 +179,15 @@ def read(directory) -> Run:
     return Run(files.directory, info, x, y, certificates, model, bound, sample, difference, sha256)
 
 
+def read_info(directory) -> dict:
+    """The file run.json of a run directory, checked; the other files may be missing.
+
+    Raises:
+        ValueError: what is wrong with it.
+    """
+    return _info(_Files(directory, ("run.json",)))
+
+
 def _info(files: _Files):
     name = "run.json"
     info = files.load(name, lambda path: json.loads(path.read_text(encoding="utf-8")))
@@ -186,6 +203,11 @@ def _info(files: _Files):
     kind, classes = info["data"]["kind"], info["classes"]
     files.check(name, kind in ("table", "images"), f"has the kind {kind!r}, not table or images")
     files.check(name, len(classes) > 1, f"names {len(classes)} classes, not at least 2")
+    settings, data = info["settings"], info["data"]
+    files.check(name, "feature_weights" in settings, "has no 'feature_weights' in settings")
+    if (weights := settings["feature_weights"]) is not None:
+        shape = (len(data["features"]),) if kind == "table" else tuple(data["image_shape"])
+        files.load(name, lambda _: checked(weights, shape, "feature_weights"))
     for metric, values in info["history"].items():
         good = isinstance(values, list) and all(v is None or isinstance(v, NUMBER) for v in values)
         files.check(name, good, f"has a history of {metric!r} that is no list of numbers")
@@ -206,8 +228,7 @@ def _test(files: _Files, info):
     good = y.shape == (n,) and y.dtype.kind == "i" and y.min() >= 0 and y.max() < classes
     files.check(name, good, f"must hold {n} classes y from 0 to {classes - 1}")
     if data["kind"] == "table":
-        names = data.get("features")
-        good = isinstance(names, list) and x.shape == (n, len(names))
+        good = x.shape == (n, len(data["features"]))
         files.check(name, good, f"has x of shape {x.shape}, which run.json has no names for")
     else:
         good = x.ndim in (3, 4) and list(x.shape[1:]) == list(data.get("image_shape") or [])
