@@ -11,7 +11,7 @@ import numpy as np
 
 from lipkit.errors import NotCertifiable
 from lipkit.recipes.scaling import weights_of
-from lipkit.report.run import read_info
+from lipkit.report.folder import read_info
 
 FILES = (
     *("model.keras", "lipkit.keras", "test.npz"),

@@ -1,51 +1,22 @@
 """A run directory, read and checked: its files must be whole, and belong to each other."""
 
 import hashlib
-import json
 import math
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import NoReturn
 
 import keras
 import numpy as np
 
 from lipkit.certify import Certificates, LipschitzBound, certify, lipschitz_bound, reweighted
-from lipkit.certify.weights import checked
 from lipkit.errors import NotCertifiable
 from lipkit.recipes.scaling import weighted_space, weights_of
+from lipkit.report.folder import FILES, Files, check_info
 
-FILES = ("run.json", "test.npz", "certificates.json", "model.keras", "lipkit.keras")
 SAMPLE, VALUES = 128, 2**21  # test points that are looked at closely: so many, fewer if large
 CLOSE = 1e-4  # relative: kernels are computed anew in float32, on this machine
-NUMBER = (int, float)
-FIELDS = {
-    "run.json": {
-        "lipkit": str,
-        "backend": str,
-        "created": str,
-        "command": list,
-        "seconds": NUMBER,
-        "data": dict,
-        "classes": list,
-        "settings": dict,
-        "split": dict,
-        "history": dict,
-        "accuracy": NUMBER,
-        "lipschitz_bound": NUMBER,
-    },
-    "data": {
-        "path": str,
-        "sha256": str,
-        "rows": int,
-        "kind": str,
-        "features": list,
-        "encoding": dict,
-    },
-    "split": {"train": int, "test": int},
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,49 +91,14 @@ class Run:
         return f"{datetime.fromisoformat(self.info['created']):%Y-%m-%d %H:%M %Z}".strip()
 
 
-class _Files:
-    """The files of a directory; `fail` says what is wrong with one, and the way out."""
-
-    def __init__(self, directory, names=FILES):
-        self.directory = Path(directory)
-        if not self.directory.is_dir():
-            raise ValueError(
-                "`directory` must be a folder that `lipkit train ... --out DIR` wrote. "
-                f"Received: {str(directory)!r}"
-            )
-        for name in names:
-            if not (self.directory / name).is_file():
-                self.fail(name, "is missing")
-
-    def fail(self, name, problem) -> NoReturn:
-        """Give up on a file."""
-        raise ValueError(
-            f"{self.directory / name} {problem}. Train again with `lipkit train DATA --out DIR`, "
-            "or restore the files that it wrote."
-        ) from None
-
-    def load(self, name, function, *args, **kwargs):
-        """What a function reads from a file."""
-        try:
-            return function(self.directory / name, *args, **kwargs)
-        except Exception as error:  # a damaged archive can raise anything
-            first = (str(error).strip() or type(error).__name__).splitlines()[0]
-            self.fail(name, f"cannot be read ({first[:200]})")
-
-    def check(self, name, holds, problem):
-        """Give up on a file unless something holds."""
-        if not holds:
-            self.fail(name, problem)
-
-
 def read(directory) -> Run:
     """Read a run directory and check it, cheap checks first.
 
     Raises:
         ValueError: a file is missing, cannot be read, or does not belong to the others.
     """
-    files = _Files(directory)
-    info = _info(files)
+    files = Files(directory)
+    info = check_info(files)
     x, y = _test(files, info)
     certificates = _certificates(files, info, y)
     model = _model(files, "model.keras", info, x)
@@ -179,47 +115,12 @@ def read(directory) -> Run:
     return Run(files.directory, info, x, y, certificates, model, bound, sample, difference, sha256)
 
 
-def read_info(directory) -> dict:
-    """The file run.json of a run directory, checked; the other files may be missing.
-
-    Raises:
-        ValueError: what is wrong with it.
-    """
-    return _info(_Files(directory, ("run.json",)))
-
-
-def _info(files: _Files):
-    name = "run.json"
-    info = files.load(name, lambda path: json.loads(path.read_text(encoding="utf-8")))
-    files.check(name, isinstance(info, dict), "must hold a JSON object")
-    for part, fields in FIELDS.items():
-        values = info if part == name else info[part]
-        for field, kind in fields.items():
-            good = isinstance(values.get(field), kind) and not isinstance(values[field], bool)
-            files.check(name, good, f"has no valid {field!r} in {part}: {values.get(field)!r:.80}")
-    for field in ("seconds", "accuracy", "lipschitz_bound"):
-        files.check(name, math.isfinite(info[field]), f"has {field!r} {info[field]}")
-    files.load(name, lambda _: datetime.fromisoformat(info["created"]))
-    kind, classes = info["data"]["kind"], info["classes"]
-    files.check(name, kind in ("table", "images"), f"has the kind {kind!r}, not table or images")
-    files.check(name, len(classes) > 1, f"names {len(classes)} classes, not at least 2")
-    settings, data = info["settings"], info["data"]
-    files.check(name, "feature_weights" in settings, "has no 'feature_weights' in settings")
-    if (weights := settings["feature_weights"]) is not None:
-        shape = (len(data["features"]),) if kind == "table" else tuple(data["image_shape"])
-        files.load(name, lambda _: checked(weights, shape, "feature_weights"))
-    for metric, values in info["history"].items():
-        good = isinstance(values, list) and all(v is None or isinstance(v, NUMBER) for v in values)
-        files.check(name, good, f"has a history of {metric!r} that is no list of numbers")
-    return info
-
-
 def _arrays(path):
     with np.load(path, allow_pickle=False) as arrays:
         return arrays["x"], arrays["y"]
 
 
-def _test(files: _Files, info):
+def _test(files: Files, info):
     name, data = "test.npz", info["data"]
     x, y = files.load(name, _arrays)
     n, classes = info["split"]["test"], len(info["classes"])
@@ -236,7 +137,7 @@ def _test(files: _Files, info):
     return x, y
 
 
-def _certificates(files: _Files, info, y):
+def _certificates(files: Files, info, y):
     name = "certificates.json"
     found = files.load(name, Certificates.load)
     columns = [found.label, found.radius, found.status, found.y]
@@ -254,7 +155,7 @@ def _certificates(files: _Files, info, y):
     return found
 
 
-def _model(files: _Files, name, info, x):
+def _model(files: Files, name, info, x):
     model = files.load(name, keras.saving.load_model, compile=False)
     shapes = [tuple(t.shape) for t in (*(model.inputs or ()), *(model.outputs or ()))]
     outputs = (len(info["classes"]),) + ((1,) if len(info["classes"]) == 2 else ())
@@ -267,7 +168,7 @@ def _model(files: _Files, name, info, x):
     return model
 
 
-def _bound(files: _Files, model, info):
+def _bound(files: Files, model, info):
     name = "model.keras"
     try:
         bound = lipschitz_bound(model)
@@ -278,7 +179,7 @@ def _bound(files: _Files, model, info):
     return bound
 
 
-def _certify_again(files: _Files, model, x, certificates, sample, weights):
+def _certify_again(files: Files, model, x, certificates, sample, weights):
     again = certify(model, x, arithmetic=certificates.arithmetic, progress=False)
     again = reweighted(again, model, weights)
     radius, label = certificates.radius[sample], certificates.label[sample]
@@ -293,7 +194,7 @@ def _certify_again(files: _Files, model, x, certificates, sample, weights):
     )
 
 
-def _difference(files: _Files, model, trained, x):
+def _difference(files: Files, model, trained, x):
     first, second = (np.asarray(m.predict(x, verbose=0), "float64") for m in (model, trained))
     difference = float(np.abs(first - second).max())
     good = difference <= CLOSE * max(1.0, float(np.abs(first).max()))

@@ -1,0 +1,108 @@
+"""The files of a run directory, and what its run.json says."""
+
+import json
+import math
+from datetime import datetime
+from pathlib import Path
+from typing import NoReturn
+
+from lipkit.certify.weights import checked
+
+FILES = ("run.json", "test.npz", "certificates.json", "model.keras", "lipkit.keras")
+NUMBER = (int, float)
+FIELDS = {
+    "run.json": {
+        "lipkit": str,
+        "backend": str,
+        "created": str,
+        "command": list,
+        "seconds": NUMBER,
+        "data": dict,
+        "classes": list,
+        "settings": dict,
+        "split": dict,
+        "history": dict,
+        "accuracy": NUMBER,
+        "lipschitz_bound": NUMBER,
+    },
+    "data": {
+        "path": str,
+        "sha256": str,
+        "rows": int,
+        "kind": str,
+        "features": list,
+        "encoding": dict,
+    },
+    "split": {"train": int, "test": int},
+}
+
+
+class Files:
+    """The files of a directory; `fail` says what is wrong with one, and the way out."""
+
+    def __init__(self, directory, names=FILES):
+        self.directory = Path(directory)
+        if not self.directory.is_dir():
+            raise ValueError(
+                "`directory` must be a folder that `lipkit train ... --out DIR` wrote. "
+                f"Received: {str(directory)!r}"
+            )
+        for name in names:
+            if not (self.directory / name).is_file():
+                self.fail(name, "is missing")
+
+    def fail(self, name, problem) -> NoReturn:
+        """Give up on a file."""
+        raise ValueError(
+            f"{self.directory / name} {problem}. Train again with `lipkit train DATA --out DIR`, "
+            "or restore the files that it wrote."
+        ) from None
+
+    def load(self, name, function, *args, **kwargs):
+        """What a function reads from a file."""
+        try:
+            return function(self.directory / name, *args, **kwargs)
+        except Exception as error:  # a damaged archive can raise anything
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            self.fail(name, f"cannot be read ({first[:200]})")
+
+    def check(self, name, holds, problem):
+        """Give up on a file unless something holds."""
+        if not holds:
+            self.fail(name, problem)
+
+
+def read_info(directory) -> dict:
+    """The file run.json of a run directory, checked; the other files may be missing.
+
+    Raises:
+        ValueError: what is wrong with it.
+    """
+    return check_info(Files(directory, ("run.json",)))
+
+
+def check_info(files: Files) -> dict:
+    """The contents of run.json, if each of them can be right."""
+    name = "run.json"
+    info = files.load(name, lambda path: json.loads(path.read_text(encoding="utf-8")))
+    files.check(name, isinstance(info, dict), "must hold a JSON object")
+    for part, fields in FIELDS.items():
+        values = info if part == name else info[part]
+        for field, kind in fields.items():
+            good = isinstance(values.get(field), kind) and not isinstance(values[field], bool)
+            files.check(name, good, f"has no valid {field!r} in {part}: {values.get(field)!r:.80}")
+    for field in ("seconds", "accuracy", "lipschitz_bound"):
+        files.check(name, math.isfinite(info[field]), f"has {field!r} {info[field]}")
+    files.load(name, lambda _: datetime.fromisoformat(info["created"]))
+    kind, classes = info["data"]["kind"], info["classes"]
+    files.check(name, kind in ("table", "images"), f"has the kind {kind!r}, not table or images")
+    files.check(name, len(classes) > 1, f"names {len(classes)} classes, not at least 2")
+    settings, data = info["settings"], info["data"]
+    files.check(name, "feature_weights" in settings, "has no 'feature_weights' in settings")
+    if (weights := settings["feature_weights"]) is not None:
+        shape = (len(data["features"]),) if kind == "table" else tuple(data["image_shape"])
+        files.load(name, lambda _: checked(weights, shape, "feature_weights"))
+    for metric, values in info["history"].items():
+        good = isinstance(values, list) and all(v is None or isinstance(v, NUMBER) for v in values)
+        files.check(name, good, f"has a history of {metric!r} that is no list of numbers")
+    return info
