@@ -18,19 +18,19 @@ from peers.keras_models import network
 from provenance import provenance
 
 from lipkit.optimizers import StiefelMuon
-from lipkit.parametrizations import Stiefel
+from lipkit.parametrizations import Polar, Stiefel
 
 OUT = Path(__file__).parent / "results" / "wide.json"
 EPOCHS, BATCH, STEPS = 8, 256, 60
 ROWS = (
-    ("plain", None, keras.optimizers.Adam, 1e-3),
-    ("lipkit", "polar", keras.optimizers.Adam, 1e-3),
-    ("lipkit", 0.003, keras.optimizers.Adam, 1e-3),
-    ("lipkit", 0.01, keras.optimizers.Adam, 1e-3),
-    ("lipkit", 0.03, keras.optimizers.Adam, 1e-3),
-    ("lipkit", 0.01, keras.optimizers.Adam, 2e-3),
-    ("lipkit", 0.01, StiefelMuon, 1e-2),
-    ("lipkit", 0.01, StiefelMuon, 2e-2),
+    (None, keras.optimizers.Adam, 1e-3),
+    (Polar(), keras.optimizers.Adam, 1e-3),
+    (Stiefel(tolerance=0.003), keras.optimizers.Adam, 1e-3),
+    (Stiefel(tolerance=0.01), keras.optimizers.Adam, 1e-3),
+    (Stiefel(tolerance=0.03), keras.optimizers.Adam, 1e-3),
+    (Stiefel(tolerance=0.01), keras.optimizers.Adam, 2e-3),
+    (Stiefel(tolerance=0.01), StiefelMuon, 1e-2),
+    (Stiefel(tolerance=0.01), StiefelMuon, 2e-2),
 )
 
 
@@ -42,12 +42,11 @@ def data():
     return x, (hidden @ rng.standard_normal((64, 10))).argmax(axis=1)
 
 
-def run(package, rule, optimizer, rate):
-    """One row; the rule is a tolerance of "stiefel", or a name."""
+def run(rule, optimizer, rate):
+    """One row; None is the network of plain layers."""
     x, y = data()
     keras.utils.set_random_seed(0)
-    tolerance = rule if isinstance(rule, float) else None
-    model = network(package, rule if tolerance is None else Stiefel(tolerance=rule), "mlp 256")
+    model = network("lipkit" if rule else "plain", rule, "mlp 256")
     schedule = keras.optimizers.schedules.CosineDecay(rate, EPOCHS * STEPS)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer(schedule), loss)
@@ -56,12 +55,12 @@ def run(package, rule, optimizer, rate):
     history = model.fit(x, y, batch_size=BATCH, epochs=EPOCHS, verbose=0).history["loss"]
     seconds = time.perf_counter() - start
     return {
-        "rule": package if rule is None else "stiefel" if tolerance else rule,
-        "tolerance": tolerance,
+        "rule": rule.name if rule else "plain",
+        "tolerance": getattr(rule, "tolerance", None),
         "optimizer": optimizer.__name__,
         "learning_rate": rate,
         "loss": float(history[-1]),
-        "evaluated": float(np.ravel(model.evaluate(x, y, batch_size=BATCH, verbose=0))[0]),
+        "evaluated": float(model.evaluate(x, y, batch_size=BATCH, verbose=0)),
         "ms": 1e3 * seconds / (EPOCHS * STEPS),
     }
 

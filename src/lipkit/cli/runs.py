@@ -11,12 +11,9 @@ import numpy as np
 
 from lipkit.errors import NotCertifiable
 from lipkit.recipes.scaling import weights_of
-from lipkit.report.folder import read_info
+from lipkit.report import folder
 
-FILES = (
-    *("model.keras", "lipkit.keras", "test.npz"),
-    *("certificates.json", "run.json", "report.html"),
-)
+FILES = (*folder.FILES, "report.html")
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ def load(path: Path, run: Path | None = None) -> Loaded:
     """
     if not path.exists():
         raise FileNotFoundError(f"There is no file or folder {path}.")
-    about = read_info(run or path) if run or path.is_dir() else {}
+    about = folder.read_info(run or path) if run or path.is_dir() else {}
     if path.is_dir():
         return Loaded(_keras(path / "model.keras"), about)
     if path.suffix == ".onnx":

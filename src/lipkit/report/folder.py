@@ -100,7 +100,9 @@ def check_info(files: Files) -> dict:
     settings, data = info["settings"], info["data"]
     files.check(name, "feature_weights" in settings, "has no 'feature_weights' in settings")
     if (weights := settings["feature_weights"]) is not None:
-        shape = (len(data["features"]),) if kind == "table" else tuple(data["image_shape"])
+        shape = (
+            (len(data["features"]),) if kind == "table" else tuple(data.get("image_shape") or ())
+        )
         files.load(name, lambda _: checked(weights, shape, "feature_weights"))
     for metric, values in info["history"].items():
         good = isinstance(values, list) and all(v is None or isinstance(v, NUMBER) for v in values)
