@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -15,6 +15,7 @@ import pytest
 from sklearn import datasets
 
 import lipkit
+from lipkit.data.tables import Column
 from lipkit.layers import FrobeniusDense, GroupSort2, SpectralDense
 from lipkit.report import write_report
 from lipkit.report.findings import attack, singular_values
@@ -58,7 +59,6 @@ def write_run(folder, x, y, body, epochs=4, hold=5, **facts):
         "target": "species",
         "features": [f"feature {i}" for i in range(x.shape[1])] if x.ndim == 2 else [],
         "image_shape": None if x.ndim == 2 else list(x.shape[1:]),
-        "encoding": {},
     }
     run = {
         "lipkit": lipkit.__version__,
@@ -76,6 +76,8 @@ def write_run(folder, x, y, body, epochs=4, hold=5, **facts):
     }
     for name, value in facts.items():
         run[name] = {**run[name], **value} if isinstance(value, dict) else value
+    columns = [asdict(Column(name, "number")) for name in run["data"]["features"]]
+    run["data"]["encoding"] = {"columns": columns}
     (folder / "run.json").write_text(json.dumps(run))
 
 
@@ -407,6 +409,15 @@ def unknown_layer(folder):
     keras.Sequential(layers).save(folder / "model.keras")
 
 
+def swap(columns):
+    columns[0], columns[1] = columns[1], columns[0]
+
+
+def column(document):
+    return document["data"]["encoding"]["columns"][0]
+
+
+ONE = {"features": ["a"], "encoding": {"columns": [asdict(Column("a", "number"))]}}
 DAMAGES = {
     "no JSON": (put("run.json"), "run.json cannot be read"),
     "a list": (put("run.json", b"[]"), "run.json must hold a JSON object"),
@@ -418,10 +429,19 @@ DAMAGES = {
     "one class": (edit("run.json", lambda d: {**d, "classes": ["a"]}), "names 1 classes"),
     "history": (edit("run.json", lambda d: {**d, "history": {"loss": 1}}), "history of 'loss'"),
     "kind": (edit("run.json", lambda d: d["data"].update(kind="text")), "has the kind 'text'"),
-    "features": (edit("run.json", lambda d: d["data"].update(features=["a"])), "has no names for"),
+    "features": (edit("run.json", lambda d: d["data"].update(ONE)), "has no names for"),
     "accuracy": (edit("run.json", lambda d: {**d, "accuracy": 0.1}), "run.json 0.1"),
     "no encoding": (edit("run.json", lambda d: d["data"].update(encoding=1)), "'encoding'"),
     "no weights": (edit("run.json", lambda d: {**d, "settings": {}}), "no 'feature_weights'"),
+    "no columns": (edit("run.json", lambda d: d["data"].update(encoding={})), "not its features"),
+    "null": (edit("run.json", lambda d: d["data"]["encoding"].update(columns=None)), "cannot be"),
+    "swapped": (edit("run.json", lambda d: swap(d["data"]["encoding"]["columns"])), "not its feat"),
+    "a kind": (edit("run.json", lambda d: column(d).update(kind="text")), "no such column"),
+    "a fill": (edit("run.json", lambda d: column(d).update(fill={})), "no such column"),
+    "target": (edit("run.json", lambda d: d["data"].update(target=[1])), "no valid 'target'"),
+    "no target": (edit("run.json", lambda d: d["data"].pop("target") and None), "valid 'target'"),
+    "class 5": (edit("run.json", lambda d: {**d, "classes": ["a", 5, "b"]}), "that are no texts"),
+    "scalar": (edit("run.json", lambda d: d["settings"].update(feature_weights=5)), "are no list"),
     "weights": (edit("run.json", lambda d: d["settings"].update(feature_weights=[1])), "_weights"),
     "no arrays": (put("test.npz"), "test.npz cannot be read"),
     "NaN in x": (arrays(lambda d: {"x": d["x"] * np.nan}), "finite inputs"),

@@ -38,10 +38,15 @@ class Dataset:
 
     def columns(self) -> list[tables.Column]:
         """The columns of a table; of other data none."""
-        return [
-            tables.Column(**{**column, "categories": tuple(column["categories"])})
-            for column in self.encoding.get("columns", ())
-        ]
+        return encoded_columns(self.encoding)
+
+
+def encoded_columns(encoding) -> list[tables.Column]:
+    """The columns of `Dataset.encoding`."""
+    return [
+        tables.Column(**{**column, "categories": tuple(column["categories"])})
+        for column in encoding.get("columns", ())
+    ]
 
 
 def read(
@@ -120,7 +125,7 @@ def impute(data: Dataset, method, rows) -> Dataset:
 
 
 def _table(path, target, encoding, classes, categorical, drop):
-    known = Dataset(np.empty(0), None, "table", (), (), encoding or {}).columns()
+    known = encoded_columns(encoding or {})
     texts = [column.name for column in known if column.kind == "category"] or categorical
     frame = frames.read(path, texts)
     wanted = [column.name for column in known] or [

@@ -33,6 +33,13 @@ class Column:
     categories: tuple[str, ...] = ()
     fill: float | str | None = None
 
+    def __post_init__(self):
+        texts = (self.name, *self.categories)
+        fills = (str,) if self.kind == "category" else (int, float)
+        good = self.kind in KINDS.values() and all(isinstance(text, str) for text in texts)
+        if not good or not (self.fill is None or isinstance(self.fill, fills)):
+            raise ValueError(f"There is no such column: {self}")
+
     @property
     def features(self) -> list[str]:
         """Names of the numbers."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from lipkit.certify.weights import checked
+from lipkit.data.files import encoded_columns
 
 FILES = ("run.json", "test.npz", "certificates.json", "model.keras", "lipkit.keras")
 NUMBER = (int, float)
@@ -30,6 +31,7 @@ FIELDS = {
         "sha256": str,
         "rows": int,
         "kind": str,
+        "target": (str, type(None)),
         "features": list,
         "encoding": dict,
     },
@@ -89,7 +91,8 @@ def check_info(files: Files) -> dict:
     for part, fields in FIELDS.items():
         values = info if part == name else info[part]
         for field, kind in fields.items():
-            good = isinstance(values.get(field), kind) and not isinstance(values[field], bool)
+            value = values.get(field, ...)
+            good = isinstance(value, kind) and not isinstance(value, bool)
             files.check(name, good, f"has no valid {field!r} in {part}: {values.get(field)!r:.80}")
     for field in ("seconds", "accuracy", "lipschitz_bound"):
         files.check(name, math.isfinite(info[field]), f"has {field!r} {info[field]}")
@@ -97,12 +100,17 @@ def check_info(files: Files) -> dict:
     kind, classes = info["data"]["kind"], info["classes"]
     files.check(name, kind in ("table", "images"), f"has the kind {kind!r}, not table or images")
     files.check(name, len(classes) > 1, f"names {len(classes)} classes, not at least 2")
+    files.check(name, all(isinstance(c, str) for c in classes), "has classes that are no texts")
     settings, data = info["settings"], info["data"]
+    names, picture = data["features"], data.get("image_shape") or ()
+    if kind == "table" and Path(data["path"]).suffix.lower() != ".npz":  # which has no columns
+        columns = files.load(name, lambda _: encoded_columns(data["encoding"]))
+        encoded = [feature for column in columns for feature in column.features]
+        files.check(name, encoded == names, "has columns that are not its features")
     files.check(name, "feature_weights" in settings, "has no 'feature_weights' in settings")
     if (weights := settings["feature_weights"]) is not None:
-        shape = (
-            (len(data["features"]),) if kind == "table" else tuple(data.get("image_shape") or ())
-        )
+        shape = (len(names),) if kind == "table" else tuple(picture)
+        files.check(name, isinstance(weights, list), "has 'feature_weights' that are no list")
         files.load(name, lambda _: checked(weights, shape, "feature_weights"))
     for metric, values in info["history"].items():
         good = isinstance(values, list) and all(v is None or isinstance(v, NUMBER) for v in values)
