@@ -4,18 +4,21 @@
 
 Each contender is a process of its own in its own environment; they take turns, round by round, so
 that what else the machine does hits all. Medians and quartiles of the milliseconds of a training
-step, and of its ratio to the twin's of the same round. Peers whose environment is missing
-(`make bench` makes them) are left out, and said to be. With `--only` nothing is written. With
+step, and of its ratio to the twin's of the same round. That they do equal work is checked by the
+loss that they reach and the norm that they keep. Peers whose environment is missing (`make bench`
+makes them) are left out, and said to be. With `--only` nothing is written. With
 `--gpu` JAX and PyTorch alone, on the GPU that they find; results/steps_gpu.json.
 """
 
 import argparse
 import json
+import math
 import os
 import re
 import statistics
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from provenance import provenance
@@ -25,6 +28,10 @@ OUT = HERE / "results"
 PEERS = Path(os.environ.get("PEERS", HERE.parent / ".venv-peers"))
 BACKENDS = ("jax", "tensorflow", "torch")
 WORKLOADS = ("moons 256", "cnn 64", "mlp 256", "mlp 2048")
+# Equal work: no norm above 1 by more than rounding, and a loss within this part of what the median
+# of all constrained contenders has gained over an output of 0, whose loss is known.
+NORM, PART = 1 + 1e-5, 0.1
+AT_ZERO = {"moons": 2.9, "cnn": math.log(10), "mlp": math.log(10)}
 PYTHON = {
     "deel-lip": PEERS / "tensorflow/bin/python",
     "torchlip": PEERS / "torch/bin/python",
@@ -35,13 +42,14 @@ PYTHON = {
 
 def contenders(workload, gpu):
     """(name, name of its unconstrained twin)."""
+    rules = ("stiefel", "cholesky") if gpu else ("stiefel",)  # beside the default
     for backend in BACKENDS:
         if gpu and backend == "tensorflow":
             continue
         yield f"plain {backend}", f"plain {backend}"
         yield f"lipkit {backend}", f"plain {backend}"
-        if workload.startswith("mlp"):
-            yield f"lipkit {backend} stiefel", f"plain {backend}"
+        for rule in rules if workload.startswith("mlp") else ():
+            yield f"lipkit {backend} {rule}", f"plain {backend}"
     yield "torch", "torch"
     for peer in ("torchlip", "orthogonium"):
         yield peer, "torch"
@@ -56,23 +64,33 @@ class Contender:
         package, *rest = name.split()
         threads = str(len(os.sched_getaffinity(0)))
         env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": threads}
-        env |= {"PYTHONPATH": str(HERE)} | ({} if gpu else {"CUDA_VISIBLE_DEVICES": ""})
+        paths = filter(None, [str(HERE), os.environ.get("PYTHONPATH")])
+        env["PYTHONPATH"] = os.pathsep.join(paths)
+        env |= {} if gpu else {"CUDA_VISIBLE_DEVICES": ""}
         env |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # they share the memory of a GPU
         if rest:
             env["KERAS_BACKEND"] = rest[0]
         command = [PYTHON.get(package, sys.executable), HERE / "worker.py", name, workload]
+        command += ["gpu"] if gpu else []
         pipe = subprocess.PIPE
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
-            command, env=env, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True
+            command, env=env, stdin=pipe, stdout=pipe, stderr=self.errors, text=True
         )
-        self.about = self._read()
+        self.about = {}
         self.rounds = []
 
     def _read(self):
         for line in self.process.stdout:
             if line.startswith("{"):
                 return json.loads(line)
-        raise RuntimeError(f"{self.process.args} ended with {self.process.wait()}")
+        status = self.process.wait()
+        self.errors.seek(0)
+        raise RuntimeError(f"{self.process.args} ended with {status}:\n{self.errors.read()}")
+
+    def ready(self):
+        """Wait for the end of its warm-up."""
+        self.about = self.about or self._read()
 
     def turn(self):
         self.process.stdin.write("go\n")
@@ -90,6 +108,17 @@ def summary(values):
     return {"median": middle, "quartiles": [low, high]}
 
 
+def unequal(rows, at_zero):
+    """What is not equal work, by name of a constrained contender: "loss", "norm" or both."""
+    constrained = {k: row for k, row in rows.items() if k != row["twin"]}
+    loss = statistics.median(r["loss"] for r in constrained.values() if r["norms"] <= NORM)
+    found = {}
+    for name, row in constrained.items():
+        near = abs(row["loss"] - loss) <= PART * (at_zero - loss)
+        found[name] = " and ".join(["loss"] * (not near) + ["norm"] * (not row["norms"] <= NORM))
+    return found
+
+
 def run(workload, rounds, only, gpu):
     """The rows of one workload."""
     print(workload, flush=True)
@@ -104,6 +133,10 @@ def run(workload, rounds, only, gpu):
     running = {}
     for name, _ in pairs:
         running[name] = Contender(name, workload, gpu)
+        if not gpu:
+            running[name].ready()  # together they would wait for the cores
+    for contender in running.values():
+        contender.ready()
     for _ in range(rounds):
         for contender in running.values():
             contender.turn()
@@ -119,11 +152,14 @@ def run(workload, rounds, only, gpu):
             "loss": own.rounds[-1]["loss"],
             **own.about,
         }
-        row = rows[name]
+    found = unequal(rows, AT_ZERO[workload.split()[0]])
+    for name, row in rows.items():
+        row["unequal"] = found.get(name, "")
         print(
             f"  {name:26s} {row['ms']['median']:9.2f} ms"
-            f"  {row['ratio']['median']:6.2f} x {twin:18s}"
-            f" {row['peak_mib']:6.0f} MiB  norm {row['norms']:.6f}  loss {row['loss']:.4f}",
+            f"  {row['ratio']['median']:6.2f} x {row['twin']:18s}"
+            f" {row['peak_mib']:6.0f} MiB  norm {row['norms']:.6f}  loss {row['loss']:.4f}"
+            + (f"  UNEQUAL: {row['unequal']}" if row["unequal"] else ""),
             flush=True,
         )
     for contender in running.values():

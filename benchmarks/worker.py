@@ -1,6 +1,6 @@
 """One contender of one workload, in whatever environment runs this: a line in, a time out.
 
-    python worker.py CONTENDER WORKLOAD
+    python worker.py CONTENDER WORKLOAD [gpu]
 
 It builds and warms up, says what it is as a line of JSON, and for each line it then receives it
 runs a round and answers with the milliseconds of a training step.
@@ -18,6 +18,7 @@ import numpy as np
 WIDTHS = {"moons": (256, 128, 64), "mlp": (1024, 1024, 1024)}
 BATCHES = {"moons 256": 256, "cnn 64": 64, "mlp 256": 256, "mlp 2048": 2048}
 STEPS = {"moons 256": 40, "cnn 64": 4, "mlp 256": 4, "mlp 2048": 2}
+STEPS_ON_A_GPU = 120  # in a round, the same data again and again
 
 
 def data(workload):
@@ -29,14 +30,30 @@ def data(workload):
     return x, (x.reshape(*lead, -1)[..., 0] > 0).astype("int64")
 
 
-def peak_mib():
-    """The largest resident set so far."""
-    status = Path("/proc/self/status").read_text()
-    return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) / 1024
+def peak_mib(device):
+    """The largest resident set so far; of JAX or PyTorch on a GPU, the most of its memory in use."""
+    if device == "cpu":
+        status = Path("/proc/self/status").read_text()
+        return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) / 1024
+    if device == "jax":
+        return sys.modules["jax"].local_devices()[0].memory_stats()["peak_bytes_in_use"] / 2**20
+    return sys.modules["torch"].cuda.max_memory_allocated() / 2**20
+
+
+def norm(kernel):
+    """Spectral norm of a kernel (m, n); of a convolution (height, width, m, n) on a 32 x 32 torus.
+
+    Its discrete Fourier transform makes that one block diagonal (Sedghi et al., arXiv:1805.10408).
+    """
+    if not np.isfinite(kernel).all():
+        return float("nan")
+    if kernel.ndim == 4:
+        kernel = np.fft.fft2(kernel, (32, 32), axes=(0, 1))
+    return float(np.linalg.norm(kernel, 2, axis=(-2, -1)).max())
 
 
 def main():
-    contender, workload = sys.argv[1:]
+    contender, workload, *gpu = sys.argv[1:]
     start = time.perf_counter()
     package, _, variant = contender.partition(" ")
     builders = {
@@ -48,17 +65,21 @@ def main():
         "torch": "torch_models",
     }
     builder = __import__(f"peers.{builders[package]}", fromlist=["rounds"])
-    epoch, about = builder.rounds(package, variant, workload, *data(workload))
+    repeats = STEPS_ON_A_GPU // STEPS[workload] if gpu else 1
+    task = (package, variant, workload, *data(workload), repeats)
+    epoch, parameters, kernels = builder.rounds(*task)
     loss = [epoch()]
     first = time.perf_counter() - start
     loss.append(epoch())
     say = {"first_step_s": first, "threads": len(os.sched_getaffinity(0))}
-    say |= {"peak_mib": peak_mib(), **about()}  # before the norms are computed, which take some
+    device = "cpu" if not gpu else "jax" if variant.startswith("jax") else "torch"
+    say |= {"parameters": parameters, "peak_mib": peak_mib(device)}
+    say["norms"] = max(map(norm, kernels()))
     print(json.dumps(say), flush=True)
     for _ in sys.stdin:
         start = time.perf_counter()
         loss.append(epoch())
-        ms = 1e3 * (time.perf_counter() - start) / STEPS[workload]
+        ms = 1e3 * (time.perf_counter() - start) / STEPS[workload] / repeats
         print(json.dumps({"ms": ms, "loss": float(loss[-1])}), flush=True)
 
 

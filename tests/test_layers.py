@@ -270,6 +270,31 @@ def test_low_precision_layers_constrain_in_float32(rule, dtype, rng):
         layer.condense()
 
 
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="the others have a global switch")
+@pytest.mark.parametrize("rule", ["polar", "bjorck", "stiefel", "spectral"])
+def test_kernels_are_constrained_in_full_precision_where_products_are_not(rule):
+    import jax
+
+    def precisions(function, *args):
+        text = str(jax.make_jaxpr(function)(*args))
+        products = text.split("dot_general[")[1:]
+        return ["HIGHEST" in p.partition("preferred_element_type")[0] for p in products]
+
+    layer = layers.SpectralDense(8, parametrization=rule)
+    layer.build((None, 8))
+    kernel = layer._kernel.value
+
+    def constrained(kernel):
+        with keras.StatelessScope(state_mapping=[(layer._kernel, kernel)]):
+            return layer.kernel
+
+    assert all(precisions(constrained, kernel))
+    if rule == "stiefel":
+        assert all(precisions(layer._kernel.constraint, kernel))
+    # the layer's own product, last, has the precision of the rest of the network
+    assert not precisions(layer, jax.numpy.ones((2, 8)))[-1]
+
+
 @pytest.mark.parametrize("name", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_constrains_in_float32(name, rng):
     layer = layers.SpectralDense(16, dtype=name, kernel_initializer="he_normal")

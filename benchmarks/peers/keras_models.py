@@ -46,8 +46,11 @@ def network(package, rule, workload):
     return Sequential([keras.Input(shape), *stack])
 
 
-def rounds(package, variant, workload, x, classes):
-    """(a function that trains an epoch and returns its loss, a function that describes it)."""
+def rounds(package, variant, workload, x, classes, repeats):
+    """A function that trains an epoch and returns its loss, a count, a function to get kernels.
+
+    An epoch of several `repeats` has its data where the model is, as the peers' have.
+    """
     rule = variant.partition(" ")[2]
     model = network(package, rule, workload)
     batch = x.shape[1]
@@ -59,17 +62,22 @@ def rounds(package, variant, workload, x, classes):
     model.compile(keras.optimizers.Adam(1e-3), loss)
     flat = x.reshape(-1, *x.shape[2:])
 
+    def from_memory():
+        return model.fit(flat, y, batch_size=batch, shuffle=False, verbose=0)
+
+    def from_device():
+        return model.fit((pair for _ in range(repeats) for pair in there), verbose=0)
+
+    fit = from_memory
+    if repeats > 1:
+        pairs = [(flat[i : i + batch], y[i : i + batch]) for i in range(0, len(y), batch)]
+        there = keras.tree.map_structure(keras.ops.convert_to_tensor, pairs)
+        fit = from_device
+
     def epoch():
-        history = model.fit(flat, y, batch_size=batch, shuffle=False, verbose=0)
-        return history.history["loss"][-1]
+        return fit().history["loss"][-1]
 
-    def about():
-        return {"parameters": model.count_params(), "norms": norms(model)}
+    def kernels():
+        return [keras.ops.convert_to_numpy(v.kernel) for v in model.layers if v.weights]
 
-    return epoch, about
-
-
-def norms(model):
-    """Largest spectral norm over layers with a matrix kernel."""
-    kernels = [np.asarray(keras.ops.convert_to_numpy(v.kernel)) for v in model.layers if v.weights]
-    return max(float(np.linalg.norm(k, 2)) for k in kernels if k.ndim == 2)
+    return epoch, model.count_params(), kernels

@@ -3,7 +3,6 @@
 import itertools
 import os
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -82,8 +81,8 @@ def hkr(f, y, alpha=10.0, margin=0.29):
     return -kr + alpha * torch.relu(margin - y * f).mean()
 
 
-def rounds(package, variant, workload, x, classes):
-    """(a function that trains an epoch and returns its loss, a function that describes it)."""
+def rounds(package, variant, workload, x, classes, repeats):
+    """A function that trains an epoch and returns its loss, a count, a function to get kernels."""
     torch.manual_seed(0)
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -98,24 +97,19 @@ def rounds(package, variant, workload, x, classes):
 
     def epoch():
         total = 0.0
-        for batch, label in zip(inputs, labels, strict=True):
+        for batch, label in [*zip(inputs, labels, strict=True)] * repeats:
             optimizer.zero_grad()
             value = loss(model(batch), label)
             value.backward()
             optimizer.step()
             total += float(value.detach())
-        return total / len(inputs)
+        return total / len(inputs) / repeats
 
-    def about():
+    def kernels():
         model.eval()
-        kernels = [w.detach() for m in model if (w := getattr(m, "weight", None)) is not None]
-        norms = [
-            float(torch.linalg.matrix_norm(k, 2)) if k.isfinite().all() else np.nan
-            for k in kernels
-            if k.ndim == 2
-        ]
+        weights = [w.detach() for m in model if (w := getattr(m, "weight", None)) is not None]
         model.train()
-        count = sum(p.numel() for p in model.parameters())
-        return {"parameters": count, "norms": float(np.max(norms or np.nan))}
+        # to Keras's order of axes
+        return [w.permute(*range(2, w.ndim), 1, 0).cpu().numpy() for w in weights]
 
-    return epoch, about
+    return epoch, sum(p.numel() for p in model.parameters()), kernels

@@ -11,6 +11,7 @@ from keras import ops
 
 from lipkit import linalg, parametrizations
 from lipkit._checks import integer, real
+from lipkit.backend import full_precision
 from lipkit.layers.base import check_constant
 from lipkit.linalg.adjoint import get_conv_operators
 from lipkit.parametrizations.deel_lip import from_deel_lip
@@ -22,6 +23,7 @@ DEFAULT_MAXITER_SPECTRAL = 10
 DEFAULT_MAXITER_BJORCK = 15
 
 
+@full_precision()
 def on_matrix(function, kernel):
     """Apply a map of matrices to a kernel (..., n) as one matrix (prod, n), in float32 at least."""
     kernel = ops.convert_to_tensor(kernel)

@@ -1,5 +1,6 @@
-"""What Keras has no name for, once per backend: input gradients, and what is being compiled."""
+"""What Keras has no name for, once per backend: gradients, precision, what is being compiled."""
 
+import contextlib
 import importlib
 
 import keras
@@ -29,6 +30,17 @@ def is_constant_of_a_step(variable_value, argument):
     It does on JAX, where the variable is not part of the function's state.
     """
     return _module().is_constant_of_a_step(variable_value, argument)
+
+
+@contextlib.contextmanager
+def full_precision():
+    """Context, or decorator, in which float32 matrix products are not rounded to TF32 or bfloat16.
+
+    JAX rounds them on GPUs and TPUs unless told otherwise, for a part of a program or all of it.
+    TensorFlow and PyTorch have one switch for the whole program, which is left to its owner.
+    """
+    with _module().full_precision():
+        yield
 
 
 def _module():

@@ -1,4 +1,4 @@
-"""Input gradients and compilation on JAX."""
+"""Input gradients, compilation and precision on JAX."""
 
 import jax
 import keras
@@ -28,3 +28,8 @@ def is_constant_of_a_step(variable_value, argument):
     # An argument that is only being differentiated is a tracer too, but not without its tangent.
     compiled = isinstance(jax.lax.stop_gradient(argument), jax.core.Tracer)
     return compiled and not isinstance(variable_value, jax.core.Tracer)
+
+
+def full_precision():
+    """See `lipkit.backend.full_precision`."""
+    return jax.default_matmul_precision("highest")

@@ -1,5 +1,6 @@
-"""Input gradients and compilation on TensorFlow."""
+"""Input gradients, compilation and precision on TensorFlow."""
 
+import contextlib
 from typing import Any
 
 import tensorflow as tf
@@ -31,3 +32,8 @@ def is_constant_of_a_step(variable_value, argument):
     """See `lipkit.backend.is_constant_of_a_step`: variables are read at each run."""
     del variable_value, argument
     return False
+
+
+def full_precision():
+    """See `lipkit.backend.full_precision`."""
+    return contextlib.nullcontext()

@@ -1,4 +1,6 @@
-"""Input gradients and compilation on PyTorch."""
+"""Input gradients, compilation and precision on PyTorch."""
+
+import contextlib
 
 import keras
 import torch
@@ -24,3 +26,8 @@ def is_constant_of_a_step(variable_value, argument):
     """See `lipkit.backend.is_constant_of_a_step`: variables are read at each run."""
     del variable_value, argument
     return False
+
+
+def full_precision():
+    """See `lipkit.backend.full_precision`."""
+    return contextlib.nullcontext()

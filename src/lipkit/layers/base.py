@@ -5,6 +5,7 @@ from keras import ops
 
 from lipkit import parametrizations
 from lipkit._checks import real
+from lipkit.backend import full_precision
 from lipkit.parametrizations.deel_lip import KEYWORDS, from_deel_lip
 from lipkit.views import KernelView
 
@@ -186,7 +187,8 @@ class LipschitzKernel(ActivationLast, LipschitzLayer):
 
     def _constrained(self):
         """The constrained kernel before the factor and the cast, in float32 at least."""
-        return self.parametrization.constrain(self._free_kernel(), self.view)
+        with full_precision():
+            return self.parametrization.constrain(self._free_kernel(), self.view)
 
     # Dense stores `self.kernel`; what must be saved is the free kernel.
     def save_own_variables(self, store):
@@ -204,7 +206,8 @@ class LipschitzKernel(ActivationLast, LipschitzLayer):
         far from full rank.
         """
         kernel = self._constrained()
-        again = ops.abs(self.parametrization.constrain(kernel, self.view) - kernel)
+        with full_precision():
+            again = ops.abs(self.parametrization.constrain(kernel, self.view) - kernel)
         if ops.max(again) <= 1e-5 * ops.max(ops.abs(kernel)):
             self._kernel.assign(ops.convert_to_numpy(kernel))
 

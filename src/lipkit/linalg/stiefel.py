@@ -6,6 +6,7 @@ Matrices here have almost orthonormal columns, or rows where they are wide.
 import numpy as np
 from keras import ops
 
+from lipkit.backend import full_precision
 from lipkit.linalg.norms import gram
 from lipkit.linalg.norms import transpose as t
 from lipkit.linalg.orthogonal import (
@@ -36,6 +37,7 @@ def drift(w):
     return ops.sqrt(ops.max(ops.mean(ops.square(rest), axis=(-2, -1))))
 
 
+@full_precision()
 @on_tall
 def retract(w, tolerance):
     """W itself where its `drift` is at most `tolerance`, otherwise its polar factor.
