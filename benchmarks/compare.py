@@ -62,7 +62,7 @@ class Contender:
 
     def __init__(self, name, workload, gpu):
         package, *rest = name.split()
-        threads = str(len(os.sched_getaffinity(0)))
+        threads = "2" if gpu else str(len(os.sched_getaffinity(0)))
         env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": threads}
         paths = filter(None, [str(HERE), os.environ.get("PYTHONPATH")])
         env["PYTHONPATH"] = os.pathsep.join(paths)
@@ -98,7 +98,9 @@ class Contender:
         self.rounds.append(self._read())
 
     def end(self):
+        """Ask for the norms."""
         self.process.stdin.close()
+        self.about |= self._read()
         self.process.wait()
 
 
@@ -140,6 +142,8 @@ def run(workload, rounds, only, gpu):
     for _ in range(rounds):
         for contender in running.values():
             contender.turn()
+    for contender in running.values():
+        contender.end()
     rows = {}
     for name, twin in pairs:
         own, other = running[name], running[twin]
@@ -162,8 +166,6 @@ def run(workload, rounds, only, gpu):
             + (f"  UNEQUAL: {row['unequal']}" if row["unequal"] else ""),
             flush=True,
         )
-    for contender in running.values():
-        contender.end()
     return rows
 
 

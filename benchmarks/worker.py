@@ -3,7 +3,7 @@
     python worker.py CONTENDER WORKLOAD [gpu]
 
 It builds and warms up, says what it is as a line of JSON, and for each line it then receives it
-runs a round and answers with the milliseconds of a training step.
+runs a round and answers with the milliseconds of a training step; at the end, with the norms.
 """
 
 import json
@@ -31,7 +31,7 @@ def data(workload):
 
 
 def peak_mib(device):
-    """The largest resident set so far; of JAX or PyTorch on a GPU, the most of its memory in use."""
+    """The largest resident set so far; on a GPU, of JAX or PyTorch, the most that was in use."""
     if device == "cpu":
         status = Path("/proc/self/status").read_text()
         return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) / 1024
@@ -47,9 +47,12 @@ def norm(kernel):
     """
     if not np.isfinite(kernel).all():
         return float("nan")
+    kernel = kernel.astype("float64")
     if kernel.ndim == 4:
         kernel = np.fft.fft2(kernel, (32, 32), axes=(0, 1))
-    return float(np.linalg.norm(kernel, 2, axis=(-2, -1)).max())
+    kernel = kernel if kernel.shape[-2] >= kernel.shape[-1] else kernel.swapaxes(-2, -1)
+    squares = np.linalg.eigvalsh(kernel.conj().swapaxes(-2, -1) @ kernel)
+    return float(np.sqrt(squares.max()))
 
 
 def main():
@@ -71,16 +74,16 @@ def main():
     loss = [epoch()]
     first = time.perf_counter() - start
     loss.append(epoch())
-    say = {"first_step_s": first, "threads": len(os.sched_getaffinity(0))}
+    say = {"first_step_s": first, "threads": int(os.environ["OMP_NUM_THREADS"])}
     device = "cpu" if not gpu else "jax" if variant.startswith("jax") else "torch"
     say |= {"parameters": parameters, "peak_mib": peak_mib(device)}
-    say["norms"] = max(map(norm, kernels()))
     print(json.dumps(say), flush=True)
     for _ in sys.stdin:
         start = time.perf_counter()
         loss.append(epoch())
         ms = 1e3 * (time.perf_counter() - start) / STEPS[workload] / repeats
         print(json.dumps({"ms": ms, "loss": float(loss[-1])}), flush=True)
+    print(json.dumps({"norms": max(map(norm, kernels()))}), flush=True)
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ def hkr(f, y, alpha=10.0, margin=0.29):
 def rounds(package, variant, workload, x, classes, repeats):
     """A function that trains an epoch and returns its loss, a count, a function to get kernels."""
     torch.manual_seed(0)
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = network(package, workload).to(device)
     inputs, labels = torch.tensor(x, device=device), torch.tensor(classes, device=device)
