@@ -25,7 +25,7 @@ def aol(w):
     if w.shape[-2] < w.shape[-1]:
         return transpose(aol(transpose(w)))
     w = w / largest_entry(w)
-    return _divided(w, ops.sum(ops.abs(ops.matmul(transpose(w), w)), axis=-2, keepdims=True))
+    return _divided(w, ops.sum(ops.abs(transpose(w) @ w), axis=-2, keepdims=True))
 
 
 def conv_aol(kernel, groups=1):
@@ -65,9 +65,9 @@ def _overlaps(kernel, groups):
     count, channels = math.prod(taps), outputs // groups
     w = ops.reshape(kernel, (count, inputs, groups, channels))
     w = ops.reshape(ops.transpose(w, (2, 1, 0, 3)), (groups, inputs, count * channels))
-    pairs = ops.reshape(ops.matmul(transpose(w), w), (groups, count, channels, count, channels))
+    pairs = ops.reshape(transpose(w) @ w, (groups, count, channels, count, channels))
     pairs = ops.reshape(ops.transpose(pairs, (1, 3, 0, 2, 4)), (count**2, -1))
-    sums = ops.matmul(ops.cast(_same_shift(tuple(taps)), pairs.dtype), pairs)
+    sums = ops.cast(_same_shift(tuple(taps)), pairs.dtype) @ pairs
     return ops.sum(ops.reshape(ops.abs(sums), (-1, outputs, channels)), axis=(0, 2))
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from keras import ops
 
-TINY = 1e-30  # floor of divisors of order 1
-SMALLEST = 1e-37  # floor of the largest entry: just above float32's subnormal numbers
+TINY = 1e-30  # below divisors of order 1
+SMALLEST = 1e-37  # below largest entries: just above float32's subnormal numbers
 
 
 def transpose(w):
@@ -16,16 +16,16 @@ def transpose(w):
 def gram(w):
     """The smaller of WᵀW and WWᵀ: (..., m, n) -> (..., r, r) with r = min(m, n)."""
     wt = transpose(w)
-    return ops.matmul(wt, w) if w.shape[-2] >= w.shape[-1] else ops.matmul(w, wt)
+    return wt @ w if w.shape[-2] >= w.shape[-1] else w @ wt
 
 
 def divisor(x, floor=TINY):
-    """Values x >= 0 as divisors: at least `floor`, and 1 where x is 0.
+    """Values x >= 0 as divisors: 1 where x is at most `floor`.
 
-    So a zero kernel stays zero, and its gradient has the size of the others'.
+    So a kernel of zeros, or of little more, stays what it is, and its gradient has the size of the
+    others'.
     """
-    # no `ops.maximum`: on PyTorch Keras makes float32 of float64 there
-    return ops.where(x > floor, x, ops.cast(ops.where(x > 0, floor, 1.0), x.dtype))
+    return ops.where(x > floor, x, 1.0)
 
 
 def largest_entry(w):
@@ -80,7 +80,7 @@ def norm_divisor(w, iterations):
         size = largest_entry(g)
         g = g / size
         log_norm = log_norm + weight * ops.log(size)
-        g = ops.matmul(g, g)
+        g = g @ g
         weight /= 2
     return ops.exp(log_norm + weight * ops.log(divisor(symmetric_norm_bound(g))))
 

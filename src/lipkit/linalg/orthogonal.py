@@ -30,13 +30,13 @@ def on_tall(function):
 
 def cubic_step(x, beta=0.5):
     """X -> (1 + beta) X - beta X XᵀX. With beta = 1/2, singular values in [0, 2] go to [0, 1]."""
-    return (1 + beta) * x - beta * ops.matmul(x, ops.matmul(t(x), x))
+    return (1 + beta) * x - beta * (x @ (t(x) @ x))
 
 
 def tangent_projection(q, x):
     """Orthogonal projection of x on the tangent space of the Stiefel manifold at q (tall)."""
-    product = ops.matmul(t(q), x)
-    return x - ops.matmul(q, 0.5 * (product + t(product)))
+    product = t(q) @ x
+    return x - q @ (0.5 * (product + t(product)))
 
 
 def with_gradient(value, x, back):
@@ -77,9 +77,9 @@ def _inverse_root(g, iterations, smallest):
     z = None
     for left, alpha in zip(range(iterations)[::-1], _step_sizes(smallest, iterations), strict=True):
         y = (1.5 * alpha) * eye - (0.5 * alpha**3) * g
-        z = y if z is None else ops.matmul(z, y)
+        z = y if z is None else z @ y
         if left:
-            g = ops.matmul(ops.matmul(y, g), y)
+            g = y @ g @ y
     return z
 
 
@@ -98,11 +98,11 @@ def polar(w, iterations, smallest=1 / 64):
     """
     w = w / largest_entry(w)
     held = ops.stop_gradient(w)
-    g = ops.matmul(t(held), held)
-    norm = ops.sqrt(divisor(symmetric_norm_bound(ops.matmul(g, g))))
+    g = t(held) @ held
+    norm = ops.sqrt(divisor(symmetric_norm_bound(g @ g)))
     z = _inverse_root(g / norm, iterations, smallest) / ops.sqrt(norm)
     z = ops.stop_gradient(z)
-    x = ops.matmul(w, z)
+    x = w @ z
     return with_gradient(cubic_step(x), x, tangent_projection)
 
 
@@ -134,7 +134,7 @@ def cholesky(w):
     arXiv:2310.02513.
     """
     w = w / largest_entry(w)
-    g = ops.matmul(t(w), w)
+    g = t(w) @ w
     n = g.shape[-1]
     trace = ops.stop_gradient(divisor(ops.sum(w * w, axis=(-2, -1), keepdims=True)))
     shift = 4 * math.sqrt(n) * FLOAT32_UNIT * trace

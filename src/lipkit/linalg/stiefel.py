@@ -3,6 +3,8 @@
 Matrices here have almost orthonormal columns, or rows where they are wide.
 """
 
+import functools
+
 import numpy as np
 from keras import ops
 
@@ -23,6 +25,14 @@ NEAR = 0.2  # drift from where one cubic step leads back: to about 0.75 drift²
 ITERATIONS = 7  # of `polar`
 
 
+@functools.cache
+def _probes(n):
+    """Vectors of the mean square 1 as rows: all directions, or a few random ones."""
+    if n <= EXACT:
+        return np.sqrt(n) * np.eye(n)
+    return np.random.default_rng(0).standard_normal((PROBES, n))
+
+
 def drift(w):
     """Root mean square of sigma² - 1 over the singular values of W: (..., m, n) -> ().
 
@@ -30,10 +40,8 @@ def drift(w):
     2 `PROBES` products of W with a vector, not a Gram matrix. Of the worst of several matrices.
     """
     w = ops.stop_gradient(w if w.shape[-2] >= w.shape[-1] else t(w))
-    n = w.shape[-1]
-    random = np.random.default_rng(0).standard_normal((PROBES, n))
-    probes = ops.cast(np.sqrt(n) * np.eye(n) if n <= EXACT else random, w.dtype)
-    rest = ops.matmul(ops.matmul(probes, t(w)), w) - probes
+    probes = ops.cast(_probes(w.shape[-1]), w.dtype)
+    rest = probes @ t(w) @ w - probes
     return ops.sqrt(ops.max(ops.mean(ops.square(rest), axis=(-2, -1))))
 
 
@@ -95,12 +103,12 @@ def tangent_matmul(x, w, tolerance):
     @ops.custom_gradient
     def product(x, w):
         q = ops.cast(retract(w, tolerance), x.dtype)
-        y = ops.matmul(x, q)
+        y = x @ q
         held = ops.stop_gradient(y)  # on PyTorch y itself would keep its own graph alive
 
         def gradient(*args, upstream=None):
             (delta,) = args if upstream is None else (upstream,)
-            dx = ops.matmul(delta, t(q))
+            dx = delta @ t(q)
             return dx, ops.cast(gradient_of(x, q, held, delta, dx), w.dtype)
 
         return y, gradient
@@ -109,14 +117,14 @@ def tangent_matmul(x, w, tolerance):
 
 
 def _gradient_by_matrices(x, q, y, delta, dx):
-    return tangent(q, ops.matmul(t(x), delta))
+    return tangent(q, t(x) @ delta)
 
 
 def _gradient_by_samples(x, q, y, delta, dx):
     m, n = q.shape
     if m > n:
-        x = x - 0.5 * ops.matmul(y, t(q))
+        x = x - 0.5 * (y @ t(q))
     if m < n:
-        delta = delta - 0.5 * ops.matmul(dx, q)
-    own = ops.matmul(t(x), delta)
-    return (0.5 * own if m == n else own) - 0.5 * ops.matmul(t(dx), y)
+        delta = delta - 0.5 * (dx @ q)
+    own = t(x) @ delta
+    return (0.5 * own if m == n else own) - 0.5 * (t(dx) @ y)
