@@ -68,19 +68,22 @@ def _step_sizes(smallest: float, iterations: int) -> tuple[float, ...]:
 
 
 def _inverse_root(g, iterations, smallest):
-    """Z ~ G^(-1/2) for a symmetric positive G with norm at most 1, by coupled iterations.
+    """Z and c, c Z ~ G^(-1/2) for a symmetric positive G of norm at most 1: coupled iterations.
 
-    Singular values of W Z lie in [0, 1] for any W with G = WᵀW; those of W above `smallest` are
+    Singular values of c W Z lie in [0, 1] for any W with G = WᵀW; those of W above `smallest` are
     lifted to 1. Only (n, n) products, whatever the height of W.
     """
     eye = ops.eye(g.shape[-1], dtype=g.dtype)
     z = None
+    factor, square = 1.0, 1.0  # left out of z and g: each would be a pass over a matrix
     for left, alpha in zip(range(iterations)[::-1], _step_sizes(smallest, iterations), strict=True):
-        y = (1.5 * alpha) * eye - (0.5 * alpha**3) * g
+        y = eye - (square * alpha**2 / 3) * g  # times 1.5 alpha
+        factor *= 1.5 * alpha
         z = y if z is None else z @ y
         if left:
             g = y @ g @ y
-    return z
+            square *= (1.5 * alpha) ** 2
+    return z, factor
 
 
 @on_tall
@@ -100,8 +103,8 @@ def polar(w, iterations, smallest=1 / 64):
     held = ops.stop_gradient(w)
     g = t(held) @ held
     norm = ops.sqrt(divisor(symmetric_norm_bound(g @ g)))
-    z = _inverse_root(g / norm, iterations, smallest) / ops.sqrt(norm)
-    z = ops.stop_gradient(z)
+    z, factor = _inverse_root(g / norm, iterations, smallest)
+    z = ops.stop_gradient(z * (factor / ops.sqrt(norm)))
     x = w @ z
     return with_gradient(cubic_step(x), x, tangent_projection)
 
