@@ -34,9 +34,9 @@ def signed_hinge(positive, y_pred, min_margin):
 def regularised(gap, hinge, alpha):
     """-gap + alpha * hinge; the hinge alone where alpha is infinite, also a traced alpha."""
     alpha = labels.number(alpha, hinge)
-    alone = ops.isinf(alpha)  # selected beforehand: inf * 0 would be NaN
-    one, zero = ops.ones_like(alpha), ops.zeros_like(alpha)
-    return ops.where(alone, one, alpha) * hinge - ops.where(alone, zero, one) * gap
+    alone = ops.isinf(alpha)
+    finite = ops.where(alone, 1.0, alpha)  # selected beforehand: inf * 0 would be NaN
+    return finite * hinge - ops.where(alone, 0.0, gap)
 
 
 def kr(y_true, y_pred, sample_weight=None):
@@ -74,8 +74,9 @@ def hkr(y_true, y_pred, alpha=10.0, min_margin=1.0, sample_weight=None):
 
     Reference: Serrurier et al., CVPR 2021, arXiv:2006.06520.
     """
-    hinge = hinge_margin(y_true, y_pred, min_margin, sample_weight)
-    return regularised(kr(y_true, y_pred, sample_weight), hinge, alpha)
+    positive, y_pred = labels.positives(y_true, y_pred)
+    hinge = weighted(signed_hinge(positive, y_pred, min_margin), sample_weight)
+    return regularised(mean_gap(positive, y_pred, sample_weight), hinge, alpha)
 
 
 def tau_binary_crossentropy(y_true, y_pred, tau=1.0, sample_weight=None):

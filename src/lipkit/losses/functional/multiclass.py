@@ -31,15 +31,20 @@ def multiclass_neg_kr(y_true, y_pred, sample_weight=None):
 
 def multiclass_hinge(y_true, y_pred, min_margin=1.0, sample_weight=None):
     """Mean over the classes of w relu(min_margin - y f), w = C - 1 for the true class, else 1."""
-    own, y_pred = labels.own_class(y_true, y_pred)
-    balance = 1 + (y_pred.shape[-1] - 2) * labels.number(own, y_pred)
-    return weighted(balance * signed_hinge(own, y_pred, min_margin), sample_weight)
+    return _balanced_hinge(*labels.own_class(y_true, y_pred), min_margin, sample_weight)
+
+
+def _balanced_hinge(own, y_pred, min_margin, sample_weight):
+    balance = ops.where(own, y_pred.shape[-1] - 1.0, 1.0)
+    hinge = signed_hinge(own, y_pred, min_margin)
+    return weighted(labels.number(balance, hinge) * hinge, sample_weight)
 
 
 def multiclass_hkr(y_true, y_pred, alpha=10.0, min_margin=1.0, sample_weight=None):
     """-`multiclass_kr` + alpha * `multiclass_hinge`, (B,); `alpha=inf` is the hinge alone."""
-    hinge = multiclass_hinge(y_true, y_pred, min_margin, sample_weight)
-    return regularised(multiclass_kr(y_true, y_pred, sample_weight), hinge, alpha)
+    own, y_pred = labels.own_class(y_true, y_pred)
+    hinge = _balanced_hinge(own, y_pred, min_margin, sample_weight)
+    return regularised(mean_gap(own, y_pred, sample_weight), hinge, alpha)
 
 
 def mean_size(y_pred):
