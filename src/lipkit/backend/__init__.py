@@ -1,4 +1,4 @@
-"""What Keras has no name for, once per backend: gradients, precision, what is being compiled."""
+"""What Keras has no name for, or not a fast one, once per backend."""
 
 import contextlib
 import importlib
@@ -41,6 +41,11 @@ def full_precision():
     """
     with _module().full_precision():
         yield
+
+
+def exchange(pairs, keep):
+    """Pairs (..., 2) of tensors, exchanged where `keep` (...) is false."""
+    return _module().exchange(pairs, keep)
 
 
 def _module():

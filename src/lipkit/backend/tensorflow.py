@@ -1,4 +1,4 @@
-"""Input gradients, compilation and precision on TensorFlow."""
+"""What Keras has no name for, on TensorFlow."""
 
 import contextlib
 from typing import Any
@@ -37,3 +37,9 @@ def is_constant_of_a_step(variable_value, argument):
 def full_precision():
     """See `lipkit.backend.full_precision`."""
     return contextlib.nullcontext()
+
+
+def exchange(pairs, keep):
+    """See `lipkit.backend.exchange`."""
+    low, high = pairs[..., 0], pairs[..., 1]
+    return tf.stack((tf.where(keep, low, high), tf.where(keep, high, low)), axis=-1)

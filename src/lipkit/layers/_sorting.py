@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from lipkit import backend
+
 LARGEST_NETWORK = 4096  # the network costs log2(n)^2 / 2 passes and as many traced operations
 
 
@@ -56,14 +58,11 @@ def _sorted_pairs(x):
     """Sort along the last axis, of length 2: (r, 2) -> (r, 2)."""
     keep = _ordered(x[..., 0], x[..., 1])
 
-    def swap(pairs):
-        return ops.stack(_swap(keep, pairs[..., 0], pairs[..., 1]), axis=-1)
-
     def gradient(*args, upstream=None):
         (delta,) = args if upstream is None else (upstream,)
-        return swap(delta)
+        return backend.exchange(delta, keep)
 
-    return swap(x), gradient
+    return backend.exchange(x, keep), gradient
 
 
 @ops.custom_gradient
