@@ -22,6 +22,7 @@ import tempfile
 from pathlib import Path
 
 from provenance import provenance
+from worker import ALPHA, MARGIN
 
 HERE = Path(__file__).parent
 OUT = HERE / "results"
@@ -31,7 +32,7 @@ WORKLOADS = ("moons 256", "cnn 64", "mlp 256", "mlp 2048")
 # Equal work: no norm above 1 by more than rounding, and a loss within this part of what the median
 # of all constrained contenders has gained over an output of 0, whose loss is known.
 NORM, PART = 1 + 1e-5, 0.1
-AT_ZERO = {"moons": 2.9, "cnn": math.log(10), "mlp": math.log(10)}
+AT_ZERO = {"moons": ALPHA * MARGIN, "cnn": math.log(10), "mlp": math.log(10)}
 PYTHON = {
     "deel-lip": PEERS / "tensorflow/bin/python",
     "torchlip": PEERS / "torch/bin/python",
@@ -62,6 +63,7 @@ class Contender:
 
     def __init__(self, name, workload, gpu):
         package, *rest = name.split()
+        # on a GPU they all start at the same time
         threads = "2" if gpu else str(len(os.sched_getaffinity(0)))
         env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": threads}
         paths = filter(None, [str(HERE), os.environ.get("PYTHONPATH")])
@@ -77,7 +79,6 @@ class Contender:
         self.process = subprocess.Popen(
             command, env=env, stdin=pipe, stdout=pipe, stderr=self.errors, text=True
         )
-        self.about = {}
         self.rounds = []
 
     def _read(self):
@@ -90,7 +91,7 @@ class Contender:
 
     def ready(self):
         """Wait for the end of its warm-up."""
-        self.about = self.about or self._read()
+        self.about = self._read()
 
     def turn(self):
         self.process.stdin.write("go\n")
@@ -110,15 +111,17 @@ def summary(values):
     return {"median": middle, "quartiles": [low, high]}
 
 
-def unequal(rows, at_zero):
-    """What is not equal work, by name of a constrained contender: "loss", "norm" or both."""
-    constrained = {k: row for k, row in rows.items() if k != row["twin"]}
-    loss = statistics.median(r["loss"] for r in constrained.values() if r["norms"] <= NORM)
-    found = {}
-    for name, row in constrained.items():
-        near = abs(row["loss"] - loss) <= PART * (at_zero - loss)
-        found[name] = " and ".join(["loss"] * (not near) + ["norm"] * (not row["norms"] <= NORM))
-    return found
+def mark_unequal(rows, at_zero):
+    """Say of each constrained contender what is not equal work: "loss", "norm", both or ""."""
+    constrained = [row for name, row in rows.items() if name != row["twin"]]
+    losses = [row["loss"] for row in constrained if row["norms"] <= NORM]
+    loss = statistics.median(losses) if losses else math.nan
+    for row in constrained:
+        equal = {
+            "loss": abs(row["loss"] - loss) <= PART * (at_zero - loss),
+            "norm": row["norms"] <= NORM,
+        }
+        row["unequal"] = " and ".join(part for part, holds in equal.items() if not holds)
 
 
 def run(workload, rounds, only, gpu):
@@ -137,7 +140,7 @@ def run(workload, rounds, only, gpu):
         running[name] = Contender(name, workload, gpu)
         if not gpu:
             running[name].ready()  # together they would wait for the cores
-    for contender in running.values():
+    for contender in running.values() if gpu else ():
         contender.ready()
     for _ in range(rounds):
         for contender in running.values():
@@ -156,14 +159,13 @@ def run(workload, rounds, only, gpu):
             "loss": own.rounds[-1]["loss"],
             **own.about,
         }
-    found = unequal(rows, AT_ZERO[workload.split()[0]])
+    mark_unequal(rows, AT_ZERO[workload.split()[0]])
     for name, row in rows.items():
-        row["unequal"] = found.get(name, "")
         print(
             f"  {name:26s} {row['ms']['median']:9.2f} ms"
             f"  {row['ratio']['median']:6.2f} x {row['twin']:18s}"
             f" {row['peak_mib']:6.0f} MiB  norm {row['norms']:.6f}  loss {row['loss']:.4f}"
-            + (f"  UNEQUAL: {row['unequal']}" if row["unequal"] else ""),
+            + (f"  UNEQUAL: {row['unequal']}" if row.get("unequal") else ""),
             flush=True,
         )
     return rows

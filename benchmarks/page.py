@@ -1,6 +1,7 @@
 """docs/benchmarks.md and its figures, from the results: `python benchmarks/page.py`."""
 
 import json
+import math
 from pathlib import Path
 
 import matplotlib
@@ -52,8 +53,7 @@ def steps(workloads):
                 f"{row['peak_mib']:.0f} ({row['peak_ratio']:.2f})",
                 f"{row['first_step_s']:.1f}",
                 f"{row['loss']:.3f}",
-                f"{row['norms']:.6f}" if contender != row["twin"] else "",
-                equal_work(row) if contender != row["twin"] else "",
+                *(("", "") if contender == row["twin"] else constraint(row)),
             )
             for contender, row in result["rows"].items()
         ]
@@ -62,9 +62,9 @@ def steps(workloads):
         yield f"### {TITLES[name]}\n\n{table(header, rows)}\n\n{stamp(result)}"
 
 
-def equal_work(row):
-    """Whether this contender did what the others did."""
-    return f"no: {row['unequal']}" if row["unequal"] else "yes"
+def constraint(row):
+    """The norm that a constrained contender keeps, and whether it did what the others did."""
+    return f"{row['norms']:.6f}", f"no: {row['unequal']}" if row["unequal"] else "yes"
 
 
 def stamp(result):
@@ -96,9 +96,11 @@ def pieces():
 
 def figure(workloads, name):
     """Milliseconds of a step, a panel for each workload."""
-    lines = len(workloads) // 2
+    lines = math.ceil(len(workloads) / 2)
     fig, axes = plt.subplots(lines, 2, figsize=(9.5, 4.2 * lines))
-    for ax, (workload, result) in zip(axes.flat, workloads.items(), strict=True):
+    for ax in axes.flat[len(workloads) :]:
+        ax.remove()
+    for ax, (workload, result) in zip(axes.flat, workloads.items(), strict=False):
         names = list(result["rows"])[::-1]
         values = [result["rows"][k]["ms"]["median"] for k in names]
         colours = ["tab:blue" if k.startswith("lipkit") else "0.6" for k in names]

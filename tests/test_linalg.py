@@ -80,6 +80,13 @@ def test_spectral_norm_bound_is_above_and_close(rng):
         assert (bound >= true * (1 - 1e-6)).all() and (bound <= true * 1.003).all()
 
 
+def test_spectral_norm_bound_is_close_at_the_smallest_normal_numbers(rng):
+    w = (2e-38 * rng.standard_normal((6, 4))).astype("float32")  # some entries may count as 0
+    bound = float(array(linalg.spectral_norm_bound(ops.convert_to_tensor(w), 10)).squeeze())
+    true = singular_values(w).max()
+    assert true * (1 - 1e-6) <= bound <= 1.1 * true
+
+
 def gradient(function, w):
     """Gradient of sum(weights * function(w)) through a real training step of plain SGD."""
 

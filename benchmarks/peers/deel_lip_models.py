@@ -4,6 +4,7 @@ import deel.lip as lip
 import numpy as np
 import tensorflow as tf
 from tensorflow.keras import layers as kl
+from worker import ALPHA, MARGIN
 
 
 def network(workload):
@@ -43,7 +44,7 @@ def rounds(package, variant, workload, x, classes, repeats):
     model = network(workload)
     batch = x.shape[1]
     if workload.startswith("moons"):
-        loss, y = lip.losses.HKR(10, 0.58), np.where(classes, 1.0, -1.0)
+        loss, y = lip.losses.HKR(ALPHA, 2 * MARGIN), np.where(classes, 1.0, -1.0)
         y = y.reshape(-1, 1).astype("float32")
     else:
         loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)

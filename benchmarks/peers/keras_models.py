@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 from keras import layers as kl
+from worker import ALPHA, MARGIN
 
 from lipkit import layers as ll
 from lipkit.losses import HKR
@@ -55,7 +56,7 @@ def rounds(package, variant, workload, x, classes, repeats):
     model = network(package, rule, workload)
     batch = x.shape[1]
     if workload.startswith("moons"):
-        loss, y = HKR(10, 0.29), np.where(classes, 1.0, -1.0)
+        loss, y = HKR(ALPHA, MARGIN), np.where(classes, 1.0, -1.0)
         y = y.reshape(-1, 1).astype("float32")
     else:
         loss, y = keras.losses.SparseCategoricalCrossentropy(from_logits=True), classes.ravel()

@@ -5,6 +5,7 @@ import os
 
 import torch
 from torch import nn
+from worker import ALPHA, MARGIN
 
 
 class GroupSort2(nn.Module):
@@ -75,7 +76,7 @@ def network(package, workload):
     return nn.Sequential(*hidden, last(64, 1) if name == "moons" else dense(1024, 10))
 
 
-def hkr(f, y, alpha=10.0, margin=0.29):
+def hkr(f, y, alpha=ALPHA, margin=MARGIN):
     """The loss of the toy experiment."""
     kr = f[y > 0].mean() - f[y < 0].mean()
     return -kr + alpha * torch.relu(margin - y * f).mean()

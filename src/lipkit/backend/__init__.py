@@ -4,6 +4,7 @@ import contextlib
 import importlib
 
 import keras
+from keras import ops
 
 from lipkit.errors import BackendError
 
@@ -29,7 +30,8 @@ def is_constant_of_a_step(variable_value, argument):
 
     It does on JAX, where the variable is not part of the function's state.
     """
-    return _module().is_constant_of_a_step(variable_value, argument)
+    own = getattr(_module(), "is_constant_of_a_step", None)
+    return own(variable_value, argument) if own else False
 
 
 @contextlib.contextmanager
@@ -39,13 +41,16 @@ def full_precision():
     JAX rounds them on GPUs and TPUs unless told otherwise, for a part of a program or all of it.
     TensorFlow and PyTorch have one switch for the whole program, which is left to its owner.
     """
-    with _module().full_precision():
+    with getattr(_module(), "full_precision", contextlib.nullcontext)():
         yield
 
 
-def exchange(pairs, keep):
-    """Pairs (..., 2) of tensors, exchanged where `keep` (...) is false."""
-    return _module().exchange(pairs, keep)
+def exchange(pairs, keep, axis=-1):
+    """Pairs along an axis of length 2, exchanged where `keep`, without this axis, is false."""
+    if own := getattr(_module(), "exchange", None):
+        return own(pairs, keep, axis)
+    low, high = ops.unstack(pairs, 2, axis)
+    return ops.stack((ops.where(keep, low, high), ops.where(keep, high, low)), axis)
 
 
 def _module():

@@ -33,11 +33,3 @@ def is_constant_of_a_step(variable_value, argument):
 def full_precision():
     """See `lipkit.backend.full_precision`."""
     return jax.default_matmul_precision("highest")
-
-
-def exchange(pairs, keep):
-    """See `lipkit.backend.exchange`."""
-    low, high = pairs[..., 0], pairs[..., 1]
-    return jax.numpy.stack(
-        (jax.numpy.where(keep, low, high), jax.numpy.where(keep, high, low)), axis=-1
-    )

@@ -1,6 +1,5 @@
 """What Keras has no name for, on TensorFlow."""
 
-import contextlib
 from typing import Any
 
 import tensorflow as tf
@@ -26,20 +25,3 @@ def value_and_input_gradient(function, variables):
         return values.numpy(), gradient.numpy()
 
     return run
-
-
-def is_constant_of_a_step(variable_value, argument):
-    """See `lipkit.backend.is_constant_of_a_step`: variables are read at each run."""
-    del variable_value, argument
-    return False
-
-
-def full_precision():
-    """See `lipkit.backend.full_precision`."""
-    return contextlib.nullcontext()
-
-
-def exchange(pairs, keep):
-    """See `lipkit.backend.exchange`."""
-    low, high = pairs[..., 0], pairs[..., 1]
-    return tf.stack((tf.where(keep, low, high), tf.where(keep, high, low)), axis=-1)

@@ -1,7 +1,5 @@
 """What Keras has no name for, on PyTorch."""
 
-import contextlib
-
 import keras
 import torch
 
@@ -22,17 +20,6 @@ def value_and_input_gradient(function, variables):
     return run
 
 
-def is_constant_of_a_step(variable_value, argument):
-    """See `lipkit.backend.is_constant_of_a_step`: variables are read at each run."""
-    del variable_value, argument
-    return False
-
-
-def full_precision():
-    """See `lipkit.backend.full_precision`."""
-    return contextlib.nullcontext()
-
-
-def exchange(pairs, keep):
+def exchange(pairs, keep, axis):
     """See `lipkit.backend.exchange`: in half the time of two selections and a stack."""
-    return pairs.gather(-1, torch.stack((~keep, keep), -1).long())
+    return pairs.gather(axis, torch.stack((~keep, keep), axis).long())

@@ -14,16 +14,11 @@ LARGEST_NETWORK = 4096  # the network costs log2(n)^2 / 2 passes and as many tra
 
 
 def _ordered(low, high):
-    """Whether pairs are in ascending order, NaN above all."""
-    return ops.logical_or(ops.less_equal(low, high), ops.isnan(high))
-
-
-def _swap(keep, low, high):
-    """The pairs (low, high), exchanged where they are not to be kept.
+    """Whether pairs are in ascending order, NaN above all.
 
     `ops.minimum` would split gradients at ties, slowly, and make two NaN out of one.
     """
-    return ops.where(keep, low, high), ops.where(keep, high, low)
+    return ops.logical_or(ops.less_equal(low, high), ops.isnan(high))
 
 
 def _network(x):
@@ -36,17 +31,17 @@ def _network(x):
     rows = ops.broadcast_to(ops.arange(n, dtype="int32")[:, None], x.shape)
 
     def pairs(v):
-        halves = ops.reshape(v, (n // (2 * distance), 2, distance, -1))
-        return halves[:, 0], halves[:, 1]
+        return ops.reshape(v, (n // (2 * distance), 2, distance, -1))
 
     size = 2
     while size <= n:
         distance = size // 2
         while distance:
             starts = np.arange(0, n, 2 * distance)[:, None, None]
-            keep = ops.equal(_ordered(*pairs(x)), starts // size % 2 == 0)
+            ordered = _ordered(pairs(x)[:, 0], pairs(x)[:, 1])
+            keep = ops.equal(ordered, starts // size % 2 == 0)
             x, rows = (
-                ops.reshape(ops.stack(_swap(keep, *pairs(v)), axis=1), (n, -1)) for v in (x, rows)
+                ops.reshape(backend.exchange(pairs(v), keep, axis=1), (n, -1)) for v in (x, rows)
             )
             distance //= 2
         size *= 2

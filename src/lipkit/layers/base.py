@@ -174,7 +174,8 @@ class LipschitzKernel(ActivationLast, LipschitzLayer):
         """The constrained kernel, as used by `call`."""
         if not self.built:
             raise AttributeError("You must build the layer before accessing `kernel`.")
-        return ops.cast(self.k_coef_lip * self._constrained(), self.compute_dtype)
+        kernel = self._constrained(self._free_kernel())
+        return ops.cast(self.k_coef_lip * kernel, self.compute_dtype)
 
     @kernel.setter
     def kernel(self, variable):  # some of Keras's `build` assign it
@@ -185,10 +186,10 @@ class LipschitzKernel(ActivationLast, LipschitzLayer):
         kernel = ops.convert_to_tensor(self._kernel)
         return ops.cast(kernel, _at_least_float32(kernel.dtype))
 
-    def _constrained(self):
-        """The constrained kernel before the factor and the cast, in float32 at least."""
-        with full_precision():
-            return self.parametrization.constrain(self._free_kernel(), self.view)
+    @full_precision()
+    def _constrained(self, kernel):
+        """A free kernel, constrained: before the factor and the cast."""
+        return self.parametrization.constrain(kernel, self.view)
 
     # Dense stores `self.kernel`; what must be saved is the free kernel.
     def save_own_variables(self, store):
@@ -205,9 +206,8 @@ class LipschitzKernel(ActivationLast, LipschitzLayer):
         Nothing happens where the rule would change its own result, as some do for kernels that are
         far from full rank.
         """
-        kernel = self._constrained()
-        with full_precision():
-            again = ops.abs(self.parametrization.constrain(kernel, self.view) - kernel)
+        kernel = self._constrained(self._free_kernel())
+        again = ops.abs(self._constrained(kernel) - kernel)
         if ops.max(again) <= 1e-5 * ops.max(ops.abs(kernel)):
             self._kernel.assign(ops.convert_to_numpy(kernel))
 

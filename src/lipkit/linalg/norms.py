@@ -4,8 +4,8 @@ from typing import Any
 
 from keras import ops
 
-TINY = 1e-30  # below divisors of order 1
-SMALLEST = 1e-37  # below largest entries: just above float32's subnormal numbers
+TINY = 1e-30  # floor of divisors of order 1
+SMALLEST = 1e-37  # floor of the largest entry: just above float32's subnormal numbers
 
 
 def transpose(w):
@@ -20,12 +20,12 @@ def gram(w):
 
 
 def divisor(x, floor=TINY):
-    """Values x >= 0 as divisors: 1 where x is at most `floor`.
+    """Values x >= 0 as divisors: at least `floor`, and 1 where x is 0.
 
-    So a kernel of zeros, or of little more, stays what it is, and its gradient has the size of the
-    others'.
+    So a zero kernel stays zero, and its gradient has the size of the others'.
     """
-    return ops.where(x > floor, x, 1.0)
+    # no `ops.maximum`: on PyTorch Keras makes float32 of float64 there
+    return ops.where(x > floor, x, ops.where(x > 0, floor, 1.0))
 
 
 def largest_entry(w):
