@@ -270,6 +270,15 @@ def test_low_precision_layers_constrain_in_float32(rule, dtype, rng):
         layer.condense()
 
 
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="the others have no strides")
+@pytest.mark.parametrize("widths", [(12, 5), (5, 12), (7, 7)])
+@pytest.mark.parametrize("rule", RULES)
+def test_free_kernels_lie_by_rows(widths, rule):
+    layer = layers.SpectralDense(widths[1], parametrization=rule)
+    layer.build((None, widths[0]))
+    assert layer._kernel.value.is_contiguous()
+
+
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="the others have a global switch")
 @pytest.mark.parametrize("rule", ["polar", "bjorck", "stiefel", "spectral"])
 def test_kernels_are_constrained_in_full_precision_where_products_are_not(rule):

@@ -122,9 +122,11 @@ def _gradient_by_matrices(x, q, y, delta, dx):
 
 def _gradient_by_samples(x, q, y, delta, dx):
     m, n = q.shape
+    y = 0.5 * y  # factors go to the samples: a pass over q costs more
     if m > n:
-        x = x - 0.5 * (y @ t(q))
-    if m < n:
+        x = x - y @ t(q)
+    elif m < n:
         delta = delta - 0.5 * (dx @ q)
-    own = t(x) @ delta
-    return (0.5 * own if m == n else own) - 0.5 * (t(dx) @ y)
+    else:
+        x = 0.5 * x
+    return t(x) @ delta - t(dx) @ y
