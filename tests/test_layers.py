@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from reference import RULES, array, group_sort, singular_values
+from reference import POLICIES, RULES, array, group_sort, singular_values
 
 from lipkit import layers, parametrizations
 
@@ -224,25 +224,33 @@ def test_nan_stays_where_a_sort_puts_it(n, rng):
         np.testing.assert_array_equal(y, group_sort(x, n))
 
 
-def test_sort_gradient_is_a_permutation(rng):
-    x = rng.standard_normal((4, 12)).astype("float32")
-    weights = rng.standard_normal((4, 12)).astype("float32")
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", *(p.removeprefix("mixed_") for p in POLICIES)])
+@pytest.mark.parametrize("n", [2, 6])
+def test_sort_gradient_is_a_permutation(n, dtype, jit_compile, rng):
+    if jit_compile and keras.backend.backend() == "torch":
+        pytest.skip("does not compile custom gradients")
+    x, weights = (rng.permutation(48).reshape(4, 12) / 4 - 6 for _ in range(2))  # exact in all
 
     class Probe(keras.layers.Layer):
         def build(self, _):
             self.x = self.add_weight(shape=x.shape, initializer="zeros")
 
         def call(self, _):
-            return ops.reshape(ops.sum(ops.multiply(weights, layers.GroupSort(6)(self.x))), (1, 1))
+            y = layers.GroupSort(n, dtype=dtype)(self.x)
+            return ops.reshape(ops.sum(ops.multiply(ops.cast(weights, dtype), y)), (1, 1))
 
-    model = keras.Sequential([keras.Input((1,)), Probe()])
+    model = keras.Sequential([keras.Input((1,)), Probe(dtype=dtype)])
     model.set_weights([x])
-    model.compile(keras.optimizers.SGD(1.0), loss=lambda y, f: f)
+    optimizer = keras.optimizers.SGD(1.0)
+    model.compile(optimizer, loss=lambda y, f: f, jit_compile=jit_compile)
     model.fit(np.zeros((1, 1)), np.zeros((1, 1)), verbose=0)
-    order = np.argsort(x.reshape(4, 2, 6), axis=-1)
-    expected = np.empty((4, 2, 6))
-    np.put_along_axis(expected, order, weights.reshape(4, 2, 6), axis=-1)
-    np.testing.assert_allclose(x - model.get_weights()[0], expected.reshape(4, 12), atol=1e-6)
+    order = np.argsort(x.reshape(4, -1, n), axis=-1)
+    expected = np.empty(order.shape)
+    np.put_along_axis(expected, order, weights.reshape(order.shape), axis=-1)
+    np.testing.assert_array_equal(x - array(model.layers[-1].x), expected.reshape(4, 12))
+    got = array(layers.GroupSort(n, dtype=dtype)(ops.cast(x, dtype)))
+    np.testing.assert_array_equal(got, group_sort(x, n))
 
 
 def test_activation_errors():

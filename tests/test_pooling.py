@@ -110,17 +110,21 @@ def test_norms_neither_overflow_nor_vanish(scope, scale, rng):
 
 
 @pytest.mark.parametrize("scope", ["", "Global"])
-def test_norm_pooling_is_zero_at_zero_with_a_finite_gradient(scope, rng):
+@pytest.mark.parametrize("scale", [1e-35, 1e-20, 1.0, 1e20, 1e35])
+def test_norm_pooling_is_zero_at_zero_with_a_finite_gradient(scope, scale, rng):
     layer = make("L2NormPooling", 2, scope)
     layer.build((None, 4, 4, 2))
-    total = value_and_input_gradient(lambda x: ops.sum(ops.reshape(layer(x), (2, -1)), axis=1), [])
+
+    def total(x):
+        return 100 * ops.sum(ops.reshape(layer(scale * x) / scale, (2, -1)), axis=1)
+
     x = np.zeros((2, 4, 4, 2), "float32")
     x[1] = rng.standard_normal(x.shape[1:])
-    values, slopes = total(x)
+    values, slopes = value_and_input_gradient(total, [])(x)
     assert values[0] == 0 and not slopes[0].any()
     size = 4 if scope else 2
     norms = truth(x, "L2NormPooling", (size, size))[1]
-    expected = x[1] / norms.repeat(size, axis=0).repeat(size, axis=1)
+    expected = 100 * x[1] / norms.repeat(size, axis=0).repeat(size, axis=1)
     np.testing.assert_allclose(slopes[1], expected, rtol=1e-4)
 
 

@@ -45,12 +45,20 @@ def full_precision():
         yield
 
 
-def exchange(pairs, keep, axis=-1):
-    """Pairs along an axis of length 2, exchanged where `keep`, without this axis, is false."""
-    if own := getattr(_module(), "exchange", None):
-        return own(pairs, keep, axis)
-    low, high = ops.unstack(pairs, 2, axis)
-    return ops.stack((ops.where(keep, low, high), ops.where(keep, high, low)), axis)
+def exchange(keep, axis=-1):
+    """A function that exchanges pairs along an axis of length 2, where `keep` is false.
+
+    `keep` lacks that axis. The function is for pairs of one kind and those of their gradients: what
+    they share is computed once.
+    """
+    if axis == -1 and (own := getattr(_module(), "exchange", None)):
+        return own(keep)
+
+    def exchanged(pairs):
+        low, high = ops.unstack(pairs, 2, axis)
+        return ops.stack((ops.where(keep, low, high), ops.where(keep, high, low)), axis)
+
+    return exchanged
 
 
 def _module():

@@ -25,3 +25,21 @@ def value_and_input_gradient(function, variables):
         return values.numpy(), gradient.numpy()
 
     return run
+
+
+def exchange(keep):
+    """See `lipkit.backend.exchange`: pairs as integers of twice the size, rotated by half of it.
+
+    In half the time of two selections and a stack, whose every other entry is slow to read.
+    """
+
+    def exchanged(pairs):
+        size = pairs.dtype.size
+        if size == 8:  # there are no integers of 128 bits
+            return tf.where(keep[..., None], pairs, tf.reverse(pairs, [-1]))
+        whole = tf.bitcast(pairs, {2: tf.uint32, 4: tf.uint64}[size])
+        half = tf.constant(8 * size, whole.dtype)
+        turned = tf.bitwise.left_shift(whole, half) | tf.bitwise.right_shift(whole, half)
+        return tf.bitcast(tf.where(keep, whole, turned), pairs.dtype)
+
+    return exchanged

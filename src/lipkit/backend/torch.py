@@ -3,6 +3,8 @@
 import keras
 import torch
 
+_INTEGERS = {2: (torch.int16, torch.int32), 4: (torch.int32, torch.int64)}  # by bytes of half
+
 
 def value_and_input_gradient(function, variables):
     """See `lipkit.backend.value_and_input_gradient`."""
@@ -20,6 +22,29 @@ def value_and_input_gradient(function, variables):
     return run
 
 
-def exchange(pairs, keep, axis):
-    """See `lipkit.backend.exchange`: in half the time of two selections and a stack."""
-    return pairs.gather(axis, torch.stack((~keep, keep), axis).long())
+def exchange(keep):
+    """See `lipkit.backend.exchange`.
+
+    By a gather; on a CPU pairs are integers of twice the size instead, and bits are selected, which
+    has 8 bytes less for each entry to read and write.
+    """
+    if keep.is_cuda:
+        return _gathered(keep)
+    mask = keep.long() - 1  # all ones where pairs are exchanged
+
+    def exchanged(pairs):
+        if pairs.dtype.itemsize == 8:  # there are no integers of 128 bits
+            return _gathered(keep)(pairs)
+        half, whole = _INTEGERS[pairs.dtype.itemsize]
+        pairs = pairs.contiguous()
+        own = pairs.view(whole)
+        other = pairs.view(half).roll(1, -1).view(whole)
+        chosen = other.bitwise_xor_(own).bitwise_and_(mask[..., None]).bitwise_xor_(own)
+        return chosen.view(pairs.dtype)
+
+    return exchanged
+
+
+def _gathered(keep):
+    places = torch.stack((~keep, keep), -1).long()
+    return lambda pairs: pairs.gather(-1, places)

@@ -8,7 +8,7 @@ from keras import ops
 
 from lipkit._checks import integers, real
 from lipkit.layers.base import LipschitzLayer, _at_least_float32, batch_size, check_data_format
-from lipkit.linalg.norms import euclidean_norm
+from lipkit.linalg.norms import euclidean_norm, plain_norm
 
 
 class Pooling(LipschitzLayer, keras.layers.Layer):
@@ -161,21 +161,6 @@ class Average:
         return mean * ops.sqrt(ops.cast(count, mean.dtype))
 
 
-def _halved(x, axis):
-    """The 2-norm along an axis, kept with size 1, by `hypot` of halves: it cannot overflow.
-
-    And `keras.ops.norm` along axes cannot be reloaded on JAX.
-    """
-    before = (slice(None),) * axis
-    while (n := x.shape[axis]) > 1:
-        if n % 2:
-            rest = len(x.shape) - axis - 1
-            x, n = ops.pad(x, [(0, 0)] * axis + [(0, 1)] + [(0, 0)] * rest), n + 1
-        halves = slice(0, n // 2), slice(n // 2, n)
-        x = ops.hypot(*(x[(*before, half)] for half in halves))
-    return x
-
-
 class L2Norm:
     """The 2-norm over the entries: 1-Lipschitz, 0 at 0 with gradient 0 there.
 
@@ -187,11 +172,12 @@ class L2Norm:
         self.eps_grad_sqrt = real("eps_grad_sqrt", eps_grad_sqrt, "[0, inf[")
 
     def _reduce(self, x, axes, count, plain):
-        if not plain:
-            return _one_by_one(euclidean_norm, x, axes)
-        for axis in axes:
-            x = _halved(ops.abs(x) if count == 1 else x, axis)
-        return ops.reshape(x, (-1, *(n for i, n in enumerate(x.shape) if i and i not in axes)))
+        if plain:
+            kept = (n for i, n in enumerate(x.shape) if i and i not in axes)
+            return ops.reshape(plain_norm(x, axes), (-1, *kept))
+        for some in filter(None, (axes[2:], axes[:2])):  # see `_one_by_one`
+            x = euclidean_norm(x, some)
+        return x
 
     def get_config(self):
         """Keras configuration."""

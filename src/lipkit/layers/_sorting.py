@@ -40,9 +40,8 @@ def _network(x):
             starts = np.arange(0, n, 2 * distance)[:, None, None]
             ordered = _ordered(pairs(x)[:, 0], pairs(x)[:, 1])
             keep = ops.equal(ordered, starts // size % 2 == 0)
-            x, rows = (
-                ops.reshape(backend.exchange(pairs(v), keep, axis=1), (n, -1)) for v in (x, rows)
-            )
+            exchanged = backend.exchange(keep, axis=1)
+            x, rows = (ops.reshape(exchanged(pairs(v)), (n, -1)) for v in (x, rows))
             distance //= 2
         size *= 2
     return x, rows
@@ -51,13 +50,13 @@ def _network(x):
 @ops.custom_gradient
 def _sorted_pairs(x):
     """Sort along the last axis, of length 2: (r, 2) -> (r, 2)."""
-    keep = _ordered(x[..., 0], x[..., 1])
+    exchanged = backend.exchange(_ordered(*ops.unstack(x, 2, -1)))
 
     def gradient(*args, upstream=None):
         (delta,) = args if upstream is None else (upstream,)
-        return backend.exchange(delta, keep)
+        return exchanged(delta)
 
-    return backend.exchange(x, keep), gradient
+    return exchanged(x), gradient
 
 
 @ops.custom_gradient

@@ -94,6 +94,8 @@ class GroupSort(Activation):
         n = self.group_size(inputs.shape[-1])
         if n == 1:
             return self._scaled(inputs)
+        if tuple(inputs.shape[1:]) == (n,):
+            return self._scaled(sort_groups(inputs))
         groups = sort_groups(ops.reshape(inputs, (-1, n)))
         return self._scaled(ops.reshape(groups, ops.shape(inputs)))
 

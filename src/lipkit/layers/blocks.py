@@ -194,7 +194,7 @@ class L2NormResidual(Residual):
 
     def _merge(self, x, y, plain):
         # `hypot` has no finite gradient at (0, 0) on all backends
-        pairs = ops.hypot(x, y) if plain else euclidean_norm(ops.stack([x, y], axis=1), axis=1)
+        pairs = ops.hypot(x, y) if plain else euclidean_norm(ops.stack([x, y], axis=1), (1,))
         return pairs * math.sqrt(0.5)
 
 

@@ -1,7 +1,9 @@
 """Norms that bound from above. Power iteration bounds from below, so it is not here."""
 
+import functools
 from typing import Any
 
+import keras
 from keras import ops
 
 TINY = 1e-30  # floor of divisors of order 1
@@ -91,21 +93,54 @@ def frobenius_normalize(w, axis=(-2, -1)):
     return w / ops.sqrt(divisor(ops.sum(w * w, axis=axis, keepdims=True)))
 
 
-def euclidean_norm(x, axis) -> Any:
-    """2-norm over `axis`, which vanishes: no over- or underflow, and gradient 0 at 0."""
+def _halved(x, axis):
+    """The 2-norm along an axis, kept with size 1: `hypot` of halves neither over- nor underflows.
+
+    Of an axis of size 1, x itself.
+    """
+    before = (slice(None),) * axis
+    while (n := x.shape[axis]) > 1:
+        if n % 2:
+            rest = len(x.shape) - axis - 1
+            x, n = ops.pad(x, [(0, 0)] * axis + [(0, 1)] + [(0, 0)] * rest), n + 1
+        halves = slice(0, n // 2), slice(n // 2, n)
+        x = ops.hypot(*(x[(*before, half)] for half in halves))
+    return x
+
+
+def plain_norm(x, axes) -> Any:
+    """2-norm over `axes` >= 0 of known sizes, which stay with size 1, in a few Keras operations.
+
+    Their gradient at 0 is not finite on all backends; and `keras.ops.norm` along axes cannot be
+    reloaded on JAX.
+    """
+    norm = functools.reduce(_halved, axes, x)
+    return ops.abs(x) if norm is x else norm
+
+
+def _scaled_norm(x, axes):
+    """The same, of sizes that a graph leaves open."""
+    top = ops.max(ops.abs(x), axis=axes, keepdims=True)
+    unit = x / divisor(top, SMALLEST)
+    return top * ops.sqrt(ops.sum(ops.square(unit), axis=axes, keepdims=True))
+
+
+def euclidean_norm(x, axes) -> Any:
+    """2-norm over `axes` >= 0, which vanish: no over- or underflow, and gradient 0 at 0."""
 
     @ops.custom_gradient
     def norm(x):
-        top = ops.max(ops.abs(x), axis=axis, keepdims=True)
+        halve = all(isinstance(x.shape[axis], int) for axis in axes)
+        if keras.backend.standardize_dtype(x.dtype) == "float64":
+            halve = False  # `hypot` would make float32 of it on PyTorch
+        value = (plain_norm if halve else _scaled_norm)(x, axes)
         # 1 where all is 0: nothing is divided by 0; NaN stays
-        zero = ops.cast(ops.less_equal(top, SMALLEST), x.dtype)
-        unit = x / (top + zero)
-        root = ops.sqrt(ops.sum(ops.square(unit), axis=axis, keepdims=True))
+        zero = ops.cast(ops.less_equal(value, SMALLEST), x.dtype)
 
         def gradient(*args, upstream=None):
             (delta,) = args if upstream is None else (upstream,)
-            return unit * (ops.expand_dims(delta, axis) / (root + zero))
+            return (x / (value + zero)) * ops.expand_dims(delta, axes)
 
-        return ops.squeeze(top * root, axis=axis), gradient
+        return ops.squeeze(value, axis=axes), gradient
 
     return norm(ops.convert_to_tensor(x))
