@@ -28,7 +28,7 @@ def exchange(keep):
     By a gather; on a CPU pairs are integers of twice the size instead, and bits are selected, which
     has 8 bytes less for each entry to read and write.
     """
-    if keep.is_cuda:
+    if keep.device.type != "cpu":
         return _gathered(keep)
     mask = keep.long() - 1  # all ones where pairs are exchanged
 
