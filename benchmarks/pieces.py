@@ -1,4 +1,4 @@
-"""Times of the parts: orthogonalisations, activations, losses, the export, and the start.
+"""Times of the parts: orthogonalisations, activations, poolings, losses, the export, and the start.
 
     KERAS_BACKEND=jax python benchmarks/pieces.py [--sizes 256 1024]
 
@@ -8,6 +8,7 @@ Forward and backward together, interleaved, medians; results/pieces_BACKEND.json
 import argparse
 import functools
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -31,7 +32,9 @@ RULES = ("polar", "stiefel", "cholesky", "bjorck")
 
 def with_gradient(function, x):
     """A call of `function`'s value and gradient, contracted with fixed numbers, at x."""
-    weights = ops.convert_to_tensor(np.cos(np.arange(x.size)).reshape(x.shape).astype("float32"))
+    shape = ops.shape(function(x))
+    weights = np.cos(np.arange(math.prod(shape))).reshape(shape).astype("float32")
+    weights = ops.convert_to_tensor(weights)
     run = value_and_input_gradient(lambda z: ops.sum(weights * function(z), axis=-1), [])
     return lambda: run(x)
 
@@ -65,9 +68,24 @@ def activations():
             "FullSort": with_gradient(layers.FullSort(), x),
             "GroupSort2": with_gradient(layers.GroupSort2(), x),
             "GroupSort(8)": with_gradient(layers.GroupSort(8), x),
+            "MaxMin": with_gradient(layers.MaxMin(), x),
         }
         table[n] = interleaved(functions, 9)
     return table
+
+
+def images():
+    """Activations and poolings of 64 images of 32 x 32 with 32 channels."""
+    x = np.random.default_rng(0).standard_normal((64, 32, 32, 32)).astype("float32")
+    functions = {
+        "ReLU": keras.layers.ReLU(),
+        "GroupSort2": layers.GroupSort2(),
+        "MaxMin": layers.MaxMin(),
+        "AveragePooling2D": keras.layers.AveragePooling2D(2),
+        "ScaledAveragePooling2D": layers.ScaledAveragePooling2D(2),
+        "ScaledL2NormPooling2D": layers.ScaledL2NormPooling2D(2),
+    }
+    return interleaved({name: with_gradient(f, x) for name, f in functions.items()}, 15)
 
 
 def losses():
@@ -148,6 +166,7 @@ def main():
         **provenance(),
         "orthogonalisation": orthogonalisations(sizes),
         "activations": activations(),
+        "images": images(),
         "losses": losses(),
         "inference": inference(),
         "start": start(),

@@ -45,6 +45,11 @@ def full_precision():
         yield
 
 
+def compiled(function):
+    """A function of tensors; on JAX compiled as a whole: there each operation takes a while."""
+    return getattr(_module(), "compiled", lambda f: f)(function)
+
+
 def exchange(keep, axis=-1):
     """A function that exchanges pairs along an axis of length 2, where `keep` is false.
 

@@ -1,5 +1,7 @@
 """What Keras has no name for, on JAX."""
 
+import functools
+
 import jax
 import keras
 import numpy as np
@@ -33,3 +35,6 @@ def is_constant_of_a_step(variable_value, argument):
 def full_precision():
     """See `lipkit.backend.full_precision`."""
     return jax.default_matmul_precision("highest")
+
+
+compiled = functools.cache(jax.jit)

@@ -25,8 +25,8 @@ def value_and_input_gradient(function, variables):
 def exchange(keep):
     """See `lipkit.backend.exchange`.
 
-    By a gather; on a CPU pairs are integers of twice the size instead, and bits are selected, which
-    has 8 bytes less for each entry to read and write.
+    By a gather; on a CPU, pairs are integers of twice the size instead, whose bits are selected:
+    there is half as much to read and write as with the indices of a gather.
     """
     if keep.device.type != "cpu":
         return _gathered(keep)

@@ -73,6 +73,15 @@ def _sorted_columns(x):
     return y, gradient
 
 
+def _sorted_rows(x):
+    """Sort along the last axis, padded to a power of two: (r, n) -> (r, n)."""
+    n = x.shape[-1]
+    padding = 2 ** (n - 1).bit_length() - n
+    # NaN sorts last: what is cut off below is either the padding or its equal
+    columns = ops.pad(ops.transpose(x), ((0, padding), (0, 0)), constant_values=float("nan"))
+    return ops.transpose(_sorted_columns(columns)[:n])
+
+
 def sort_groups(groups):
     """Sort ascending along the last axis, the fastest way of this backend: (r, n) -> (r, n)."""
     n = groups.shape[-1]
@@ -80,7 +89,4 @@ def sort_groups(groups):
         return _sorted_pairs(ops.convert_to_tensor(groups))
     if keras.backend.backend() != "jax" or n > LARGEST_NETWORK:
         return ops.sort(groups, axis=-1)
-    padding = 2 ** (n - 1).bit_length() - n
-    # NaN sorts last: what is cut off below is either the padding or its equal
-    columns = ops.pad(ops.transpose(groups), ((0, padding), (0, 0)), constant_values=float("nan"))
-    return ops.transpose(_sorted_columns(columns)[:n])
+    return backend.compiled(_sorted_rows)(groups)
