@@ -87,8 +87,9 @@ def pieces():
             (n, *(f"{v:.2f}" for v in row.values())) for n, row in result["activations"].items()
         ]
         yield table(["channels", *first], rows)
-        rows = [(k, f"{v:.1f}") for k, v in result["images"].items()]
-        yield table(["64 images of 32 x 32 x 32", "ms"], rows)
+        if "images" in result:  # results of before have none
+            rows = [(k, f"{v:.1f}") for k, v in result["images"].items()]
+            yield table(["64 images of 32 x 32 x 32", "ms"], rows)
         rows = [(k, f"{v:.2f}") for k, v in result["losses"].items()]
         yield table(["a training step with the loss", "ms"], rows)
         rows = [(k, f"{v:.1f} ms") for k, v in result["inference"].items()]
