@@ -5,6 +5,9 @@ PEERS ?= .venv-peers
 BIN = $(VENV)/bin
 BACKENDS = jax tensorflow torch
 RUN = TF_CPP_MIN_LOG_LEVEL=2 OMP_NUM_THREADS=1
+# JAX compiles the same step again for each model, in tests and pages, which keep the results here
+KEPT = JAX_COMPILATION_CACHE_DIR=$(abspath $(VENV))/compiled \
+  JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
 .PHONY: demo docs test lint bench bench-gpu mutants clean $(BACKENDS:%=test-%)
 
@@ -26,7 +29,7 @@ demo: $(VENV)/demo
 test: $(BACKENDS:%=test-%)
 
 $(BACKENDS:%=test-%): test-%: $(VENV)/test
-	KERAS_BACKEND=$* $(RUN) $(BIN)/python -m pytest -q -p no:cacheprovider tests
+	KERAS_BACKEND=$* $(RUN) $(KEPT) $(BIN)/python -m pytest -q -p no:cacheprovider tests
 
 lint: $(VENV)/test
 	$(BIN)/ruff check .
@@ -62,7 +65,7 @@ $(PEERS)/torch/done:
 
 # executes the code of every page: some minutes
 docs: $(VENV)/test
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(KEPT) $(BIN)/mkdocs build --strict
 	@echo "see build/site/index.html, or run $(BIN)/mkdocs serve"
 
 mutants: $(VENV)/test

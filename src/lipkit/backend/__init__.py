@@ -1,6 +1,7 @@
 """What Keras has no name for, or not a fast one, once per backend."""
 
 import contextlib
+import functools
 import importlib
 
 import keras
@@ -46,8 +47,19 @@ def full_precision():
 
 
 def compiled(function):
-    """A function of tensors; on JAX compiled as a whole: there each operation takes a while."""
-    return getattr(_module(), "compiled", lambda f: f)(function)
+    """Decorator of functions of a tensor and of options, which are hashable.
+
+    On JAX they are compiled as a whole outside of compiled steps, where each operation takes a
+    while; inside of those they change nothing.
+    """
+
+    @functools.wraps(function)
+    def call(x, *args, **options):
+        x = ops.convert_to_tensor(x)
+        own = getattr(_module(), "compiled", None)
+        return own(function, *args, **options)(x) if own else function(x, *args, **options)
+
+    return call
 
 
 def exchange(keep, axis=-1):

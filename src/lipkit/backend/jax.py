@@ -37,4 +37,7 @@ def full_precision():
     return jax.default_matmul_precision("highest")
 
 
-compiled = functools.cache(jax.jit)
+@functools.cache
+def compiled(function, *args, **options):
+    """See `lipkit.backend.compiled`."""
+    return jax.jit(lambda x: function(x, *args, **options), inline=True)

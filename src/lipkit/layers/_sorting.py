@@ -73,6 +73,7 @@ def _sorted_columns(x):
     return y, gradient
 
 
+@backend.compiled
 def _sorted_rows(x):
     """Sort along the last axis, padded to a power of two: (r, n) -> (r, n)."""
     n = x.shape[-1]
@@ -89,4 +90,4 @@ def sort_groups(groups):
         return _sorted_pairs(ops.convert_to_tensor(groups))
     if keras.backend.backend() != "jax" or n > LARGEST_NETWORK:
         return ops.sort(groups, axis=-1)
-    return backend.compiled(_sorted_rows)(groups)
+    return _sorted_rows(groups)

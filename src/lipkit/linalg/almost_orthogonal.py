@@ -6,6 +6,7 @@ import math
 import numpy as np
 from keras import ops
 
+from lipkit.backend import compiled
 from lipkit.linalg.norms import divisor, largest_entry, transpose
 
 
@@ -13,6 +14,7 @@ def _divided(w, overlaps):
     return w * ops.rsqrt(divisor(overlaps))
 
 
+@compiled
 def aol(w):
     """W D with D = diag(sum_i |WᵀW|_ij)^(-1/2), of norm at most 1: (..., m, n) -> (..., m, n).
 
@@ -28,6 +30,7 @@ def aol(w):
     return _divided(w, ops.sum(ops.abs(transpose(w) @ w), axis=-2, keepdims=True))
 
 
+@compiled
 def conv_aol(kernel, groups=1):
     """The same for a convolution of stride 1: of norm at most 1 at any size, with zeros around.
 

@@ -6,6 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from lipkit.backend import compiled
+
 TINY = 1e-30  # floor of divisors of order 1
 SMALLEST = 1e-37  # floor of the largest entry: just above float32's subnormal numbers
 
@@ -51,6 +53,7 @@ def symmetric_norm_bound(g):
     return ops.minimum(frobenius, rows)
 
 
+@compiled
 def spectral_norm_bound(w, iterations):
     """Upper bound of the spectral norm by Gram iteration: (..., m, n) -> (..., 1, 1).
 
@@ -67,6 +70,7 @@ def spectral_norm_bound(w, iterations):
     return ops.where(zero, 0.0, top * norm_divisor(w / top, iterations))
 
 
+@compiled
 def spectral_normalize(w, iterations):
     """W divided by `spectral_norm_bound(W)`, safe at any scale: (..., m, n) -> (..., m, n)."""
     w = w / largest_entry(w)
@@ -87,6 +91,7 @@ def norm_divisor(w, iterations):
     return ops.exp(log_norm + weight * ops.log(divisor(symmetric_norm_bound(g))))
 
 
+@compiled
 def frobenius_normalize(w, axis=(-2, -1)):
     """Divide by the 2-norm over `axis`; a zero kernel stays zero: (..., m, n) -> (..., m, n)."""
     w = w / largest_entry(w)

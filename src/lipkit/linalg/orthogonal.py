@@ -9,6 +9,7 @@ import math
 
 from keras import ops
 
+from lipkit.backend import compiled
 from lipkit.linalg.norms import divisor, largest_entry, norm_divisor, symmetric_norm_bound
 from lipkit.linalg.norms import transpose as t
 
@@ -86,6 +87,7 @@ def _inverse_root(g, iterations, smallest):
     return z, factor
 
 
+@compiled
 @on_tall
 def polar(w, iterations, smallest=1 / 64):
     """Polar factor Q = W (WᵀW)^(-1/2), with a gradient that costs a handful of products.
@@ -109,6 +111,7 @@ def polar(w, iterations, smallest=1 / 64):
     return with_gradient(cubic_step(x), x, tangent_projection)
 
 
+@compiled
 @on_tall
 def bjorck(w, iterations, beta):
     """Björck orthogonalisation, differentiated through its `iterations` steps.
@@ -126,6 +129,7 @@ def bjorck(w, iterations, beta):
     return x
 
 
+@compiled
 @on_tall
 def cholesky(w):
     """Q = W L⁻ᵀ with LLᵀ = WᵀW + shift I, then one cubic step.

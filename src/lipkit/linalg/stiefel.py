@@ -8,7 +8,7 @@ import functools
 import numpy as np
 from keras import ops
 
-from lipkit.backend import full_precision
+from lipkit.backend import compiled, full_precision
 from lipkit.linalg.norms import gram
 from lipkit.linalg.norms import transpose as t
 from lipkit.linalg.orthogonal import (
@@ -46,6 +46,7 @@ def drift(w):
 
 
 @full_precision()
+@compiled
 @on_tall
 def retract(w, tolerance):
     """W itself where its `drift` is at most `tolerance`, otherwise its polar factor.
@@ -68,6 +69,7 @@ def tangent(w, x):
     return t(tangent_projection(t(w), t(x)))
 
 
+@compiled
 @on_tall
 def near_polar(w):
     """The polar factor, at most 1-Lipschitz for any W: by three cubic steps where W is near.
@@ -75,7 +77,6 @@ def near_polar(w):
     Nearness is proven here, by the Gram matrix: a cubic step would expand what is above 2. The
     gradient is projected on the tangent space.
     """
-    w = ops.convert_to_tensor(w)  # custom gradients do not see through variables
     held = ops.stop_gradient(w)
     rest = gram(held) - ops.eye(w.shape[-1], dtype=w.dtype)
     distance = ops.sqrt(ops.max(ops.sum(ops.square(rest), axis=(-2, -1))))
