@@ -1,0 +1,98 @@
+"""The aims of the library's speed beside what was measured: a table of benchmarks.md."""
+
+import json
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+BACKENDS = ("jax", "tensorflow", "torch")
+PEERS = ("deel-lip", "torchlip", "orthogonium")
+
+
+def _read(name):
+    return json.loads((RESULTS / name).read_text())
+
+
+def _most(aim, bar, values):
+    """A row whose values, by name, should be at most `bar`."""
+    return _row(f"{aim}: at most {bar:g}", values, lambda v: v <= bar)
+
+
+def _least(aim, bar, values):
+    """A row whose values, by name, should be at least `bar`."""
+    return _row(f"{aim}: at least {bar:g}", values, lambda v: v >= bar)
+
+
+def _row(aim, values, met):
+    missed = [name for name, value in values.items() if not met(value)]
+    measured = ", ".join(f"{name} {value:.3g}" for name, value in values.items())
+    state = "yes" if not missed else "no" if len(missed) == len(values) else "not on all"
+    return aim, measured, state
+
+
+def _ratios(rows, rule=""):
+    """Times of the unconstrained step, by backend."""
+    names = {b: f"lipkit {b} {rule}".strip() for b in BACKENDS}
+    return {b: rows[n]["ratio"]["median"] for b, n in names.items() if n in rows}
+
+
+def _times_of_peers(rows, rule=""):
+    """How many times longer each peer takes than lipkit on its best backend."""
+    names = [f"lipkit {b} {rule}".strip() for b in BACKENDS]
+    best = min(rows[name]["ms"]["median"] for name in names if name in rows)
+    return {p: rows[p]["ms"]["median"] / best for p in PEERS if p in rows}
+
+
+def _memory(rows):
+    return {n: row["peak_ratio"] for n, row in rows.items() if n.startswith("lipkit")}
+
+
+def _steps():
+    moons, cnn, wide, wider = (w["rows"] for w in _read("steps.json")["workloads"].values())
+    yield _most("moons 256, a step in plain ones", 1.5, {"jax": _ratios(moons)["jax"]})
+    slower = _times_of_peers(moons)
+    yield _least("as fast as torchlip", 2, {"torchlip": slower.pop("torchlip")})
+    yield _least("as fast as the others", 5, slower)
+    yield _most("cnn 64, a step in plain ones", 1.1, _ratios(cnn))
+    yield _least("as fast as each peer", 1.6, _times_of_peers(cnn))
+    yield _most('mlp 256, "stiefel", a step in plain ones', 1.8, _ratios(wide, "stiefel"))
+    yield _least("as fast as each peer", 15, _times_of_peers(wide, "stiefel"))
+    yield _most('mlp 2048, "stiefel", a step in plain ones', 1.4, _ratios(wider, "stiefel"))
+    for name, rows in (("moons 256", moons), ("cnn 64", cnn), ("mlp 256", wide)):
+        yield _most(f"{name}, peak memory in plain ones", 1.2, _memory(rows))
+
+
+def _steps_on_a_gpu():
+    workloads = _read("steps_gpu.json")["workloads"]
+    for name, rule, bar in (("cnn 64", "", 1.1), ("mlp 2048", "stiefel", 1.4)):
+        if name in workloads:
+            yield _most(f"{name} on a GPU", bar, _ratios(workloads[name]["rows"], rule))
+
+
+def _pieces():
+    pieces = {b: _read(f"pieces_{b}.json") for b in BACKENDS}
+    times = {b: p["inference"] for b, p in pieces.items()}
+    exported = {b: t["export"] / t["plain"] for b, t in times.items()}
+    yield _most("export in plain Keras", 1.03, exported)
+    rows = {
+        f"{b} {n}": row["sort of the backend"] / row["FullSort"]
+        for b, p in pieces.items()
+        for n, row in p["activations"].items()
+    }
+    yield _least("FullSort of 256 x 256, as fast as the sort", 10, {"jax": rows["jax 256"]})
+    yield _least("as fast as the backend's sort, at each size", 0.97, rows)
+    for loss, plain in (("HKR", "binary cross-entropy"), ("MulticlassHKR", "cross-entropy")):
+        ratios = {b: p["losses"][loss] / p["losses"][plain] for b, p in pieces.items()}
+        yield _most(f"a step with {loss} in those with {plain}", 1.05, ratios)
+
+
+def _others():
+    muon = _read("moons/jax_stiefel_cosine_stiefel_muon_0.01.json")
+    yield _most("StiefelMuon on moons, cosine, last loss", -0.842, {"5 seeds": muon["loss"]})
+    cnn = _read("certify_speed.json")["cnn"]
+    minutes = cnn["certify_s"] / cnn["inputs"] * 10_000 / 60
+    yield _most("10,000 certificates of a CNN, minutes", 5, {"jax": minutes})
+
+
+def aims():
+    """(aim, what was measured, whether it is met)."""
+    return [*_steps(), *_steps_on_a_gpu(), *_pieces(), *_others()]
