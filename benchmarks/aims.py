@@ -48,41 +48,42 @@ def _memory(rows):
 
 def _steps():
     moons, cnn, wide, wider = (w["rows"] for w in _read("steps.json")["workloads"].values())
-    yield _most("moons 256, a step in plain ones", 1.5, {"jax": _ratios(moons)["jax"]})
+    yield _most("moons 256: times the plain step", 1.5, {"jax": _ratios(moons)["jax"]})
     slower = _times_of_peers(moons)
-    yield _least("as fast as torchlip", 2, {"torchlip": slower.pop("torchlip")})
-    yield _least("as fast as the others", 5, slower)
-    yield _most("cnn 64, a step in plain ones", 1.1, _ratios(cnn))
-    yield _least("as fast as each peer", 1.6, _times_of_peers(cnn))
-    yield _most('mlp 256, "stiefel", a step in plain ones', 1.8, _ratios(wide, "stiefel"))
-    yield _least("as fast as each peer", 15, _times_of_peers(wide, "stiefel"))
-    yield _most('mlp 2048, "stiefel", a step in plain ones', 1.4, _ratios(wider, "stiefel"))
+    yield _least("moons 256: times faster than torchlip", 2, {"torchlip": slower.pop("torchlip")})
+    yield _least("moons 256: times faster than the others", 5, slower)
+    yield _most("cnn 64: times the plain step", 1.1, _ratios(cnn))
+    yield _least("cnn 64: times faster than each peer", 1.6, _times_of_peers(cnn))
+    yield _most('mlp 256, "stiefel": times the plain step', 1.8, _ratios(wide, "stiefel"))
+    yield _least("mlp 256: times faster than each peer", 15, _times_of_peers(wide, "stiefel"))
+    yield _most('mlp 2048, "stiefel": times the plain step', 1.4, _ratios(wider, "stiefel"))
     for name, rows in (("moons 256", moons), ("cnn 64", cnn), ("mlp 256", wide)):
-        yield _most(f"{name}, peak memory in plain ones", 1.2, _memory(rows))
+        yield _most(f"{name}: times the plain peak memory", 1.2, _memory(rows))
 
 
 def _steps_on_a_gpu():
     workloads = _read("steps_gpu.json")["workloads"]
     for name, rule, bar in (("cnn 64", "", 1.1), ("mlp 2048", "stiefel", 1.4)):
         if name in workloads:
-            yield _most(f"{name} on a GPU", bar, _ratios(workloads[name]["rows"], rule))
+            ratios = _ratios(workloads[name]["rows"], rule)
+            yield _most(f"{name} on a GPU: times the plain step", bar, ratios)
 
 
 def _pieces():
     pieces = {b: _read(f"pieces_{b}.json") for b in BACKENDS}
     times = {b: p["inference"] for b, p in pieces.items()}
     exported = {b: t["export"] / t["plain"] for b, t in times.items()}
-    yield _most("export in plain Keras", 1.03, exported)
+    yield _most("export: times plain Keras", 1.03, exported)
     rows = {
         f"{b} {n}": row["sort of the backend"] / row["FullSort"]
         for b, p in pieces.items()
         for n, row in p["activations"].items()
     }
-    yield _least("FullSort of 256 x 256, as fast as the sort", 10, {"jax": rows["jax 256"]})
-    yield _least("as fast as the backend's sort, at each size", 0.97, rows)
+    yield _least("FullSort of 256 x 256: times faster than the sort", 10, {"jax": rows["jax 256"]})
+    yield _least("FullSort: times faster than the sort, at each size", 0.97, rows)
     for loss, plain in (("HKR", "binary cross-entropy"), ("MulticlassHKR", "cross-entropy")):
         ratios = {b: p["losses"][loss] / p["losses"][plain] for b, p in pieces.items()}
-        yield _most(f"a step with {loss} in those with {plain}", 1.05, ratios)
+        yield _most(f"{loss}: times the step with {plain}", 1.05, ratios)
 
 
 def _others():
