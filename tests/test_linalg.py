@@ -33,6 +33,29 @@ def constrained(rule, w):
     return array(parametrizations.get(rule)(ops.convert_to_tensor(np.asarray(w, "float32"))))
 
 
+@pytest.mark.parametrize(
+    ("function", "options"),
+    [
+        (linalg.polar, {"iterations": 7}),
+        (linalg.bjorck, {"iterations": 15, "beta": 0.5}),
+        (linalg.cholesky, {}),
+        (linalg.aol, {}),
+        (linalg.near_polar, {}),
+        (linalg.retract, {"tolerance": 0.01}),
+        (linalg.spectral_normalize, {"iterations": 9}),
+        (linalg.frobenius_normalize, {"axis": -2}),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_variables_and_arrays_are_taken_as_tensors(function, options, rng):
+    """And options by position as those by name."""
+    w = rng.standard_normal((6, 4)).astype("float32")
+    expected = array(function(ops.convert_to_tensor(w), **options))
+    assert np.abs(expected - w).max() > 1e-2
+    for given in (w, keras.Variable(w)):
+        np.testing.assert_array_equal(array(function(given, *options.values())), expected)
+
+
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
