@@ -25,9 +25,10 @@ contenders by at most a tenth of what this one gained over outputs of 0. Peak me
 process, libraries included."""
 AIMS = """## Aims
 
-What the library set out for on 2 cores, and what the rest of this page says of it; "plain" are the
-unconstrained layers. A time of lipkit's whose work was not equal meets nothing. The reasons for
-what is missed, with the trials, are in [Architecture](architecture.md)."""
+What the library set out for, on 2 cores if no GPU is named, and what the rest of this page says of
+it; "plain" are the unconstrained layers. Peers are compared by their medians with lipkit's on its
+fastest backend. What was measured at unequal work meets nothing. The reasons for what is missed,
+with the trials, are in [Architecture](architecture.md)."""
 GPU = """## On a GPU
 
 `make bench-gpu`: the contenders that run there, which start at the same time and then take turns.

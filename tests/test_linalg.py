@@ -33,27 +33,31 @@ def constrained(rule, w):
     return array(parametrizations.get(rule)(ops.convert_to_tensor(np.asarray(w, "float32"))))
 
 
-@pytest.mark.parametrize(
-    ("function", "options"),
-    [
-        (linalg.polar, {"iterations": 7}),
-        (linalg.bjorck, {"iterations": 15, "beta": 0.5}),
-        (linalg.cholesky, {}),
-        (linalg.aol, {}),
-        (linalg.near_polar, {}),
-        (linalg.retract, {"tolerance": 0.01}),
-        (linalg.spectral_normalize, {"iterations": 9}),
-        (linalg.frobenius_normalize, {"axis": -2}),
-    ],
-    ids=lambda value: getattr(value, "__name__", ""),
-)
-def test_variables_and_arrays_are_taken_as_tensors(function, options, rng):
-    """And options by position as those by name."""
-    w = rng.standard_normal((6, 4)).astype("float32")
-    expected = array(function(ops.convert_to_tensor(w), **options))
-    assert np.abs(expected - w).max() > 1e-2
-    for given in (w, keras.Variable(w)):
-        np.testing.assert_array_equal(array(function(given, *options.values())), expected)
+def test_functions_take_what_operations_of_keras_take(rng):
+    """Symbolic tensors, names of arguments, options that are lists or tensors."""
+    symbol = keras.Input((6, 4))
+    assert linalg.spectral_normalize(symbol, 6).shape == (None, 6, 4)
+    w = ops.convert_to_tensor(rng.standard_normal((6, 4)).astype("float32"))
+    for got, expected in (
+        (linalg.polar(w=w, iterations=7), linalg.polar(w, 7)),
+        (linalg.frobenius_normalize(w, [-2, -1]), linalg.frobenius_normalize(w)),
+        (linalg.bjorck(w, 9, ops.convert_to_tensor(0.5)), linalg.bjorck(w, 9, 0.5)),
+        (linalg.near_polar(keras.Variable(w)), linalg.near_polar(w)),
+    ):
+        np.testing.assert_allclose(array(got), array(expected), atol=1e-6)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="the others compile no parts")
+def test_compiled_parts_on_jax_know_the_types_of_options(rng):
+    import jax
+
+    w = ops.convert_to_tensor(rng.standard_normal((6, 4)).astype("float32"))
+    linalg.polar(w, 7)
+    with pytest.raises(TypeError):
+        linalg.polar(w, 7.0)  # equal to the option of the call before, but no count
+    assert jax.jit(lambda t: linalg.retract(w, t))(1e-5).shape == (6, 4)  # a traced option
+    with pytest.raises(ValueError, match="Cholesky"):
+        linalg.cholesky(ops.full((6, 4), np.nan))
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -47,17 +47,16 @@ def full_precision():
 
 
 def compiled(function):
-    """Decorator of functions of a tensor and of options, which are hashable.
+    """Decorator of functions of a tensor and of options.
 
-    On JAX they are compiled as a whole outside of compiled steps, where each operation takes a
-    while; inside of those they change nothing.
+    On JAX, calls with an array and hashable options are compiled as a whole outside of compiled
+    steps, where each operation takes a while; all others, and other backends, are left as they are.
     """
 
     @functools.wraps(function)
-    def call(x, *args, **options):
-        x = ops.convert_to_tensor(x)
-        own = getattr(_module(), "compiled", None)
-        return own(function, *args, **options)(x) if own else function(x, *args, **options)
+    def call(*args, **options):
+        own = getattr(_module(), "compiled", functools.partial)
+        return own(function, *args, **options)()
 
     return call
 

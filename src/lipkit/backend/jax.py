@@ -1,5 +1,6 @@
 """What Keras has no name for, on JAX."""
 
+import contextlib
 import functools
 
 import jax
@@ -37,7 +38,14 @@ def full_precision():
     return jax.default_matmul_precision("highest")
 
 
-@functools.cache
 def compiled(function, *args, **options):
     """See `lipkit.backend.compiled`."""
+    if args and isinstance(args[0], jax.Array):
+        with contextlib.suppress(TypeError):  # an option that is not hashable
+            return functools.partial(_jitted(function, *args[1:], **options), args[0])
+    return functools.partial(function, *args, **options)
+
+
+@functools.lru_cache(maxsize=256, typed=True)
+def _jitted(function, *args, **options):
     return jax.jit(lambda x: function(x, *args, **options), inline=True)

@@ -129,7 +129,6 @@ def bjorck(w, iterations, beta):
     return x
 
 
-@compiled
 @on_tall
 def cholesky(w):
     """Q = W L⁻ᵀ with LLᵀ = WᵀW + shift I, then one cubic step.

@@ -77,6 +77,7 @@ def near_polar(w):
     Nearness is proven here, by the Gram matrix: a cubic step would expand what is above 2. The
     gradient is projected on the tangent space.
     """
+    w = ops.convert_to_tensor(w)  # custom gradients do not see through variables
     held = ops.stop_gradient(w)
     rest = gram(held) - ops.eye(w.shape[-1], dtype=w.dtype)
     distance = ops.sqrt(ops.max(ops.sum(ops.square(rest), axis=(-2, -1))))
