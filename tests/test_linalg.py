@@ -93,6 +93,15 @@ def test_polar_is_the_polar_factor(condition, rng):
     np.testing.assert_allclose(constrained("polar", w.T), polar(w.T), atol=2e-4)
 
 
+@pytest.mark.parametrize("n", [20, 256])
+@pytest.mark.parametrize("iterations", [4, 5, 9])
+def test_polar_is_orthogonal_as_far_as_its_page_says(iterations, n, rng):
+    # condition 48 / n^(1/8), geometric, so that the bound of the norm is not tight
+    w = np.diag(np.geomspace(1, n**0.125 / 48, n)) @ np.linalg.qr(rng.standard_normal((n, n)))[0]
+    got = singular_values(constrained(parametrizations.Polar(iterations=iterations), w))
+    assert 1 - 2e-6 < got.min() and got.max() < 1 + 1e-6
+
+
 @pytest.mark.parametrize("rule", ORTHOGONAL)
 def test_an_orthogonal_kernel_is_a_fixed_point(rule, rng):
     q = np.linalg.qr(rng.standard_normal((64, 32)))[0]

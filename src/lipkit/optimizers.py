@@ -60,7 +60,7 @@ class StiefelMuon(keras.optimizers.Adam):
         moved = view.matrix(self.momentum * m + ops.cast(gradient, variable.dtype))
         moved = linalg.tangent(w, moved)
         self.assign(m, view.kernel(moved, variable.shape))
-        step = linalg.polar(moved, iterations=5)
+        step = linalg.polar(moved, iterations=3)
         self.assign_sub(variable, rate * view.kernel(step, variable.shape))
 
     def get_config(self):

@@ -22,7 +22,7 @@ from lipkit.linalg.orthogonal import (
 EXACT = 128  # columns up to which `drift` is exact
 PROBES = 3  # as rows: from 4 on XLA packs them for a general product, at 8 times the time
 NEAR = 0.2  # drift from where one cubic step leads back: to about 0.75 drift²
-ITERATIONS = 7  # of `polar`
+ITERATIONS = 4  # of `polar`
 
 
 @functools.cache
