@@ -94,12 +94,21 @@ def test_polar_is_the_polar_factor(condition, rng):
 
 
 @pytest.mark.parametrize("n", [20, 256])
-@pytest.mark.parametrize("iterations", [4, 5, 9])
+@pytest.mark.parametrize("iterations", [4, 5, 40])
 def test_polar_is_orthogonal_as_far_as_its_page_says(iterations, n, rng):
-    # condition 48 / n^(1/8), geometric, so that the bound of the norm is not tight
-    w = np.diag(np.geomspace(1, n**0.125 / 48, n)) @ np.linalg.qr(rng.standard_normal((n, n)))[0]
+    # condition 48 / n^(1/8), where the bound of the norm is the worst
+    sigma = np.r_[np.ones(n - 1), n**0.125 / 48]
+    w = np.diag(sigma) @ np.linalg.qr(rng.standard_normal((n, n)))[0]
     got = singular_values(constrained(parametrizations.Polar(iterations=iterations), w))
-    assert 1 - 2e-6 < got.min() and got.max() < 1 + 1e-6
+    assert got.min() > 1 - 2e-6 and got.max() < 1 + 1e-6
+
+
+@pytest.mark.parametrize("iterations", [1, 2, 3, 5, 12, 40])
+def test_no_number_of_iterations_lifts_rounding_errors(iterations, rng):
+    half = rng.standard_normal((64, 32)) @ rng.standard_normal((32, 64))
+    for w in (half, np.ones((64, 64)), rng.standard_normal((64, 64)) * np.logspace(-9, 0, 64)):
+        got = singular_values(constrained(parametrizations.Polar(iterations=iterations), w))
+        assert got.max() < 1 + 1e-6
 
 
 @pytest.mark.parametrize("rule", ORTHOGONAL)

@@ -15,6 +15,7 @@ from lipkit.linalg.norms import divisor, largest_entry, norm_divisor, symmetric_
 from lipkit.linalg.norms import transpose as t
 
 FLOAT32_UNIT = 2.0**-24
+SMALLEST = 1 / 48  # singular value that `polar` maps to 1, in units of a bound of the largest
 SQUARINGS = 6  # for the bound that scales W before Björck's iteration
 
 
@@ -55,36 +56,47 @@ def with_gradient(value, x, back):
     return apply(ops.stop_gradient(value), x)
 
 
-@functools.lru_cache(typed=True)  # 4 iterations, not 4.0
-def _quintics(smallest, iterations):
-    """Coefficients (a, b, c) of odd maps x (a + b x² + c x⁴) that lift [smallest, 1] best.
+def _quintic(smallest):
+    """The odd map x (a + b x² + c x⁴) that lifts [smallest, 1] best, and the least value there.
 
-    Each takes the ends of its image [., 1] by turns at four points, which Remez's exchange finds.
-    So nothing ever exceeds 1, where all of them are 1.
+    It takes the ends of its image [., 1] by turns at four points, which Remez's exchange finds.
     """
-    maps = []
+    x = smallest + (1 - smallest) * np.array([0, 0.25, 0.75, 1])
+    a = b = c = error = 0.0
+    for _ in range(20):
+        equations = np.stack([x, x**3, x**5, [1, -1, 1, -1]], axis=1)
+        a, b, c, error = map(float, np.linalg.solve(equations, np.ones(4)))
+        x[1:3] = np.sqrt(np.sort(np.roots([5 * c, 3 * b, a]).real))
+    top = 1 + error
+    return (a / top, b / top, c / top), (1 - error) / top
+
+
+@functools.lru_cache(typed=True)  # 4 iterations, not 4.0
+def _quintics(iterations):
+    """The maps that lift [SMALLEST, 1] best. Nothing ever exceeds 1, where all of them are 1.
+
+    They end where they have arrived: more would lift nothing but the rounding errors of eigenvalues
+    near 0.
+    """
+    maps, smallest = [], SMALLEST
     for _ in range(iterations):
-        smallest = min(smallest, 0.99)  # the equations of a point would be singular
-        x = smallest + (1 - smallest) * np.array([0, 0.25, 0.75, 1])
-        for _ in range(20):
-            equations = np.stack([x, x**3, x**5, [1, -1, 1, -1]], axis=1)
-            a, b, c, error = np.linalg.solve(equations, np.ones(4))
-            x[1:3] = np.sqrt(np.sort(np.roots([5 * c, 3 * b, a]).real))
-        maps.append(tuple(float(v / (1 + error)) for v in (a, b, c)))
-        smallest = (1 - error) / (1 + error)
+        if smallest > 1 - 1e-6:
+            break
+        quintic, smallest = _quintic(min(smallest, 0.99))  # the equations of a point are singular
+        maps.append(quintic)
     return tuple(maps)
 
 
-def _inverse_root(g, square, iterations, smallest):
-    """Z and c, c Z ~ G^(-1/2) for a symmetric positive G of norm at most 1, and its square.
+def _inverse_root(g, square, iterations):
+    """Z and a factor, factor Z ~ G^(-1/2), for a positive G of norm at most 1 and its square G².
 
-    Coupled iterations. Singular values of c W Z lie in [0, 1] for any W with G = WᵀW; those of W
-    above `smallest` are lifted to 1. Only (n, n) products, whatever the height of W.
+    Coupled iterations. Singular values of factor W Z lie in [0, 1] for any W with G = WᵀW; those of
+    W above `SMALLEST` are lifted to 1. Only (n, n) products, whatever the height of W.
     """
     eye = ops.eye(g.shape[-1], dtype=g.dtype)
     y = z = None
     factor = 1.0  # left out of z and g: each would be a pass over a matrix
-    for a, b, c in _quintics(smallest, iterations):
+    for a, b, c in _quintics(iterations):
         if z is not None:
             g = y @ g @ y
             square = g @ g
@@ -96,14 +108,14 @@ def _inverse_root(g, square, iterations, smallest):
 
 @compiled
 @on_tall
-def polar(w, iterations, smallest=1 / 48):
+def polar(w, iterations):
     """Polar factor Q = W (WᵀW)^(-1/2), with a gradient that costs a handful of products.
 
-    Singular values of W within a factor of about 1 / `smallest` of the largest are mapped to 1,
-    by 4 iterations to 1e-6, smaller ones below 1, none above. The backward pass is that of
-    W -> polar(W Z) with Z = (WᵀW)^(-1/2) held: the upstream gradient is projected on the tangent
-    space at Q and multiplied by Z. So no iteration is differentiated; docs/architecture.md has
-    the evidence.
+    Singular values of W down to `SMALLEST` times a bound of the largest are mapped to 1, by 4
+    iterations to 1e-6 and by 5, the most that are used, to rounding; smaller ones below 1, none
+    above. The backward pass is that of W -> polar(W Z) with Z = (WᵀW)^(-1/2) held: the upstream
+    gradient is projected on the tangent space at Q and multiplied by Z. So no iteration is
+    differentiated; docs/architecture.md has the evidence.
 
     References: Higham, "Functions of Matrices", SIAM 2008, chapter 8, for the coupled iteration;
     Amsel et al., "The Polar Express: Optimal Matrix Sign Methods and Their Application to the Muon
@@ -113,8 +125,9 @@ def polar(w, iterations, smallest=1 / 48):
     held = ops.stop_gradient(w)
     g = t(held) @ held
     square = g @ g
-    norm = ops.sqrt(divisor(symmetric_norm_bound(square)))
-    z, factor = _inverse_root(g / norm, square / norm**2, iterations, smallest)
+    bound = divisor(symmetric_norm_bound(square))
+    norm = ops.sqrt(bound)
+    z, factor = _inverse_root(g / norm, square / bound, iterations)
     z = ops.stop_gradient(z * (factor / ops.sqrt(norm)))
     x = w @ z
     return with_gradient(cubic_step(x), x, tangent_projection)
