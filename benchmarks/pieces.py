@@ -18,7 +18,7 @@ import numpy as np
 from keras import ops
 from peers.keras_models import network
 from provenance import provenance
-from timing import interleaved
+from timing import fed, interleaved
 
 import lipkit
 from lipkit import layers, parametrizations
@@ -125,7 +125,8 @@ def losses():
             model = keras.Sequential([keras.Input((64,)), *hidden, keras.layers.Dense(outputs)])
             metrics = [lipkit.metrics.HKRBinaryAccuracy(), lipkit.losses.KR()]
             model.compile("adam", loss, metrics=metrics if "accuracy" in name else [])
-            calls[name] = functools.partial(model.fit, x, y, batch_size=ROWS, verbose=0)
+            args, options = fed(ROWS, x, y)
+            calls[name] = functools.partial(model.fit, *args, **options, shuffle=False, verbose=0)
         table |= {name: ms / 40 for name, ms in interleaved(calls, 9).items()}
     return table
 
@@ -138,9 +139,11 @@ def inference():
         x = ops.sort(keras.layers.Dense(units)(x), axis=-1)
     plain = keras.Model(inputs, keras.layers.Dense(1)(x))
     x = np.random.default_rng(0).standard_normal((10_000, 2)).astype("float32")
+    args, options = fed(1000, x)
     models = {"model": model, "export": model.vanilla_export(), "plain": plain}
     calls = {
-        name: lambda m=m: m.predict(x, batch_size=1000, verbose=0) for name, m in models.items()
+        name: functools.partial(m.predict, *args, **options, verbose=0)
+        for name, m in models.items()
     }
     return interleaved(calls, 15)
 

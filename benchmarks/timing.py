@@ -20,3 +20,25 @@ def turns(functions, rounds):
 def interleaved(functions, rounds):
     """Median milliseconds of each of the named functions."""
     return {name: statistics.median(ms) for name, ms in turns(functions, rounds).items()}
+
+
+def untuned(size, *arrays):
+    """A data set of TensorFlow, of the arrays in batches: its pipeline does not tune itself.
+
+    The thread that does so sleeps for 10 ms, 20, 40 and so on, and the end of an epoch waits for
+    it: up to half of what `fit` or `predict` of arrays take would be that.
+    """
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return tf.data.Dataset.from_tensor_slices(arrays).batch(size).with_options(options)
+
+
+def fed(size, *arrays):
+    """The arguments, and those with names, of `fit` or `predict` of a model of Keras 3."""
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        return (untuned(size, *arrays),), {}
+    return arrays, {"batch_size": size}

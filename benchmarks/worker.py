@@ -17,7 +17,7 @@ import numpy as np
 
 ALPHA, MARGIN = 10, 0.29  # of HKR
 BATCHES = {"moons 256": 256, "cnn 64": 64, "mlp 256": 256, "mlp 2048": 2048}
-# of a round, which is one `fit`: enough of them that its fixed cost, some 0.1 s, is small
+# of a round, which is one `fit`: enough of them that its fixed cost is small
 STEPS = {"moons 256": 200, "cnn 64": 20, "mlp 256": 8, "mlp 2048": 4}
 STEPS_ON_A_GPU = 120  # of a round, or more: the same data at least twice
 

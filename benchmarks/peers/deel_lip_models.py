@@ -4,6 +4,7 @@ import deel.lip as lip
 import numpy as np
 import tensorflow as tf
 from tensorflow.keras import layers as kl
+from timing import untuned
 from worker import ALPHA, MARGIN
 
 
@@ -52,8 +53,10 @@ def rounds(package, variant, workload, x, classes, repeats):
     model.compile(optimizer=tf.keras.optimizers.Adam(1e-3), loss=loss)
     flat = x.reshape(-1, *x.shape[2:])
 
+    batches = untuned(batch, flat, y)
+
     def epoch():
-        history = model.fit(flat, y, batch_size=batch, shuffle=False, verbose=0)
+        history = model.fit(batches, verbose=0)
         return history.history["loss"][-1]
 
     def kernels():

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 from keras import layers as kl
+from timing import fed
 from worker import ALPHA, MARGIN
 
 from lipkit import layers as ll
@@ -63,8 +64,10 @@ def rounds(package, variant, workload, x, classes, repeats):
     model.compile(keras.optimizers.Adam(1e-3), loss)
     flat = x.reshape(-1, *x.shape[2:])
 
+    args, options = fed(batch, flat, y)
+
     def from_memory():
-        return model.fit(flat, y, batch_size=batch, shuffle=False, verbose=0)
+        return model.fit(*args, **options, shuffle=False, verbose=0)
 
     def from_device():
         return model.fit((pair for _ in range(repeats) for pair in there), verbose=0)
