@@ -25,8 +25,8 @@ def interleaved(functions, rounds):
 def untuned(size, *arrays):
     """A data set of TensorFlow, of the arrays in batches: its pipeline does not tune itself.
 
-    The thread that does so sleeps for 10 ms, 20, 40 and so on, and the end of an epoch waits for
-    it: up to half of what `fit` or `predict` of arrays take would be that.
+    The thread that does so sleeps for longer and longer, and the end of an epoch waits for it: up
+    to half of what `fit` or `predict` of arrays take would be that.
     """
     import tensorflow as tf
 

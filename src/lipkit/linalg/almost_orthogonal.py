@@ -50,11 +50,17 @@ def conv_aol(kernel, groups=1):
 
 @functools.cache
 def _same_shift(taps):
-    """Which pairs of two taps are at each shift of one from the other: (shifts, pairs) of 0, 1."""
+    """Which pairs of two taps are at each shift s of one from the other: (shifts, pairs) of 0, 1.
+
+    Of s and -s one is enough; s = 0, which is both, counts one half.
+    """
     place = np.indices(taps).reshape(len(taps), -1).T
     shift = (place[:, None] - place).reshape(len(place) ** 2, -1)
-    _, which = np.unique(shift, axis=0, return_inverse=True)
-    return np.eye(which.max() + 1, dtype="float32")[which.ravel()].T
+    shifts, which = np.unique(shift, axis=0, return_inverse=True)
+    same = np.eye(len(shifts), dtype="float32")[which.ravel()].T
+    middle = len(shifts) // 2  # they are sorted
+    same[middle] /= 2
+    return same[middle:]
 
 
 def _overlaps(kernel, groups):
@@ -70,8 +76,10 @@ def _overlaps(kernel, groups):
     w = ops.reshape(ops.transpose(w, (2, 1, 0, 3)), (groups, inputs, count * channels))
     pairs = ops.reshape(transpose(w) @ w, (groups, count, channels, count, channels))
     pairs = ops.reshape(ops.transpose(pairs, (1, 3, 0, 2, 4)), (count**2, -1))
-    sums = ops.cast(_same_shift(tuple(taps)), pairs.dtype) @ pairs
-    return ops.sum(ops.reshape(ops.abs(sums), (-1, outputs, channels)), axis=(0, 2))
+    sums = ops.abs(ops.cast(_same_shift(tuple(taps)), pairs.dtype) @ pairs)
+    sums = ops.reshape(ops.sum(sums, axis=0), (groups, channels, channels))
+    # the sums at -s are the transposes of those at s
+    return ops.reshape(ops.sum(sums, axis=1) + ops.sum(sums, axis=2), (-1,))
 
 
 def adjoint(kernel, groups=1):

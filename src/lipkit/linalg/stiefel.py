@@ -98,9 +98,6 @@ def tangent_matmul(x, w, tolerance):
     Q δᵀ = dxᵀ. That takes one product of the size of the layer's own for a square Q and two for
     others; where two of the size of Q and its Gram matrix are fewer, it takes those.
     """
-    m, n = w.shape
-    by_samples = (x.shape[0] or 0) * (1 if m == n else 2) <= 2 * min(m, n)
-    gradient_of = _gradient_by_samples if by_samples else _gradient_by_matrices
 
     @ops.custom_gradient
     def product(x, w):
@@ -111,18 +108,28 @@ def tangent_matmul(x, w, tolerance):
         def gradient(*args, upstream=None):
             (delta,) = args if upstream is None else (upstream,)
             dx = delta @ t(q)
-            return dx, ops.cast(gradient_of(x, q, held, delta, dx), w.dtype)
+            return dx, ops.cast(_tangent_gradient(x, q, held, delta, dx), w.dtype)
 
         return y, gradient
 
     return product(ops.convert_to_tensor(x), ops.convert_to_tensor(w))
 
 
-def _gradient_by_matrices(x, q, y, delta, dx):
+def _tangent_gradient(*factors):
+    x, q, *_ = factors
+    m, n = q.shape
+    by_samples = ops.shape(x)[0] * (1 if m == n else 2) <= 2 * min(m, n)
+    if isinstance(by_samples, bool):
+        return (_by_samples if by_samples else _by_matrices)(*factors)
+    # TensorFlow does not know the batch before it runs
+    return ops.cond(by_samples, lambda: _by_samples(*factors), lambda: _by_matrices(*factors))
+
+
+def _by_matrices(x, q, y, delta, dx):
     return tangent(q, t(x) @ delta)
 
 
-def _gradient_by_samples(x, q, y, delta, dx):
+def _by_samples(x, q, y, delta, dx):
     m, n = q.shape
     y = 0.5 * y  # factors go to the samples: a pass over q costs more
     if m > n:
