@@ -63,7 +63,7 @@ def _quintic(smallest):
     """
     x = smallest + (1 - smallest) * np.array([0, 0.25, 0.75, 1])
     a = b = c = error = 0.0
-    for _ in range(20):
+    for _ in range(10):
         equations = np.stack([x, x**3, x**5, [1, -1, 1, -1]], axis=1)
         a, b, c, error = map(float, np.linalg.solve(equations, np.ones(4)))
         x[1:3] = np.sqrt(np.sort(np.roots([5 * c, 3 * b, a]).real))
@@ -71,20 +71,20 @@ def _quintic(smallest):
     return (a / top, b / top, c / top), (1 - error) / top
 
 
-@functools.lru_cache(typed=True)  # 4 iterations, not 4.0
-def _quintics(iterations):
-    """The maps that lift [SMALLEST, 1] best. Nothing ever exceeds 1, where all of them are 1.
+def _quintics(smallest):
+    """The maps that lift [smallest, 1] best. Nothing ever exceeds 1, where all of them are 1.
 
     They end where they have arrived: more would lift nothing but the rounding errors of eigenvalues
     near 0.
     """
-    maps, smallest = [], SMALLEST
-    for _ in range(iterations):
-        if smallest > 1 - 1e-6:
-            break
+    maps = []
+    while smallest < 1 - 1e-6:
         quintic, smallest = _quintic(min(smallest, 0.99))  # the equations of a point are singular
         maps.append(quintic)
     return tuple(maps)
+
+
+QUINTICS = _quintics(SMALLEST)  # 5, once: PyTorch's compiler cannot see through a cache
 
 
 def _inverse_root(g, square, iterations):
@@ -96,7 +96,7 @@ def _inverse_root(g, square, iterations):
     eye = ops.eye(g.shape[-1], dtype=g.dtype)
     y = z = None
     factor = 1.0  # left out of z and g: each would be a pass over a matrix
-    for a, b, c in _quintics(iterations):
+    for _, (a, b, c) in zip(range(iterations), QUINTICS, strict=False):
         if z is not None:
             g = y @ g @ y
             square = g @ g
