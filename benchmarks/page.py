@@ -153,7 +153,8 @@ def growth():
     return (
         "## With the size\n\n"
         "Width 256, depth 3, batch 256, of which one varies; GroupSort2, Adam.\n\n"
-        f"![growth](images/growth.png)\n\n{stamp(results[0])}"
+        "![growth](images/growth.png)\n\n"
+        + "\n\n".join(f"{result['backend']} {stamp(result)}" for result in results)
     )
 
 
