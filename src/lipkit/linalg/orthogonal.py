@@ -15,6 +15,7 @@ from lipkit.linalg.norms import divisor, largest_entry, norm_divisor, symmetric_
 from lipkit.linalg.norms import transpose as t
 
 FLOAT32_UNIT = 2.0**-24
+ITERATIONS = 4  # of `polar`, for the rules that use it
 SMALLEST = 1 / 48  # singular value that `polar` maps to 1, in units of a bound of the largest
 SQUARINGS = 6  # for the bound that scales W before Björck's iteration
 

@@ -12,6 +12,7 @@ from lipkit.backend import compiled, full_precision
 from lipkit.linalg.norms import gram
 from lipkit.linalg.norms import transpose as t
 from lipkit.linalg.orthogonal import (
+    ITERATIONS,
     cubic_step,
     on_tall,
     polar,
@@ -22,7 +23,6 @@ from lipkit.linalg.orthogonal import (
 EXACT = 128  # columns up to which `drift` is exact
 PROBES = 3  # as rows: from 4 on XLA packs them for a general product, at 8 times the time
 NEAR = 0.2  # drift from where one cubic step leads back: to about 0.75 drift²
-ITERATIONS = 4  # of `polar`
 
 
 @functools.cache

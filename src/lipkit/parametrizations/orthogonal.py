@@ -17,7 +17,7 @@ class Polar(Parametrization):
 
     name = "polar"
 
-    def __init__(self, *, iterations=4):
+    def __init__(self, *, iterations=linalg.orthogonal.ITERATIONS):
         self.iterations = integer("iterations", iterations)
 
     def __call__(self, w):
