@@ -189,7 +189,8 @@ def test_all_that_modules_list_exists():
 
 def test_the_index_names_tests_that_exist():
     tests = Path(__file__).parent
-    rows = [line for line in (tests / INDEX).read_text().splitlines() if line.startswith("|")][2:]
+    lines = (tests / INDEX).read_text().splitlines()
+    rows = [line for line in lines if line.startswith("| ") and line[2:] != "what went wrong | test |"]
     for row in rows:
         source, found = "", 0
         for name in re.findall(r"`(test_\w+(?:\.py)?)`", row.rpartition(" | ")[2]):
