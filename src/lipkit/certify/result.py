@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 DISTANCES = "distances are exact Euclidean distances in units of the raw input"
+ELEMENTARY = "its elementary functions are as exact as those that docs/soundness.md lists"
 ASSUMPTIONS = (
     "binary64 arithmetic of the certifier rounds to nearest; matrix products are conventional",
     DISTANCES,
