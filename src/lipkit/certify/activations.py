@@ -1,4 +1,4 @@
-"""Scalar functions: the largest |f'|, with a word on its proof, and how exactly they are computed."""
+"""Scalar functions: the largest |f'|, a word on its proof, and how exactly they are computed."""
 
 import math
 from collections.abc import Callable

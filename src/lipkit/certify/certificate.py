@@ -117,7 +117,8 @@ class Certifier:
         self.graph, self.bounds, self.arithmetic = graph, bounds, arithmetic
         self.head, self.task = find_head(graph, task, arithmetic)
         self._local = {
-            a: rounding.local_errors(graph, a) for a in {rounding.DOUBLE, arithmetic or rounding.DOUBLE}
+            a: rounding.local_errors(graph, a)
+            for a in {rounding.DOUBLE, arithmetic or rounding.DOUBLE}
         }
 
     def _margins(self, logits):

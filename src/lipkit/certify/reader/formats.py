@@ -1,5 +1,7 @@
 """Whether Keras computes in float64: its promotion of types makes float32 of it in places."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -29,10 +31,11 @@ def check_format(operation, node, given, shapes):
 
     def run(arrays):
         tensors = map(ops.convert_to_tensor, arrays)
-        args, kwargs = keras.tree.map_structure(
+        arguments: Any = keras.tree.map_structure(
             lambda value: next(tensors) if isinstance(value, keras.KerasTensor) else value,
             (node.arguments.args, node.arguments.kwargs),
         )
+        args, kwargs = arguments
         return [ops.convert_to_numpy(operation(*args, **kwargs))]
 
     graph = chained(given, shapes, name, kind)
