@@ -76,6 +76,8 @@ OPERATIONS = {
     "reshape": (IMAGE, g.Reshape((5, 28))),
     "permute": (IMAGE, g.Permute((2, 0, 1))),
     "slice": (IMAGE, g.Slice(1, 1, 4)),
+    "slice, steps": (IMAGE, g.Slice(1, 1, 5, 2)),
+    "rounded": (IMAGE, g.Rounded(3.0, 2.0)),
     "leaky, clipped": (VECTOR, g.Elementwise("relu", (0.3, 0.7))),
     "leaky by entry": (IMAGE, g.Elementwise("relu", (normal(1, 1, 4),))),
     "clip": (VECTOR, g.Elementwise("clip", (np.full(6, -0.3), np.inf))),

@@ -145,7 +145,11 @@ def _permute(op: g.Permute, x):
 
 
 def _slice(op: g.Slice, x):
-    return x[(slice(None),) * _batched(op.axis) + (slice(op.start, op.stop),)]
+    return x[(slice(None),) * _batched(op.axis) + (slice(op.start, op.stop, op.step),)]
+
+
+def _rounded(op: g.Rounded, x):
+    return x
 
 
 def _sum(op: g.Sum, *xs):
@@ -183,6 +187,7 @@ for _op, _function in {
     g.Reshape: _reshape,
     g.Permute: _permute,
     g.Slice: _slice,
+    g.Rounded: _rounded,
     g.Sum: _sum,
     g.Concat: _concat,
     g.Maximum: _maximum,

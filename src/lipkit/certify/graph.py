@@ -156,11 +156,24 @@ class Permute(Op):
 
 @dataclass(frozen=True, eq=False)
 class Slice(Op):
-    """The entries start, ..., stop - 1 of one axis."""
+    """The entries start, start + step, ... below stop of one axis."""
 
     axis: int
     start: int
     stop: int
+    step: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Rounded(Op):
+    """The same values, where the program computes them with an error.
+
+    It is at most relative u |x| + absolute t sqrt(n), with its unit roundoff u, its smallest normal
+    number t and n values x.
+    """
+
+    relative: float
+    absolute: float
 
 
 @dataclass(frozen=True, eq=False)

@@ -150,6 +150,10 @@ def _norm(op: g.Norm, arithmetic, shape, out_shape):
     return (terms + 4) * arithmetic.unit, underflow
 
 
+def _rounded(op: g.Rounded, arithmetic, shape, out_shape):
+    return op.relative * arithmetic.unit, op.absolute * _flushed(arithmetic, out_shape)
+
+
 def _custom(op: g.Custom, arithmetic, shape, out_shape):
     return (0.0, math.inf) if op.error is None else op.error(arithmetic.unit)
 
@@ -208,6 +212,7 @@ for _op, _function in {
     g.Reshape: _exact,
     g.Permute: _exact,
     g.Slice: _exact,
+    g.Rounded: _rounded,
     g.Sort: _exact,
     g.ConcatReLU: _exact,
     g.MaxPool: _exact,

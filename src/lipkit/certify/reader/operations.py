@@ -7,6 +7,7 @@ import numpy as np
 
 from lipkit.certify import graph as g
 from lipkit.certify.reader.layers import diagonal, sample_axis
+from lipkit.certify.reader.pairs import taken
 from lipkit.certify.reader.windows import mean_matrix
 from lipkit.errors import NotCertifiable
 from lipkit.padding import padding_matrix
@@ -164,13 +165,13 @@ def _hypot(op, arguments, shapes):
 def _get_item(op, arguments, shapes):
     key: Any = arguments[1] if isinstance(arguments[1], (list, tuple)) else (arguments[1],)
     whole = slice(None)
-    if not all(isinstance(k, slice) and k.step in (None, 1) for k in key) or key[0] != whole:
+    if not all(isinstance(k, slice) for k in key) or key[0] != whole:
         raise NotCertifiable(
-            f"Operation {op.name!r} (GetItem) cannot be certified: only slices of step 1 that keep "
-            f"the batch axis are. Received: {key}"
+            f"Operation {op.name!r} (GetItem) cannot be certified: only slices that keep the batch "
+            f"axis are. Received: {key}"
         )
     sliced = enumerate(zip(key[1:], shapes[0], strict=False))
-    return [g.Slice(axis, *k.indices(n)[:2]) for axis, (k, n) in sliced if k != whole]
+    return [o for axis, (k, n) in sliced for o in taken(axis, n, range(*k.indices(n)))]
 
 
 def _simple(name, *attributes):

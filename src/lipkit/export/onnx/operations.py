@@ -207,8 +207,13 @@ def _permute(op: g.Permute, p, shapes, x):
 
 @lower.register
 def _slice(op: g.Slice, p, shapes, x):
-    bounds = (p.integers(n) for n in (op.start, op.stop, _place(op.axis, shapes[0])))
-    return p("Slice", x, *bounds)
+    bounds = op.start, op.stop, _place(op.axis, shapes[0]), op.step
+    return p("Slice", x, *(p.integers(n) for n in bounds))
+
+
+@lower.register
+def _rounded(op: g.Rounded, p, shapes, x):
+    return x
 
 
 @lower.register

@@ -3,7 +3,6 @@
 import numpy as np
 
 from lipkit.certify import graph as g
-from lipkit.certify.reader.fusion import fused
 from lipkit.certify.reader.layers import diagonal
 
 
@@ -136,16 +135,7 @@ def _extremum(sign):
             bound = call.broadcast(0 if call.is_constant(0) else 1)
             low, high = (bound, np.inf) if sign > 0 else (-np.inf, bound)
             return [g.Elementwise("clip", (low, high))]
-        op, shapes = g.Maximum(sign), call.shapes
-        indices = [source.node for source in call.sources]
-        is_pair = len(indices) == 2 and shapes[0] == shapes[1]
-        if not is_pair or fused(call.nodes, op, indices)[0] is not op:
-            return [op]
-        # as one end of a sorted pair: together with the other end it is 1-Lipschitz
-        call.sources = sorted(call.sources)
-        end = g.Slice(0, 1, 2) if sign > 0 else g.Slice(0, 0, 1)
-        pair = [g.Concat(0), g.Reshape((2, *shapes[0])), g.Sort(0)]
-        return [*pair, end, g.Reshape(shapes[0])]
+        return [g.Maximum(sign)]
 
     return rule
 

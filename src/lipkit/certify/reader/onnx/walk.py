@@ -32,7 +32,6 @@ class Walk(Builder):
         self.file, self.opset, self.batch = file, opset, batch
         self.rewritten: list[str] = []
         self.values: dict = {}
-        self._known: dict = {}
 
     def read(self, model, shapes, outputs) -> g.Graph:
         """The graph of a model's outputs on inputs of these shapes, by name."""
@@ -54,17 +53,6 @@ class Walk(Builder):
                 )
             indices.append(value.node)
         return self.graph(indices)
-
-    def add(self, op, inputs, layer, kind, shape=None):
-        """`Builder.add`, once for operations without weights that read the same."""
-        key = (type(op), *inputs, *vars(op).values())
-        try:
-            known = self._known.get(key)
-        except TypeError:  # with arrays
-            return super().add(op, inputs, layer, kind, shape)
-        if known is None or isinstance(op, g.Input):
-            known = self._known[key] = super().add(op, inputs, layer, kind, shape)
-        return known
 
     def node(self, node):
         """Find the values of a node's outputs."""
