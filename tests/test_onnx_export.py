@@ -73,6 +73,10 @@ OPERATIONS = {
     "concat relu": (IMAGE, g.ConcatReLU(0)),
     "max pool": (IMAGE, g.MaxPool((3, 2), (2, 1), ((1, 1), (0, 1)))),
     "norm": (IMAGE, g.Norm((0, 1))),
+    "root of squares": (
+        IMAGE,
+        g.RootOfSquares(((0, abs(normal(3, 7))), (1, abs(normal(2, 5)))), 0.25, 2.0**-10),
+    ),
     "reshape": (IMAGE, g.Reshape((5, 28))),
     "permute": (IMAGE, g.Permute((2, 0, 1))),
     "slice": (IMAGE, g.Slice(1, 1, 4)),

@@ -88,7 +88,7 @@ def _conv_transpose(op: g.ConvTranspose, x):
     return _plus(y[(slice(None), *inner)], op.bias)
 
 
-def _axis_maps(op: g.AxisMaps, x):
+def _axis_maps(op: g.AxisMaps | g.RootOfSquares, x):
     for axis, matrix in op.matrices:
         x = np.moveaxis(np.moveaxis(x, axis + 1, -1) @ matrix.T, -1, axis + 1)
     return x
@@ -134,6 +134,10 @@ def _norm(op: g.Norm, x):
     axes = tuple(map(_batched, op.axes))
     top = np.maximum(np.abs(x).max(axis=axes, keepdims=True), 1e-300)
     return np.sqrt(np.sum((x / top) ** 2, axis=axes)) * np.squeeze(top, axis=axes)
+
+
+def _root_of_squares(op: g.RootOfSquares, x):
+    return np.sqrt(op.scale * _axis_maps(op, x * x) + op.shift)
 
 
 def _reshape(op: g.Reshape, x):
@@ -184,6 +188,7 @@ for _op, _function in {
     g.ConcatReLU: _concat_relu,
     g.MaxPool: _max_pool,
     g.Norm: _norm,
+    g.RootOfSquares: _root_of_squares,
     g.Reshape: _reshape,
     g.Permute: _permute,
     g.Slice: _slice,

@@ -141,6 +141,18 @@ class Norm(Op):
 
 
 @dataclass(frozen=True, eq=False)
+class RootOfSquares(Op):
+    """sqrt(scale M x^2 + shift), M a matrix (out, in) along each of some axes: L2-norm pooling.
+
+    No entry of M is negative, nor is `shift`; `scale` is positive.
+    """
+
+    matrices: tuple[tuple[int, np.ndarray], ...]
+    scale: float = 1.0
+    shift: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
 class Reshape(Op):
     """The same values in another shape."""
 

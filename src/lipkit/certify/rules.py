@@ -112,6 +112,17 @@ def _norm(op: g.Norm, shape):
     return 1.0, "norms of groups"  # the triangle inequality in each group
 
 
+def _l2_pool(op: g.RootOfSquares, shape):
+    # each output is the length of a vector with the entries sqrt(scale M_ij) x_j and sqrt(shift),
+    # so it changes by at most sqrt(scale sum_j M_ij dx_j^2); summed over the outputs, x_j counts as
+    # often as its column of M says. Scale and entries of M are the results of a few roundings
+    square = op.scale * (1 + 2**-49)
+    for _, matrix in op.matrices:
+        columns = np.sum(matrix, axis=0) * (1 + len(matrix) * 2**-52)
+        square = up(square * float(np.max(columns, initial=0.0)))
+    return up(math.sqrt(square)), "largest weight"
+
+
 def _custom(op: g.Custom, shape):
     return float(op.lipschitz), "given by its author"
 
@@ -297,6 +308,7 @@ for _op, _function in {
     g.Softmax: _softmax,
     g.MaxPool: _max_pool,
     g.Norm: _norm,
+    g.RootOfSquares: _l2_pool,
     g.Custom: _custom,
 }.items():
     lipschitz.register(_op, _function)

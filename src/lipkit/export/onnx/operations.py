@@ -196,6 +196,13 @@ def _norm(op: g.Norm, p, shapes, x):
 
 
 @lower.register
+def _root_of_squares(op: g.RootOfSquares, p, shapes, x):
+    x = lower(g.AxisMaps(op.matrices), p, shapes, p("Mul", x, x))
+    x = x if op.scale == 1 else p.times(x, op.scale)
+    return p("Sqrt", p.plus(x, np.float64(op.shift)) if op.shift else x)
+
+
+@lower.register
 def _reshape(op: g.Reshape, p, shapes, x):
     return p.reshape(x, op.shape)
 
