@@ -10,6 +10,7 @@ from lipkit._files.atomic import replacing
 from lipkit._files.opened import read_json
 
 DISTANCES = "distances are exact Euclidean distances in units of the raw input"
+ELEMENTARY = "its elementary functions are as exact as those that docs/soundness.md lists"
 ASSUMPTIONS = (
     "binary64 arithmetic of the certifier rounds to nearest; matrix products are conventional",
     DISTANCES,

@@ -14,18 +14,28 @@ from typing import NamedTuple
 import numpy as np
 
 from lipkit.certify import graph as g
-from lipkit.certify.activations import ACTIVATIONS
+from lipkit.certify.activations import ACTIVATIONS, computed_within
 from lipkit.certify.norms import matrix_norm_bound
 from lipkit.certify.rules import einsum_matrix, lipschitz
 
 
 class Arithmetic(NamedTuple):
-    """A floating-point format: its name, unit roundoff, smallest normal and largest number."""
+    """A floating-point format, and the program that computes in it.
+
+    Attributes:
+        name: of the format.
+        unit: its unit roundoff.
+        tiny: its smallest normal number.
+        largest: its largest number.
+        program: what computes the activations, one of `lipkit.certify.activations.PROGRAMS`, or
+            None for any of them.
+    """
 
     name: str
     unit: float
     tiny: float
     largest: float
+    program: str | None = None
 
 
 FORMATS = {
@@ -34,6 +44,7 @@ FORMATS = {
     )
     for name in ("float32", "float64")
 }
+DOUBLE = FORMATS["float64"]._replace(program="numpy")  # the certifier's own
 SLACK = 1 + 2**-20  # covers the rounding of these few float64 operations themselves
 
 
@@ -103,13 +114,17 @@ def _conv_transpose(op: g.ConvTranspose, arithmetic, shape, out_shape):
 
 
 def _axis_maps(op: g.AxisMaps, arithmetic, shape, out_shape):
-    terms, norm = 0, 1.0
+    # Programs add all values of an output in one sum, in any order, or axis after axis, which is
+    # no more: n_1 + ... + n_d <= n_1 ... n_d + d - 1. Factors are rounded, and multiply, d times.
+    terms, norm, sums = 1, 1.0, 0
     for _, matrix in op.matrices:
         longest = int((matrix != 0).sum(axis=1).max(initial=0))
-        copies = longest <= 1 and bool(np.isin(matrix, (0, 1)).all())
-        terms += 0 if copies else longest + 2
         norm *= matrix_norm_bound(np.abs(matrix)) * SLACK
-    return _linear(arithmetic, terms, norm, None, out_shape) if terms else (0.0, 0.0)
+        if longest > 1 or not np.isin(matrix, (0, 1)).all():
+            terms, sums = terms * longest, sums + 1
+    if not sums:
+        return 0.0, 0.0  # copies
+    return _linear(arithmetic, terms + 3 * sums - 1, norm, None, out_shape)
 
 
 def _center(op: g.Center, arithmetic, shape, out_shape):
@@ -128,14 +143,24 @@ def _diagonal(op: g.Diagonal, arithmetic, shape, out_shape):
 
 def _elementwise(op: g.Elementwise, arithmetic, shape, out_shape):
     activation = ACTIVATIONS[op.name]
-    if not activation.ulps:
-        return 0.0, 0.0
-    slope = float(activation.slope(*op.parameters))
     size = math.sqrt(math.prod(out_shape))
+    ulps = computed_within(op.name, op.parameters, arithmetic.program, arithmetic.name)
+    if not ulps:  # one of the operands, but those that are parameters are rounded
+        ends = [a.max(initial=0.0) for a in _rounded(op.parameters, arithmetic.name)]
+        return 0.0, arithmetic.unit * max(ends, default=0.0) * size
+    slope = float(activation.slope(*op.parameters))
     zero = float(np.max(np.abs(activation.function(np.zeros(1), *op.parameters))))
     # |x| + |f(x)| + 1 with |f(x)| <= |f(0)| + slope |x|
-    scale = activation.ulps * arithmetic.unit * max(1.0, slope)
+    scale = ulps * arithmetic.unit * max(1.0, slope)
     return scale * (1 + slope), scale * (1 + zero) * size + 8 * _flushed(arithmetic, out_shape)
+
+
+def _rounded(parameters, dtype):
+    """Absolute values of the finite parameters that are no numbers of this format."""
+    for parameter in parameters:
+        values = np.asarray(parameter, "float64")
+        values = values[np.isfinite(values)]
+        yield np.abs(values[values.astype(dtype) != values])
 
 
 def _softmax(op: g.Softmax, arithmetic, shape, out_shape):

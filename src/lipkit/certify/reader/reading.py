@@ -16,7 +16,8 @@ class Reading:
 
     Attributes:
         graph: what the program computes, in real arithmetic.
-        dtype: the arithmetic of the program.
+        dtype: the format that the program computes in.
+        program: what computes it, one of `lipkit.certify.activations.PROGRAMS`.
         rewritten: the layers that compute it in another way: they have the graph's real function,
             but neither its weights nor its order of operations.
         name: the program's, for messages.
@@ -27,11 +28,17 @@ class Reading:
 
     graph: g.Graph
     dtype: str
+    program: str
     rewritten: tuple[str, ...]
     name: str
     inputs: tuple[str, ...]
     run: Callable
     probes: int = 3
+
+    @property
+    def arithmetic(self) -> rounding.Arithmetic:
+        """The format and what computes in it."""
+        return rounding.FORMATS[self.dtype]._replace(program=self.program)
 
 
 def sizes(name, shapes, input_shape):
@@ -62,7 +69,7 @@ def compare(reading, bounds):
     Raises:
         NotCertifiable: if its outputs differ from the graph's by more than rounding can.
     """
-    graph, arithmetic = reading.graph, rounding.FORMATS[reading.dtype]
+    graph, arithmetic = reading.graph, reading.arithmetic
     rng = np.random.default_rng(0)
     probes = [
         rng.uniform(-2, 2, (reading.probes, *graph.nodes[i].shape)).astype(dtype)

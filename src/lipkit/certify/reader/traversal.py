@@ -8,6 +8,7 @@ from lipkit.certify import graph as g
 from lipkit.certify import rounding
 from lipkit.certify.reader import layers, operations, registry, windows  # noqa: F401 (register)
 from lipkit.certify.reader.builder import Builder
+from lipkit.certify.reader.formats import check_format
 from lipkit.certify.reader.reading import Reading, sizes
 from lipkit.errors import NotCertifiable
 from lipkit.export.vanilla import inputs_outputs
@@ -29,6 +30,7 @@ class _Walk(Builder):
         kind = type(layer).__name__
         if not isinstance(layer, keras.layers.Layer):
             given = operations.rule_of(layer)(layer, [*arguments, *kwargs.values()], shapes)
+            check_format(layer, node, given, shapes)
             if owner is None:
                 return self.chain(given, inputs, layer.name, kind)
             if hasattr(owner, "inner"):  # its operations do not follow one another
@@ -52,7 +54,9 @@ class _Walk(Builder):
             self.rewritten.append(layer.name)
         if rule is registry.as_exported:
             return self.exported(layer, inputs)
-        return self.chain(rule(layer, *shapes), inputs, layer.name, kind)
+        given = rule(layer, *shapes)
+        check_format(layer, node, given, shapes)
+        return self.chain(given, inputs, layer.name, kind)
 
     def exported(self, layer, inputs):
         """Append a layer's plain operations, with the layers of its inner model if it has one."""
@@ -167,6 +171,7 @@ def read(model, input_shape=None) -> Reading:
     return Reading(
         graph=walk.graph(outputs),
         dtype=dtypes.pop(),
+        program=keras.backend.backend(),
         rewritten=tuple(walk.rewritten),
         name=model.name,
         inputs=tuple(t.dtype for t in model.inputs),

@@ -13,7 +13,7 @@ from lipkit.certify import graph as g
 from lipkit.certify.api import analyse
 from lipkit.certify.certificate import find_head
 from lipkit.certify.reader.onnx import OnnxFile, import_onnx
-from lipkit.certify.result import ASSUMPTIONS
+from lipkit.certify.result import ASSUMPTIONS, ELEMENTARY
 from lipkit.errors import NotCertifiable
 from lipkit.export.onnx import radius
 from lipkit.export.onnx.activations import IN_SINGLE
@@ -193,8 +193,7 @@ def _assumptions(graph, arithmetic):
     found = {op.name for op in (n.op for n in graph.nodes) if isinstance(op, g.Elementwise)}
     return [
         *ASSUMPTIONS,
-        f"the runtime computes in IEEE {formats} with conventional sums in any order; its "
-        "elementary functions are within 16 ulps",
+        f"the runtime computes in IEEE {formats} with conventional sums in any order; {ELEMENTARY}",
         *(
             f"{name} is computed in IEEE float32, and its rounding error is taken off the margins"
             for name in sorted(found & IN_SINGLE)

@@ -98,6 +98,7 @@ class OnnxFile:
         return Reading(
             graph=graph,
             dtype=self.dtype,
+            program="onnx",
             rewritten=tuple(walk.rewritten),
             name=self.name,
             inputs=(self.dtype,) * len(shapes),
