@@ -57,6 +57,9 @@ class Builder:
                 f"Layer {layer!r} ({kind}) cannot be certified: it reads {len(inputs)} tensors."
             )
         for op in given:
+            merges = isinstance(op, (g.Sum, g.Concat, g.Maximum))
+            if merges and len(inputs) == 1 and getattr(op, "signs", None) in (None, (1,)):
+                continue  # of one tensor: that tensor
             inputs = [self._append(*fused(self.nodes, op, inputs), layer, kind)]
         return inputs[0]
 
