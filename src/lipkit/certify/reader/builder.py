@@ -73,6 +73,9 @@ class Builder:
                 f"Layer {layer!r} ({kind}) cannot be certified: it reads {len(inputs)} tensors."
             )
         for op in given:
+            merges = isinstance(op, (g.Sum, g.Concat, g.Maximum))
+            if merges and len(inputs) == 1 and getattr(op, "signs", None) in (None, (1,)):
+                continue  # of one tensor: that tensor
             ops, inputs = expanded(self.nodes, op, inputs)
             for part in ops:
                 inputs = [self._append(*fused(self.nodes, part, inputs), layer, kind)]

@@ -103,7 +103,7 @@ class OnnxFile:
             name=self.name,
             inputs=(self.dtype,) * len(shapes),
             run=lambda arrays: self._run(dict(zip(names, arrays, strict=True))),
-            probes=self.batch or 3,
+            batch=self.batch,
         )
 
     def _run(self, arrays):
