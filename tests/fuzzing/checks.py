@@ -118,8 +118,8 @@ def _bound(subject, function, bound, rng, outcome, run):
     if slopes.exact(function, x, y) > bound * (1 + 1e-9):
         outcome.violations.append(f"bound {bound!r}, and the slope {ratio!r} between {x} and {y}")
     if run and bound > NOTHING:
-        outputs = [np.concatenate([o.reshape(2, -1) for o in subject.run(function.split(pair))], 1)
-                   for pair in [np.stack([x, y])]][0]  # fmt: skip
+        outputs = subject.run(function.split(np.stack([x, y])))
+        outputs = np.concatenate([o.reshape(2, -1) for o in outputs], axis=1)
         noise = 1e-12 * np.linalg.norm(outputs)
         change, distance = np.linalg.norm(outputs[0] - outputs[1]), np.linalg.norm(x - y)
         if change - noise > bound * distance * (1 + 1e-9):

@@ -17,14 +17,7 @@ ACTIVATIONS = (
     *("silu", "mish", "leaky_relu", "linear", "softmax"),
 )
 KINKED = ("relu", "relu6", "hard_tanh", "leaky_relu", "soft_shrink", "linear")
-REFUSED_ACTIVATIONS = (
-    "exponential",
-    "squareplus",
-    "sparse_plus",
-    "threshold",
-    "hard_shrink",
-    "glu",
-)
+REFUSED_ACTIVATIONS = ("exponential", "squareplus", "sparse_plus", "threshold", "hard_shrink")
 
 
 class Draw:
@@ -255,10 +248,7 @@ def arranged(g, x):
 def reduced(g, x):
     """A reduction over some axes."""
     axes = [int(a) for a in g.rng.permutation(rank(x)) + 1][: g.one(1, 2, 3)]
-    if rank(x) == 1:
-        keep = True
-    else:
-        keep = g.often(0.4) or len(axes) == rank(x)
+    keep = len(axes) == rank(x) or g.often(0.4)
     kinds = [
         lambda: ops.mean(x, axis=axes, keepdims=keep),
         lambda: ops.mean(x, axis=axes, keepdims=keep),

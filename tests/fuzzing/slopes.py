@@ -1,4 +1,4 @@
-"""The largest slope of a function of vectors that an attack finds: a lower bound of its constant."""
+"""The largest slope of a function that an attack finds: a lower bound of its constant."""
 
 import numpy as np
 
