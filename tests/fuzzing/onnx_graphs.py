@@ -12,7 +12,8 @@ from onnx.reference import ReferenceEvaluator
 from fuzzing import onnx_steps as steps
 from fuzzing.damage import damaged
 from fuzzing.subject import Subject
-from fuzzing.weights import choose, draw as drawn, orthogonal
+from fuzzing.weights import choose, orthogonal
+from fuzzing.weights import draw as drawn
 
 SHAPES = [(2,), (4,), (6,), (12,), (2, 6), (3, 5), (1, 4, 4), (2, 4, 4), (4, 3, 2), (2, 3, 2, 3)]
 WIDE = [(1, 12, 12), (1, 16, 9), (1, 24, 24), (400,), (2, 120), (4, 8, 8)]
