@@ -42,10 +42,16 @@ def decision(logits):
     return (logits[:, 0] > 0).astype(int) if logits.shape[1] == 1 else np.argmax(logits, axis=1)
 
 
+def gaps(logits, labels):
+    """How far the labels are ahead of each other one: (batch, others)."""
+    if logits.shape[1] == 1:
+        return np.where(labels == 1, logits[:, 0], -logits[:, 0])[:, None]
+    rows, ahead = np.arange(len(logits)), -logits
+    ahead += logits[rows, labels][:, None]
+    ahead[rows, labels] = np.inf
+    return ahead
+
+
 def margins(logits, labels):
     """How far the labels are ahead: (batch,), negative where another one is."""
-    if logits.shape[1] == 1:
-        return np.where(labels == 1, logits[:, 0], -logits[:, 0])
-    rows, others = np.arange(len(logits)), logits.copy()
-    others[rows, labels] = -np.inf
-    return logits[rows, labels] - others.max(axis=1)
+    return gaps(logits, labels).min(axis=1)

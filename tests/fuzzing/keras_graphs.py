@@ -46,8 +46,9 @@ def merged(g, x, others):
     constant = g.rng.standard_normal((1, *size)).astype(g.dtype)
     layers = [kl.Add, kl.Subtract, kl.Average, kl.Maximum, kl.Minimum]
     functions = [ops.add, ops.subtract, ops.maximum, ops.minimum]
-    if g.often(0.12):
+    if g.often(0.2):
         return g.one(
+            lambda: kl.Concatenate(dtype=g.dtype)([x, ops.convert_to_tensor(constant)]),
             lambda: g.one(*layers)(dtype=g.dtype)([x, ops.convert_to_tensor(constant)]),
             lambda: g.one(*functions)(x, constant),
             lambda: g.one(*functions)(constant[0], x),

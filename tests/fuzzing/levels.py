@@ -5,7 +5,7 @@ import numpy as np
 
 import lipkit
 from fuzzing import slopes
-from fuzzing.function import decision, margins
+from fuzzing.function import decision, gaps
 from fuzzing.sums import adversarial
 
 SLACKS = (1.0, 1.03, 1.2, 2.0)  # of the margin over the modelled error
@@ -25,11 +25,13 @@ def attack(subject, function, rng, outcome):
         logits = run(subject, function, x, batch)
         _compare(x, result, logits, batch, outcome)
         with np.errstate(all="ignore"):
-            error = np.abs(margins(logits, np.where(sure, result.label, 0)) - result.margin)
+            ahead = gaps(logits, np.where(sure, result.label, 0))  # one of them is that certified
+            error = np.abs(ahead - result.margin[:, None]).min(axis=1)
             modelled = result.margin - result.radius * result.lipschitz
-            share = np.where(sure & (modelled > 1e-9 * result.margin), error / modelled, 0.0)
+            share = np.where(sure & (modelled > 0), error / modelled, 0.0)
+            clear = modelled > 1e-9 * result.margin  # more than the rounding of this difference
         if share.max(initial=0.0) > 0:
-            outcome.error = max(outcome.error, float(share.max()))
+            outcome.error = max(outcome.error, float(np.max(share[clear], initial=0.0)))
             worst = int(np.argmax(share))
             points = np.stack([x[worst]] * batch)
             moves = modelled[worst] * np.array(SLACKS) - result.margin[worst]

@@ -214,26 +214,25 @@ def reduced(g, x):
 def arranged(g, x):
     """The same values in another order or shape, some of them, or copies."""
     shape = g.shapes[x]
-    size = int(np.prod(shape))
+    size, order = int(np.prod(shape)), [0, *(g.rng.permutation(len(shape)) + 1).tolist()]
 
     def integers(*values):
         return g.constant(np.array(values, "int64"))
 
     def sliced():
         axis = g.one(*range(1, len(shape) + 1))
-        start, stop, step = g.one(
-            (0, 2, 1), (1, 2**31 - 1, 1), (0, 2**31 - 1, 2), (-1, -(2**40), -1)
-        )
+        end = 2**31 - 1
+        start, stop, step = g.one((0, 2, 1), (1, end, 1), (0, end, 2), (-1, -(2**40), -1))
         if g.opset < 10:
-            return g.node("Slice", [x], starts=[abs(start)], ends=[2**31 - 1], axes=[axis])
+            return g.node("Slice", [x], starts=[abs(start)], ends=[end], axes=[axis])
         return g.node("Slice", [x, *(integers(v) for v in (start, stop, axis, step))])
 
     def padded():
-        pairs = [[0, *(g.one(0, 1) for _ in shape)] for _ in range(2)]
+        pads = [0, *(g.one(0, 1) for _ in shape), 0, *(g.one(0, 1) for _ in shape)]
         mode = g.one("constant", "constant", "reflect", "edge")
         if g.opset < 11:
-            return g.node("Pad", [x], pads=sum(pairs, []), mode=mode)
-        return g.node("Pad", [x, integers(*sum(pairs, []))], mode=mode)
+            return g.node("Pad", [x], pads=pads, mode=mode)
+        return g.node("Pad", [x, integers(*pads)], mode=mode)
 
     def split():
         half = shape[0] // 2
@@ -251,9 +250,7 @@ def arranged(g, x):
         lambda: g.node("Flatten", [x], axis=g.one(1, 1, 2)),
         lambda: g.node("Reshape", [x, integers(g.one(0, -1), size)]),
         lambda: g.node("Reshape", [x, integers(0, 0, -1)]),
-        lambda: g.node(
-            "Transpose", [x], perm=[0, *(int(i) + 1 for i in g.rng.permutation(len(shape)))]
-        ),
+        lambda: g.node("Transpose", [x], perm=order),
         lambda: g.axes("Unsqueeze", x, [g.one(1, len(shape) + 1)], 13),
         lambda: g.axes("Squeeze", g.axes("Unsqueeze", x, [1], 13), [1], 13),
         lambda: g.node("Gather", [x, integers(shape[-1] - 1, 0)], axis=len(shape)),

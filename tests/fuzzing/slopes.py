@@ -23,14 +23,18 @@ def ratios(function, x, y):
 
 
 def exact(function, x, y):
-    """The slope between two points in extended precision."""
-    x, y = x.astype("longdouble"), y.astype("longdouble")
-    change = function(x[None]) - function(y[None])
-    return float(np.sqrt(np.sum(change**2)) / np.sqrt(np.sum((x - y) ** 2)))
+    """The slope between two points in extended precision, less what that rounds."""
+    pair = np.stack([x, y]).astype("longdouble")
+    values = function.values(pair)
+    change, distance = (
+        np.sqrt(np.sum((z[0] - z[1]) ** 2)) for z in (function.joined(values), pair)
+    )
+    noise = 1e-17 * max(float(np.abs(v).max(initial=0.0)) for v in values)
+    return float(max(change - noise, 0) / distance)
 
 
-def largest(function, rng, rounds=3):
-    """The largest slope found, and its two points.
+def steepest(function, rng, rounds=3):
+    """Two points, with the largest slope found between them.
 
     Singular vectors of the Jacobian at points of several sizes and signs; the best of them move
     along what they found, and at random, to where other pieces of the function are active.
@@ -57,7 +61,7 @@ def largest(function, rng, rounds=3):
         ahead = [points[order] + t * far[order] * v[order] for t in (-1.0, 1.0)]
         jitter = points[order] + rng.standard_normal((len(order), n)) * far[order]
         points = np.concatenate([*ahead, jitter])
-    return best
+    return best[1:]
 
 
 def towards(function, x, label, radius, rng):

@@ -5,22 +5,27 @@ import itertools
 import numpy as np
 
 
-def one_sided(n, dtype, size=1.0, down=True):
+def one_sided(n, dtype, size=1.0, down=True, tie=True):
     """N values near `size` (float64, exact in `dtype`) with the largest errors of a running sum.
 
-    Each is chosen so that the sum before it is rounded lies just below, or above, half of a unit
-    in the last place: so all roundings go the same way, and the error grows with n.
+    Each is chosen so that all sums are rounded to the same side, and the error grows with n: they
+    lie in the middle of two numbers, of which the even one is chosen; or for products, which have
+    errors of their own, a little beside the middle.
     """
     kind = np.dtype(dtype).type
-    values, total = np.empty(n, dtype), kind(size)
-    values[0] = size
-    part = 0.499 if down else 0.501
+    values, total = np.full(n, size), float(kind(size))
     for i in range(1, n):
-        guess = float(total) + size
-        unit = float(np.spacing(kind(guess)))
-        values[i] = (np.floor(guess / unit) * unit - float(total)) + part * unit
-        total = kind(total + values[i])
-    return values.astype("float64")
+        unit = float(np.spacing(kind(total + size)))
+        places = np.floor((total + size) / unit)
+        part = 0.5
+        if tie:
+            places -= (places % 2 == 1) == down  # down to an even one, or up from an odd one
+        else:
+            beside = max(float(np.spacing(kind(size))) / unit, 1 / 64)
+            part += -beside if down else beside
+        values[i] = kind((places * unit - total) + part * unit)
+        total = float(kind(kind(total) + kind(values[i])))
+    return values
 
 
 def orders(shape):
@@ -55,7 +60,8 @@ def adversarial(shape, dtype, rng, weights=None, count=8):
     for row, k in zip(samples, picked, strict=True):
         order, lanes = choices[k]
         size = float(rng.choice([1.0, 1.0, 0.01, 3.0, 100.0])) * rng.choice([1, 1, -1])
-        terms = one_sided(n // lanes, dtype, abs(size), rng.random() < 0.5) * np.sign(size)
+        down, tie = rng.random(2) < 0.5
+        terms = one_sided(n // lanes, dtype, abs(size), down, tie) * np.sign(size)
         row[order] = np.repeat(terms, lanes)
     if weights is not None:
         weights = weights.reshape(-1)
