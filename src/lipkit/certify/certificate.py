@@ -108,7 +108,7 @@ class Certifier:
     Args:
         graph: graph with one output.
         bounds: its `lipkit.certify.rules.compose`.
-        arithmetic: the deployed program's format, or None for the real-valued network.
+        arithmetic: the deployed program's, or None for the real-valued network.
         task: one of `TASKS`, or None to infer it from the number of outputs.
         relative_input_error: of the conversion of inputs to the program's format.
     """
@@ -116,9 +116,8 @@ class Certifier:
     def __init__(self, graph, bounds, arithmetic=None, task=None):
         self.graph, self.bounds, self.arithmetic = graph, bounds, arithmetic
         self.head, self.task = find_head(graph, task, arithmetic)
-        self._double = rounding.FORMATS["float64"]
         self._local = {
-            a: rounding.local_errors(graph, a) for a in {self._double, arithmetic or self._double}
+            a: rounding.local_errors(graph, a) for a in {rounding.DOUBLE, arithmetic or rounding.DOUBLE}
         }
 
     def _margins(self, logits):
@@ -153,7 +152,7 @@ class Certifier:
             label, margins, constants = self._margins(np.where(np.isfinite(logits), logits, 0.0))
             constants = np.broadcast_to(constants, margins.shape)
             errors, overflow = rounding.forward_errors(
-                graph, bounds.own, self._local[self._double], reach, self._double
+                graph, bounds.own, self._local[rounding.DOUBLE], reach, rounding.DOUBLE
             )
             error = errors[self.head.node]
             radii = self._radii(margins, constants, error)

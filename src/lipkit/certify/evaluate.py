@@ -88,7 +88,7 @@ def _conv_transpose(op: g.ConvTranspose, x):
     return _plus(y[(slice(None), *inner)], op.bias)
 
 
-def _axis_maps(op: g.AxisMaps, x):
+def _axis_maps(op: g.AxisMaps | g.RootOfSquares, x):
     for axis, matrix in op.matrices:
         x = np.moveaxis(np.moveaxis(x, axis + 1, -1) @ matrix.T, -1, axis + 1)
     return x
@@ -136,6 +136,10 @@ def _norm(op: g.Norm, x):
     return np.sqrt(np.sum((x / top) ** 2, axis=axes)) * np.squeeze(top, axis=axes)
 
 
+def _root_of_squares(op: g.RootOfSquares, x):
+    return np.sqrt(op.scale * _axis_maps(op, x * x) + op.shift)
+
+
 def _reshape(op: g.Reshape, x):
     return x.reshape(len(x), *op.shape)
 
@@ -145,7 +149,11 @@ def _permute(op: g.Permute, x):
 
 
 def _slice(op: g.Slice, x):
-    return x[(slice(None),) * _batched(op.axis) + (slice(op.start, op.stop),)]
+    return x[(slice(None),) * _batched(op.axis) + (slice(op.start, op.stop, op.step),)]
+
+
+def _rounded(op: g.Rounded, x):
+    return x
 
 
 def _sum(op: g.Sum, *xs):
@@ -180,9 +188,11 @@ for _op, _function in {
     g.ConcatReLU: _concat_relu,
     g.MaxPool: _max_pool,
     g.Norm: _norm,
+    g.RootOfSquares: _root_of_squares,
     g.Reshape: _reshape,
     g.Permute: _permute,
     g.Slice: _slice,
+    g.Rounded: _rounded,
     g.Sum: _sum,
     g.Concat: _concat,
     g.Maximum: _maximum,

@@ -141,6 +141,18 @@ class Norm(Op):
 
 
 @dataclass(frozen=True, eq=False)
+class RootOfSquares(Op):
+    """sqrt(scale M x^2 + shift), M a matrix (out, in) along each of some axes: L2-norm pooling.
+
+    No entry of M is negative, nor is `shift`; `scale` is positive.
+    """
+
+    matrices: tuple[tuple[int, np.ndarray], ...]
+    scale: float = 1.0
+    shift: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
 class Reshape(Op):
     """The same values in another shape."""
 
@@ -156,11 +168,24 @@ class Permute(Op):
 
 @dataclass(frozen=True, eq=False)
 class Slice(Op):
-    """The entries start, ..., stop - 1 of one axis."""
+    """The entries start, start + step, ... below stop of one axis."""
 
     axis: int
     start: int
     stop: int
+    step: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Rounded(Op):
+    """The same values, where the program computes them with an error.
+
+    It is at most relative u |x| + absolute t sqrt(n), with its unit roundoff u, its smallest normal
+    number t and n values x.
+    """
+
+    relative: float
+    absolute: float
 
 
 @dataclass(frozen=True, eq=False)

@@ -196,6 +196,13 @@ def _norm(op: g.Norm, p, shapes, x):
 
 
 @lower.register
+def _root_of_squares(op: g.RootOfSquares, p, shapes, x):
+    x = lower(g.AxisMaps(op.matrices), p, shapes, p("Mul", x, x))
+    x = x if op.scale == 1 else p.times(x, op.scale)
+    return p("Sqrt", p.plus(x, np.float64(op.shift)) if op.shift else x)
+
+
+@lower.register
 def _reshape(op: g.Reshape, p, shapes, x):
     return p.reshape(x, op.shape)
 
@@ -207,8 +214,13 @@ def _permute(op: g.Permute, p, shapes, x):
 
 @lower.register
 def _slice(op: g.Slice, p, shapes, x):
-    bounds = (p.integers(n) for n in (op.start, op.stop, _place(op.axis, shapes[0])))
-    return p("Slice", x, *bounds)
+    bounds = op.start, op.stop, _place(op.axis, shapes[0]), op.step
+    return p("Slice", x, *(p.integers(n) for n in bounds))
+
+
+@lower.register
+def _rounded(op: g.Rounded, p, shapes, x):
+    return x
 
 
 @lower.register

@@ -3,8 +3,8 @@
 import numpy as np
 
 from lipkit.certify import graph as g
-from lipkit.certify.reader.fusion import fused
 from lipkit.certify.reader.layers import diagonal
+from lipkit.certify.reader.onnx.roots import SQUARE, signed
 
 
 def _same(name):
@@ -88,6 +88,7 @@ def _subtract(call):
     return [diagonal(1.0, -call.broadcast(1))]
 
 
+PRODUCT = "a product of two tensors has no Lipschitz constant"
 _GATES = {("sigmoid",): "silu", ("tanh", "softplus"): "mish"}
 
 
@@ -95,12 +96,18 @@ def _multiply(call):
     if len(call.sources) == 1:
         return [diagonal(call.broadcast(0 if call.is_constant(0) else 1))]
     indices = [source.node for source in call.sources]
+    if indices[0] == indices[1]:
+        call.sources = call.sources[:1]
+        return [SQUARE]
+    if (size := signed(call.nodes, indices)) is not None:
+        call.sources = [call.sources[0]._replace(node=size)]
+        return []
     for source, gate in (indices, indices[::-1]):
         for functions, name in _GATES.items():
             if _is_composed(call.nodes, gate, functions, source):
                 call.sources = [s for s in call.sources if s.node == source]
                 return [g.Elementwise(name)]
-    raise call.refusal("a product of two tensors has no Lipschitz constant")
+    raise call.refusal(PRODUCT)
 
 
 def _is_composed(nodes, index, functions, source):
@@ -136,16 +143,7 @@ def _extremum(sign):
             bound = call.broadcast(0 if call.is_constant(0) else 1)
             low, high = (bound, np.inf) if sign > 0 else (-np.inf, bound)
             return [g.Elementwise("clip", (low, high))]
-        op, shapes = g.Maximum(sign), call.shapes
-        indices = [source.node for source in call.sources]
-        is_pair = len(indices) == 2 and shapes[0] == shapes[1]
-        if not is_pair or fused(call.nodes, op, indices)[0] is not op:
-            return [op]
-        # as one end of a sorted pair: together with the other end it is 1-Lipschitz
-        call.sources = sorted(call.sources)
-        end = g.Slice(0, 1, 2) if sign > 0 else g.Slice(0, 0, 1)
-        pair = [g.Concat(0), g.Reshape((2, *shapes[0])), g.Sort(0)]
-        return [*pair, end, g.Reshape(shapes[0])]
+        return [g.Maximum(sign)]
 
     return rule
 

@@ -98,11 +98,12 @@ class OnnxFile:
         return Reading(
             graph=graph,
             dtype=self.dtype,
+            program="onnx",
             rewritten=tuple(walk.rewritten),
             name=self.name,
             inputs=(self.dtype,) * len(shapes),
             run=lambda arrays: self._run(dict(zip(names, arrays, strict=True))),
-            probes=self.batch or 3,
+            batch=self.batch,
         )
 
     def _run(self, arrays):

@@ -6,6 +6,7 @@ import numpy as np
 
 from lipkit.certify import graph as g
 from lipkit.certify.reader.onnx.folding import batch_size, rows_of
+from lipkit.certify.reader.pairs import taken
 from lipkit.certify.reader.windows import mean_matrix
 from lipkit.padding import padding_matrix
 
@@ -94,10 +95,7 @@ def _taken(call, axis, indices):
     indices = np.asarray(indices)
     if not len(indices) or (indices < -size).any() or (indices >= size).any():
         raise call.refusal(f"it takes entries {indices} of an axis of size {size}")
-    start, stop = int(indices[0]), int(indices[-1]) + 1
-    if np.array_equal(indices, np.arange(start, stop)) and start >= 0:
-        return [] if stop - start == size else [g.Slice(axis, start, stop)]
-    return [g.AxisMaps(((axis, np.eye(size)[indices]),))]
+    return taken(axis, size, indices % size)
 
 
 def _split(call):

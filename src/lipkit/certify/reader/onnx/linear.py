@@ -100,7 +100,7 @@ def _conv_transpose(call):
     return channels_first([g.ConvTranspose(conv, tuple(sizes), bias)], len(call.shapes[0]))
 
 
-def _pool(call):
+def pool(call):
     """The geometry of a pooling whose windows have no holes, and the zeros that fill the last."""
     at = _Windows(call, tuple(call.attribute("kernel_shape")))
     if set(at.dilation) != {1}:
@@ -116,7 +116,7 @@ def _pool(call):
 
 
 def _max_pool(call):
-    at, fill = _pool(call)
+    at, fill = pool(call)
     if call.attribute("storage_order", 0):
         raise call.refusal("storage_order=1 has no rule")
     padding = tuple((low, high + e) for (low, high), e in zip(at.padding, fill, strict=True))
@@ -124,7 +124,7 @@ def _max_pool(call):
 
 
 def _average_pool(call):
-    at, fill = _pool(call)
+    at, fill = pool(call)
     counted, matrices = call.attribute("count_include_pad", 0), []
     for axis, (n, (low, high)) in enumerate(zip(at.sizes, at.padding, strict=True)):
         window, stride = at.window[axis], at.strides[axis]

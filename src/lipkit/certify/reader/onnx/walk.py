@@ -4,21 +4,22 @@ import numpy as np
 
 from lipkit.certify import graph as g
 from lipkit.certify.reader.builder import Builder
-from lipkit.certify.reader.onnx import elementwise, layout, linear
+from lipkit.certify.reader.onnx import elementwise, layout, linear, roots
 from lipkit.certify.reader.onnx.call import Call, Tensor, refusal
 from lipkit.certify.reader.onnx.folding import batch_size, folded
 from lipkit.errors import NotCertifiable
 
-RULES = {**elementwise.RULES, **layout.RULES, **linear.RULES}
-_SLOPE = "its slope has no bound over all inputs"
+RULES = {**elementwise.RULES, **layout.RULES, **linear.RULES, **roots.RULES}
 _CHOICE = "it chooses between values, so it may jump"
 REASONS = {
-    **dict.fromkeys(("Exp", "Log", "Pow", "Sqrt", "Reciprocal"), _SLOPE),
+    **dict.fromkeys(("Exp", "Log", "Reciprocal"), roots.SLOPE),
     **dict.fromkeys(
-        ("LayerNormalization", "InstanceNormalization", "GroupNormalization", "Attention"), _SLOPE
+        ("LayerNormalization", "InstanceNormalization", "GroupNormalization", "Attention"),
+        roots.SLOPE,
     ),
     **dict.fromkeys(("Where", "Greater", "Less", "Equal", "ThresholdedRelu", "Sign"), _CHOICE),
     **dict.fromkeys(("LSTM", "GRU", "RNN", "If", "Loop", "Scan"), "loops are not covered"),
+    "Mul": elementwise.PRODUCT,
     "LogSoftmax": "export the model that ends with the logits",
     "Erf": "GELU is one operator from opset 20 on, so export with opset_version=20",
 }
@@ -32,7 +33,6 @@ class Walk(Builder):
         self.file, self.opset, self.batch = file, opset, batch
         self.rewritten: list[str] = []
         self.values: dict = {}
-        self._known: dict = {}
 
     def read(self, model, shapes, outputs) -> g.Graph:
         """The graph of a model's outputs on inputs of these shapes, by name."""
@@ -53,18 +53,15 @@ class Walk(Builder):
                     "hold outputs, one for each input."
                 )
             indices.append(value.node)
-        return self.graph(indices)
-
-    def add(self, op, inputs, layer, kind, shape=None):
-        """`Builder.add`, once for operations without weights that read the same."""
-        key = (type(op), *inputs, *vars(op).values())
-        try:
-            known = self._known.get(key)
-        except TypeError:  # with arrays
-            return super().add(op, inputs, layer, kind, shape)
-        if known is None or isinstance(op, g.Input):
-            known = self._known[key] = super().add(op, inputs, layer, kind, shape)
-        return known
+        graph = self.graph(indices)
+        for node in graph.nodes:
+            if roots.is_waiting(node.op):
+                reason = REASONS.get(node.kind, roots.SLOPE)
+                raise NotCertifiable(
+                    f"Node {node.layer!r} ({node.kind}) of {self.file!r} cannot be certified: "
+                    f"{reason}."
+                )
+        return graph
 
     def node(self, node):
         """Find the values of a node's outputs."""
