@@ -8,6 +8,7 @@ from keras import layers as kl
 
 from lipkit import layers as ll
 from lipkit.certify.reader import known
+from lipkit.export import calls
 from lipkit.export.vanilla import filled
 
 
@@ -157,8 +158,8 @@ def plan(operation, nested, sorts):
     rectifies = kind.__name__ in _RECTIFIER_CLASSES or (
         kind is kl.Activation and operation.activation in _RECTIFIERS
     )
-    if any(n.arguments.kwargs.get("mask") is not None for n in operation._inbound_nodes):
-        return keep(operation, "refused", "it is called with a mask")
+    if is_layer and (others := calls.called_with(operation)):
+        return keep(operation, "refused", f"it is called with {others}")
     if kind in _KERNELS:
         return _kernel_plan(operation, sorts)
     if sorts and rectifies and kind.__module__.startswith("keras.") and _sortable(operation):

@@ -12,6 +12,7 @@ from lipkit.certify import graph as g
 from lipkit.certify.reader import read
 from lipkit.certify.reader.registry import as_exported, inherited_rule_of
 from lipkit.errors import NotCertifiable
+from lipkit.export import calls
 
 LARGEST = 2**26  # entries of an explicit matrix
 UNKNOWN: Any = (None, None)
@@ -47,7 +48,8 @@ def compute_layer_sv(layer, supplementary_type2sv=None, input_shape=None):
             was called with, or built for. If they are several, the range covers all of them.
 
     Returns:
-        (min, max), or (None, None) for layers that no rule is known for.
+        (min, max), or (None, None) for layers that no rule is known for, for input layers, and for
+        layers that a model calls with more than inputs, such as training=True.
 
     Raises:
         ValueError: the layer is not built, its sizes are not known, or its matrix is too large.
@@ -55,16 +57,18 @@ def compute_layer_sv(layer, supplementary_type2sv=None, input_shape=None):
     Example:
     >>> compute_layer_sv(lipkit.layers.SpectralDense(8))
     """
+    if isinstance(layer, keras.layers.InputLayer) or calls.called_with(layer):
+        return UNKNOWN  # no map, or none of `layer` as it is at inference
     if not layer.built:
         raise ValueError(f"Layer {layer.name!r} is not built: call it on data first.")
-    calls = _input_shapes(layer) if input_shape is None else [_as_list(input_shape)]
+    given = _input_shapes(layer) if input_shape is None else [_as_list(input_shape)]
     supplement = supplementary_type2sv or {}
     for cls in type(layer).__mro__:
         if cls in supplement:
-            ranges = [supplement[cls](layer, _single(shapes)) for shapes in calls]
+            ranges = [supplement[cls](layer, _single(shapes)) for shapes in given]
             break
     else:
-        ranges = [_range(layer, shapes) for shapes in calls]
+        ranges = [_range(layer, shapes) for shapes in given]
     if UNKNOWN in ranges:
         return UNKNOWN
     return min(low for low, _ in ranges), max(high for _, high in ranges)
@@ -96,10 +100,10 @@ def _single(shapes):
 
 def _input_shapes(layer):
     """The shapes of the inputs at each call, without the batch axis, each list once."""
-    calls = [
+    found = [
         [tuple(tensor.shape[1:]) for tensor in node.input_tensors] for node in layer._inbound_nodes
     ]
-    if not calls:
+    if not found:
         config = layer.get_build_config() or {}
         shape = config.get("input_shape")
         if shape is None:
@@ -107,8 +111,8 @@ def _input_shapes(layer):
                 f"The input shape of layer {layer.name!r} is not known: give `input_shape`."
             )
         several = isinstance(shape[0], (list, tuple))
-        calls = [[tuple(s[1:]) for s in (shape if several else [shape])]]
-    return [call for i, call in enumerate(calls) if call not in calls[:i]]
+        found = [[tuple(s[1:]) for s in (shape if several else [shape])]]
+    return [call for i, call in enumerate(found) if call not in found[:i]]
 
 
 def _range(layer, shapes):

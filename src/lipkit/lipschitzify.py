@@ -11,6 +11,7 @@ from lipkit import _twins as twins
 from lipkit._table import table
 from lipkit.certify.reader import known, traversal
 from lipkit.errors import NotCertifiable
+from lipkit.export import calls
 from lipkit.export.vanilla import as_functional, cloned, inputs_outputs
 from lipkit.layers.base import check_constant
 from lipkit.models import Model
@@ -51,7 +52,7 @@ def _survey(model, sorts, plans, nested=False):
         if isinstance(operation, kl.InputLayer):
             continue
         try:
-            if isinstance(operation, keras.Model):
+            if isinstance(operation, keras.Model) and not calls.called_with(operation):
                 yield from _survey(operation, sorts, plans, nested=True)
                 make = partial(_cloned, operation, plans)
                 plans[id(operation)] = cache(make)

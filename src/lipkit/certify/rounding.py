@@ -16,7 +16,7 @@ import numpy as np
 from lipkit.certify import graph as g
 from lipkit.certify.activations import ACTIVATIONS, computed_within
 from lipkit.certify.norms import matrix_norm_bound
-from lipkit.certify.rules import einsum_matrix
+from lipkit.certify.rules import einsum_matrix, lipschitz
 
 
 class Arithmetic(NamedTuple):
@@ -109,7 +109,7 @@ def _conv_op(op: g.Conv, arithmetic, shape, out_shape):
 
 def _conv_transpose(op: g.ConvTranspose, arithmetic, shape, out_shape):
     kernel = op.conv.kernel
-    terms = math.prod(kernel.shape[:-2]) * kernel.shape[-1]
+    terms = math.prod(kernel.shape[:-2]) * kernel.shape[-1] // op.conv.groups
     return _conv(op.conv, arithmetic, terms, op.bias, out_shape)
 
 
@@ -169,14 +169,52 @@ def _softmax(op: g.Softmax, arithmetic, shape, out_shape):
     return 2 * scale, (out_shape[op.axis] + 20) * scale
 
 
+def _log_softmax(op: g.LogSoftmax, arithmetic, shape, out_shape):
+    # y = z - log(s), z = x - max(x) <= 0, s = sum exp(z) in [1, n]. An error of |z| u in z is at
+    # most u / e in exp(z), so s is wrong by (2 n + 20) u of itself, log(s) by that and
+    # 20 u (1 + log n), the two differences by (|z| + |y|) u: entries |z| <= sqrt(2) |x|,
+    # |y| <= |z| + log n
+    n, scale = out_shape[op.axis], arithmetic.unit * math.sqrt(math.prod(out_shape))
+    return 6 * scale, (2 * n + 40 + 21 * math.log(n)) * scale
+
+
 def _norm(op: g.Norm, arithmetic, shape, out_shape):
     terms = math.prod(shape[axis] for axis in op.axes)
     underflow = math.sqrt(terms * arithmetic.tiny * math.prod(out_shape))
     return (terms + 4) * arithmetic.unit, underflow
 
 
+def _root_of_squares(op: g.RootOfSquares, arithmetic, shape, out_shape):
+    """A computed sum S' of n squares is within S' - S <= (n + 6) u S + A of the real one.
+
+    sqrt(S') is within (n + 6) u sqrt(S) + sqrt(A): A is what is flushed, of squares, products and
+    partial sums. 32 u are for square and root as powers, which a runtime may take from its library.
+    """
+    terms, row = 1, 1.0
+    for _, matrix in op.matrices:
+        terms *= int((matrix != 0).sum(axis=1).max(initial=0))
+        row *= float(np.max(matrix.sum(axis=1), initial=0.0))
+    lost = arithmetic.tiny * ((2 * terms + 2) * op.scale * max(1.0, row) + 4) * SLACK
+    size = math.sqrt(math.prod(out_shape))
+    relative = (terms + 6 + 2 * 16) * arithmetic.unit
+    constant, _ = lipschitz(op, shape)
+    return relative * constant, size * (relative * math.sqrt(op.shift) + math.sqrt(lost))
+
+
+def _inexact(op: g.Rounded, arithmetic, shape, out_shape):
+    return op.relative * arithmetic.unit, op.absolute * _flushed(arithmetic, out_shape)
+
+
 def _custom(op: g.Custom, arithmetic, shape, out_shape):
     return (0.0, math.inf) if op.error is None else op.error(arithmetic.unit)
+
+
+def _largest_square(op):
+    """How often |x|^2 a value on the way to a norm of x may be, apart from a shift."""
+    if isinstance(op, g.Norm):
+        return 1.0
+    factors = (max(1.0, float(np.max(matrix, initial=0.0))) for _, matrix in op.matrices)
+    return math.prod(factors) * max(1.0, op.scale)
 
 
 def local_errors(graph: g.Graph, arithmetic: Arithmetic) -> list[tuple[float, float]]:
@@ -223,8 +261,8 @@ def forward_errors(graph: g.Graph, own, local, reach, arithmetic: Arithmetic, in
             errors.append((own[index] * given[0] + rounded) * SLACK)
             # an inner product's partial sums are at most |A||z| <= rounded / unit
             largest = np.maximum(reach[index] + errors[-1], rounded / arithmetic.unit)
-            if isinstance(node.op, g.Norm):
-                largest = np.maximum(largest, m[0] * m[0])
+            if isinstance(node.op, (g.Norm, g.RootOfSquares)):
+                largest = np.maximum(largest, _largest_square(node.op) * m[0] * m[0])
             overflow |= ~(largest < arithmetic.largest / 4)
     return errors, overflow
 
@@ -233,6 +271,7 @@ for _op, _function in {
     g.Reshape: _exact,
     g.Permute: _exact,
     g.Slice: _exact,
+    g.Rounded: _inexact,
     g.Sort: _exact,
     g.ConcatReLU: _exact,
     g.MaxPool: _exact,
@@ -245,7 +284,9 @@ for _op, _function in {
     g.Diagonal: _diagonal,
     g.Elementwise: _elementwise,
     g.Softmax: _softmax,
+    g.LogSoftmax: _log_softmax,
     g.Norm: _norm,
+    g.RootOfSquares: _root_of_squares,
     g.Custom: _custom,
 }.items():
     local_error.register(_op, _function)

@@ -1,9 +1,12 @@
 """Replace every lipkit layer by the plain Keras layer or operations of the same function."""
 
 import re
+from typing import Any
 
 import keras
 from keras import ops
+
+from lipkit.export import calls
 
 # Keras layers that apply their activation last, so that its operations may stand behind them
 ACTIVATION_LAST = {
@@ -50,7 +53,14 @@ def _inlined(layer):
     if hasattr(layer, "inner"):  # a block, whose operations surround those of a model
         parts.append(_renamed(layer.inner, f"{layer.name}_{layer.inner.name}"))
 
-    def plain(x, **_):
+    def plain(*args, **kwargs):
+        x: Any
+        x, others = calls.inputs_and_others(layer, args, kwargs)
+        if others:
+            raise ValueError(
+                f"Layer {layer.name!r} ({type(layer).__name__}) cannot be exported: the model "
+                f"calls it with {calls.listing(others)}, and its export is that of inference."
+            )
         if not layer.built:  # an activation: Keras builds those at the first call on data
             layer.build(x.shape)
         return layer.to_vanilla(_as_called(layer, x), *parts)
@@ -60,6 +70,11 @@ def _inlined(layer):
 
 def _plain(layer):
     """What replaces a layer or operation in a model: itself, or plain layers and operations."""
+    if own := calls.own_methods(layer):
+        raise ValueError(
+            f"{type(layer).__name__} {layer.name!r} cannot be exported: its "
+            f"{', '.join(map(repr, own))} was replaced, which a copy would not have."
+        )
     if isinstance(layer, keras.Model):
         return vanilla_model(layer)
     if isinstance(layer, keras.layers.InputLayer) or not isinstance(layer, keras.layers.Layer):

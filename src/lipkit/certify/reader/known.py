@@ -6,8 +6,9 @@ import keras
 from keras import layers as kl
 
 from lipkit import layers as ll
+from lipkit.certify import graph as g
 from lipkit.certify import rules
-from lipkit.certify.reader import builder, operations, registry
+from lipkit.certify.reader import builder, operands, registry
 from lipkit.errors import NotCertifiable
 
 
@@ -34,6 +35,10 @@ def doubt(layer):
     most 1; weightless layers of Keras whose rule gives at most 1 at every size; a `Sequential` of
     known layers. Subclasses with a `call` of their own are not: they may compute anything.
     """
+    try:
+        registry.check_methods(layer)
+    except NotCertifiable as error:
+        return reason_of(error)
     if isinstance(layer, keras.Sequential):
         reasons = ((inner.name, doubt(inner)) for inner in layer.layers)
         return next((f"holds {name!r}: {reason}" for name, reason in reasons if reason), None)
@@ -123,11 +128,14 @@ def constant_at(operation, node, sources):
             f"{operation.name!r} cannot be certified: its constant depends on the size of its "
             "inputs, which is open"
         )
-    if isinstance(operation, keras.layers.Layer):
-        ops = registry.rule_of(operation)(operation, *shapes)
-    else:
-        arguments = [*node.arguments.args, *node.arguments.kwargs.values()]
-        ops = operations.rule_of(operation)(operation, arguments, shapes)
+    nodes = builder.Builder()
+    inputs = [nodes.add(g.Input(), (), operation.name, "Input", shape) for shape in shapes]
+    ops, used = operands.call_of(nodes, operation, node, inputs)
+    if used != inputs:
+        raise NotCertifiable(
+            f"{operation.name!r} cannot be certified: it merges constants, or inputs of several "
+            "shapes, so its constant depends on their sizes"
+        )
     kind = type(operation).__name__
     graph = builder.chained(ops, shapes, operation.name, kind)
     own = rules.compose(graph).own

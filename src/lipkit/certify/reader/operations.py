@@ -6,41 +6,30 @@ from typing import Any
 import numpy as np
 
 from lipkit.certify import graph as g
+from lipkit.certify.reader.constants import is_tensor, sample_constant
 from lipkit.certify.reader.layers import diagonal, sample_axis
+from lipkit.certify.reader.pairs import taken
 from lipkit.certify.reader.windows import mean_matrix
 from lipkit.errors import NotCertifiable
 from lipkit.padding import padding_matrix
 
 
-def _constant(arguments, name, shape):
+def _constant(op, arguments, shape):
     """The one argument that is not a Keras tensor, as float64, for samples of this shape."""
-    constants = [a for a in arguments if not _is_tensor(a)]
+    constants = [a for a in arguments if not is_tensor(a)]
     if len(constants) != 1:
-        raise NotCertifiable(f"Operation {name!r} cannot be certified with these arguments.")
-    dtype = getattr(constants[0], "dtype", None)
-    if dtype is None:  # a number of Python's takes that of the tensor
-        dtype = next(a.dtype for a in arguments if _is_tensor(a))
-    constant = np.asarray(constants[0], dtype).astype("float64")
-    constant = constant[0] if constant.ndim == len(shape) + 1 and len(constant) == 1 else constant
-    if constant.ndim > len(shape):
-        raise NotCertifiable(
-            f"Operation {name!r} cannot be certified: its constant of shape {constant.shape} "
-            "differs between the samples of a batch."
-        )
-    return constant
-
-
-def _is_tensor(value):
-    return hasattr(value, "_keras_history")
+        raise NotCertifiable(f"Operation {op.name!r} cannot be certified with these arguments.")
+    dtype = next(a.dtype for a in arguments if is_tensor(a))
+    return sample_constant(op, constants[0], len(shape), dtype=dtype)
 
 
 def _sum(signs):
     def rule(op, arguments, shapes):
         if len(shapes) == 2:
             return g.Sum(signs=signs)
-        constant = _constant(arguments, op.name, shapes[0])
+        constant = _constant(op, arguments, shapes[0])
         # x - c, or c - x
-        first = _is_tensor(arguments[0])
+        first = is_tensor(arguments[0])
         if signs == (1, 1):
             return diagonal(1.0, constant)
         return diagonal(1.0, -constant) if first else diagonal(-1.0, constant)
@@ -54,22 +43,22 @@ def _multiply(op, arguments, shapes):
             f"Operation {op.name!r} (Multiply) cannot be certified: a product of two tensors has "
             "no Lipschitz constant."
         )
-    return diagonal(_constant(arguments, op.name, shapes[0]))
+    return diagonal(_constant(op, arguments, shapes[0]))
 
 
 def _divide(op, arguments, shapes):
-    if len(shapes) != 1 or not _is_tensor(arguments[0]):
+    if len(shapes) != 1 or not is_tensor(arguments[0]):
         raise NotCertifiable(
             f"Operation {op.name!r} (Divide) cannot be certified: only division by a constant is."
         )
-    return diagonal(1 / _constant(arguments, op.name, shapes[0]))
+    return diagonal(1 / _constant(op, arguments, shapes[0]))
 
 
 def _extremum(sign):
     def rule(op, arguments, shapes):
         if len(shapes) == 2:
             return g.Maximum(sign=sign)
-        bound = _constant(arguments, op.name, shapes[0])
+        bound = _constant(op, arguments, shapes[0])
         low, high = (bound, np.inf) if sign > 0 else (-np.inf, bound)
         return g.Elementwise("clip", (low, high))
 
@@ -164,13 +153,13 @@ def _hypot(op, arguments, shapes):
 def _get_item(op, arguments, shapes):
     key: Any = arguments[1] if isinstance(arguments[1], (list, tuple)) else (arguments[1],)
     whole = slice(None)
-    if not all(isinstance(k, slice) and k.step in (None, 1) for k in key) or key[0] != whole:
+    if not all(isinstance(k, slice) for k in key) or key[0] != whole:
         raise NotCertifiable(
-            f"Operation {op.name!r} (GetItem) cannot be certified: only slices of step 1 that keep "
-            f"the batch axis are. Received: {key}"
+            f"Operation {op.name!r} (GetItem) cannot be certified: only slices that keep the batch "
+            f"axis are. Received: {key}"
         )
     sliced = enumerate(zip(key[1:], shapes[0], strict=False))
-    return [g.Slice(axis, *k.indices(n)[:2]) for axis, (k, n) in sliced if k != whole]
+    return [o for axis, (k, n) in sliced for o in taken(axis, n, range(*k.indices(n)))]
 
 
 def _simple(name, *attributes):

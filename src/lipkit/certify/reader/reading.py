@@ -7,7 +7,10 @@ import numpy as np
 
 from lipkit.certify import evaluate, rounding
 from lipkit.certify import graph as g
+from lipkit.certify.reader.probes import probes
 from lipkit.errors import NotCertifiable
+
+UNKNOWN_ERROR = 1e-3
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Reading:
         name: the program's, for messages.
         inputs: the dtype of each input.
         run: the program, from a list of NumPy arrays with a batch axis to a list of outputs.
-        probes: the number of samples it takes at a time in a comparison.
+        batch: the number of samples that it takes at a time, None for any.
     """
 
     graph: g.Graph
@@ -33,7 +36,7 @@ class Reading:
     name: str
     inputs: tuple[str, ...]
     run: Callable
-    probes: int = 3
+    batch: int | None = None
 
     @property
     def arithmetic(self) -> rounding.Arithmetic:
@@ -67,34 +70,51 @@ def compare(reading, bounds):
     """Run the program on random inputs: a misread layer or unusual arithmetic must show here.
 
     Raises:
-        NotCertifiable: if its outputs differ from the graph's by more than rounding can.
+        NotCertifiable: if its outputs differ from the graph's by more than rounding can, or if none
+            can be compared because values may overflow at every size of inputs.
     """
     graph, arithmetic = reading.graph, reading.arithmetic
-    rng = np.random.default_rng(0)
-    probes = [
-        rng.uniform(-2, 2, (reading.probes, *graph.nodes[i].shape)).astype(dtype)
-        for i, dtype in zip(graph.inputs, reading.inputs, strict=True)
-    ]
-    values = evaluate.run(graph, *(probe.astype("float64") for probe in probes))
+    inputs, size = probes(graph, reading.inputs)
+    values = evaluate.run(graph, *(x.astype("float64") for x in inputs))
     reach = [rounding.norms(v) for v in values]
-    local = rounding.local_errors(graph, arithmetic)
+    local = [  # an author's operation without an error of its own is compared more coarsely
+        pair if np.isfinite(pair[1]) else (UNKNOWN_ERROR, UNKNOWN_ERROR)
+        for pair in rounding.local_errors(graph, arithmetic)
+    ]
     errors, overflow = rounding.forward_errors(graph, bounds.own, local, reach, arithmetic)
-    for index, output in zip(graph.outputs, reading.run(probes), strict=True):
-        expected = values[index]
-        if np.size(output) != expected.size:
-            raise NotCertifiable(
-                f"Model {reading.name!r} does not compute what its layers say: its output has the "
-                f"shape {np.shape(output)} instead of {expected.shape}."
-            )
-        got = np.asarray(output).astype("float64").reshape(expected.shape)
-        allowed = errors[index]
-        if reading.rewritten:
-            allowed = allowed + 1e-5 * (1 + reach[index])
-        allowed = np.where(np.isfinite(allowed), allowed, 1e-3 * (1 + reach[index]))
-        difference = rounding.norms(got - expected)
-        if not ((difference <= allowed + 1e-100) | overflow).all():  # `norms` is never 0
-            raise NotCertifiable(
-                f"Model {reading.name!r} does not compute what its layers say: on random inputs "
-                f"its outputs differ by {difference.max():.2g} from float64, and rounding explains "
-                f"{allowed.max():.2g}. Is the arithmetic TF32, or a layer's `call` overridden?"
-            )
+    if overflow.all():
+        raise NotCertifiable(
+            f"Model {reading.name!r} cannot be compared with what its layers say: values may "
+            f"overflow {reading.dtype} at inputs of every size. Scale its weights down."
+        )
+    for rows in _batches(reading.batch, len(size)):
+        outputs = reading.run([x[rows] for x in inputs])
+        for index, output in zip(graph.outputs, outputs, strict=True):
+            allowed = errors[index][rows]
+            if reading.rewritten:
+                allowed = allowed + 1e-5 * (np.maximum(1, size[rows] / 2) + reach[index][rows])
+            _check(reading.name, output, values[index][rows], allowed, overflow[rows])
+
+
+def _batches(batch, n):
+    """Indices of the inputs that are run together: one, and all; or as many as the batch has."""
+    if batch is None:
+        return [np.arange(n), np.array([n // 2])]
+    return np.resize(np.arange(n), (-(-n // batch), batch))
+
+
+def _check(name, output, expected, allowed, overflow):
+    if np.size(output) != expected.size:
+        raise NotCertifiable(
+            f"Model {name!r} does not compute what its layers say: its output has the shape "
+            f"{np.shape(output)} instead of {expected.shape}."
+        )
+    got = np.asarray(output).astype("float64").reshape(expected.shape)
+    difference = rounding.norms(got - expected)
+    wrong = ~(difference <= allowed + 1e-100) & ~overflow  # `norms` is never 0
+    if wrong.any():
+        raise NotCertifiable(
+            f"Model {name!r} does not compute what its layers say: on random inputs its outputs "
+            f"differ by {difference[wrong][0]:.2g} from float64, and rounding explains "
+            f"{allowed[wrong][0]:.2g}. Is the arithmetic TF32, or a layer's `call` overridden?"
+        )

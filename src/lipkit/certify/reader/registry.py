@@ -7,6 +7,7 @@ from keras import ops
 
 from lipkit.certify import graph as g
 from lipkit.errors import NotCertifiable
+from lipkit.export import calls
 from lipkit.layers import LipschitzKernel, SpectralDense
 from lipkit.layers.padded import PaddedConv
 
@@ -50,13 +51,29 @@ def as_exported(layer, *shapes):
     )
 
 
+def is_exported(layer) -> bool:
+    """Whether a layer is read through its `to_vanilla`."""
+    return _RULES.get(type(layer)) is as_exported
+
+
 def has_rule(layer_class) -> bool:
     """Whether layers of exactly this class can be read."""
     return layer_class in _RULES
 
 
+def check_methods(operation):
+    """Refuse a layer, model or operation with a method of its own in place of its class's."""
+    if own := calls.own_methods(operation):
+        raise NotCertifiable(
+            f"{type(operation).__name__} {operation.name!r} cannot be certified: its "
+            f"{', '.join(map(repr, own))} was replaced, so it may compute anything. Put the "
+            "change into a class with a rule of its own, by @lipkit.certify.register_rule."
+        )
+
+
 def rule_of(layer):
     """The rule of a layer's exact class, or of the Keras class that a constrained layer calls."""
+    check_methods(layer)
     if (rule := _RULES.get(type(layer))) is not None:
         return rule
     plain = getattr(layer, "vanilla_class", None)
@@ -71,6 +88,10 @@ def rule_of(layer):
 
 def inherited_rule_of(layer):
     """`rule_of`, or else the rule of the first class that the layer's has its `call` from; None."""
+    try:
+        check_methods(layer)
+    except NotCertifiable:
+        return None
     try:
         return rule_of(layer)
     except NotCertifiable:

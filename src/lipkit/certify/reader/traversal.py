@@ -6,7 +6,7 @@ from keras import ops as kops
 
 from lipkit.certify import graph as g
 from lipkit.certify import rounding
-from lipkit.certify.reader import layers, operations, registry, windows  # noqa: F401 (register)
+from lipkit.certify.reader import layers, operands, registry, windows  # noqa: F401 (register)
 from lipkit.certify.reader.builder import Builder
 from lipkit.certify.reader.formats import check_format
 from lipkit.certify.reader.reading import Reading, sizes
@@ -25,22 +25,14 @@ class _Walk(Builder):
 
     def layer(self, layer, node, inputs, owner=None):
         """Append what a layer, or an operation of its `owner`, computes at one of its calls."""
-        arguments, kwargs = node.arguments.args, node.arguments.kwargs
-        shapes = [self.nodes[i].shape for i in inputs]
         kind = type(layer).__name__
         if not isinstance(layer, keras.layers.Layer):
-            given = operations.rule_of(layer)(layer, [*arguments, *kwargs.values()], shapes)
-            check_format(layer, node, given, shapes)
+            given, inputs = self._call(layer, node, inputs)
             if owner is None:
                 return self.chain(given, inputs, layer.name, kind)
             if hasattr(owner, "inner"):  # its operations do not follow one another
                 return self.chain(given, inputs, f"{owner.name}/{layer.name}", kind)
             return self.chain(given, inputs, owner.name, type(owner).__name__)
-        if kwargs.get("training"):
-            raise NotCertifiable(
-                f"Layer {layer.name!r} ({kind}) cannot be certified: the model calls it with "
-                "training=True."
-            )
         dtype = layer.compute_dtype
         if dtype not in rounding.FORMATS or dtype != layer.variable_dtype:
             raise NotCertifiable(
@@ -48,15 +40,20 @@ class _Walk(Builder):
                 "Copy the weights to a model with dtype='float32' and certify that one."
             )
         self.dtypes[layer.name] = dtype
-        rule = registry.rule_of(layer)
         self._check_weights(layer)
-        if isinstance(layer, LipschitzKernel) or rule is registry.as_exported:
+        exported = registry.is_exported(layer)
+        if isinstance(layer, LipschitzKernel) or exported:
             self.rewritten.append(layer.name)
-        if rule is registry.as_exported:
+        if exported:
+            operands.check_call(layer, node)
             return self.exported(layer, inputs)
-        given = rule(layer, *shapes)
-        check_format(layer, node, given, shapes)
+        given, inputs = self._call(layer, node, inputs)
         return self.chain(given, inputs, layer.name, kind)
+
+    def _call(self, layer, node, inputs):
+        given, inputs = operands.call_of(self, layer, node, inputs)
+        check_format(layer, node, given, [self.nodes[i].shape for i in inputs])
+        return given, inputs
 
     def exported(self, layer, inputs):
         """Append a layer's plain operations, with the layers of its inner model if it has one."""
@@ -114,6 +111,7 @@ class _Walk(Builder):
             if isinstance(history.operation, keras.Model):
                 key = (id(history.operation), history.node_index)
                 if key not in nested:
+                    operands.check_call(history.operation, node)
                     nested[key] = self.model(history.operation, sources)
                 known[id(tensor)] = nested[key][history.tensor_index]
             else:
@@ -130,6 +128,7 @@ def check_model(model):
             f"Model {model.name!r} cannot be read: it must be a Functional model, or a Sequential "
             "model that has been built. Call it on data, or start it with keras.Input."
         )
+    registry.check_methods(model)
     functional = type(keras.Model(model.inputs, model.outputs)).call
     if type(model).call not in (functional, keras.Sequential.call):
         raise NotCertifiable(
@@ -182,5 +181,15 @@ def read(model, input_shape=None) -> Reading:
 def _run(model, arrays):
     """The model's outputs, in order, as NumPy arrays."""
     given = [kops.convert_to_tensor(array) for array in arrays]
-    outputs = model(keras.tree.pack_sequence_as(inputs_outputs(model)[0], given), training=False)
+    try:
+        outputs = model(
+            keras.tree.pack_sequence_as(inputs_outputs(model)[0], given), training=False
+        )
+    except MemoryError:
+        raise
+    except Exception as error:  # of Keras or the backend
+        raise NotCertifiable(
+            f"Model {model.name!r} does not run on a batch of {len(arrays[0])} random inputs: "
+            f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        ) from error
     return [kops.convert_to_numpy(output) for output in keras.tree.flatten(outputs)]

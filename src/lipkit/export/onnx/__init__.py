@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keras
 
+from lipkit._files.atomic import replacing
 from lipkit._version import __version__
 from lipkit.certify import graph as g
 from lipkit.certify.api import analyse
@@ -93,11 +94,9 @@ def export_onnx(
     }
     onnx.helper.set_model_props(proto, {f"lipkit.{key}": value for key, value in facts.items()})
     onnx.checker.check_model(proto, full_check=True)
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(proto.SerializeToString())
-    partial.replace(path)
-    return path
+    with replacing(path) as new:
+        new.write_bytes(proto.SerializeToString())
+    return Path(path)
 
 
 def weights_sha256(model) -> str:
