@@ -242,9 +242,9 @@ def _open_shape(model, x):
 def _check_deployed(model, reading, arithmetic):
     if reading.rewritten:
         raise NotCertifiable(
-            f"Layers {', '.join(reading.rewritten)} compute in another way than their export, and "
-            f"the arithmetic of that one is bounded in {arithmetic}: certify "
-            "model.vanilla_export(), or an ONNX file with stored weights."
+            f"Layers {', '.join(reading.rewritten)} compute in another way than what is read, and "
+            f"the arithmetic of that is bounded in {arithmetic}: certify model.vanilla_export(), "
+            "or an ONNX file with stored weights."
         )
     if arithmetic != reading.dtype:
         raise NotCertifiable(

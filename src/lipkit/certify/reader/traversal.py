@@ -1,14 +1,18 @@
 """Walk a Functional or Sequential model."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
+from keras import layers as kl
 from keras import ops as kops
 
 from lipkit.certify import graph as g
 from lipkit.certify import rounding
-from lipkit.certify.reader import layers, operands, registry, windows  # noqa: F401 (register)
+from lipkit.certify.reader import layers, operands, registry, resizing, shaping, windows  # noqa: F401
 from lipkit.certify.reader.builder import Builder
 from lipkit.certify.reader.reading import Reading, sizes
+from lipkit.certify.reader.repeated import repeated
 from lipkit.errors import NotCertifiable
 from lipkit.export.vanilla import inputs_outputs
 from lipkit.layers import LipschitzKernel
@@ -22,11 +26,18 @@ class _Walk(Builder):
         self.dtypes: dict[str, str] = {}
         self.rewritten: list[str] = []
 
-    def layer(self, layer, node, inputs, owner=None):
-        """Append what a layer, or an operation of its `owner`, computes at one of its calls."""
+    def layer(self, layer, node, inputs, owner=None, place=0):
+        """Append what a layer, or an operation of its `owner`, computes at one of its calls.
+
+        `place` is that of the output in question, among several.
+        """
         kind = type(layer).__name__
+        if resizing.interpolates(layer):
+            self.rewritten.append(layer.name)
         if not isinstance(layer, keras.layers.Layer):
             given, inputs = operands.call_of(self, layer, node, inputs)
+            if kind in shaping.SEVERAL:
+                given = given[place]
             if owner is None:
                 return self.chain(given, inputs, layer.name, kind)
             if hasattr(owner, "inner"):  # its operations do not follow one another
@@ -43,9 +54,9 @@ class _Walk(Builder):
         exported = registry.is_exported(layer)
         if isinstance(layer, LipschitzKernel) or exported:
             self.rewritten.append(layer.name)
-        if exported:
+        if exported or registry.is_wrapper(layer):
             operands.check_call(layer, node)
-            return self.exported(layer, inputs)
+            return (self.exported if exported else self.wrapped)(layer, inputs)
         given, inputs = operands.call_of(self, layer, node, inputs)
         return self.chain(given, inputs, layer.name, kind)
 
@@ -63,6 +74,43 @@ class _Walk(Builder):
 
         parts = [inner] if hasattr(layer, "inner") else []
         return self.tensors([layer.to_vanilla(x, *parts)], known, layer)[0]
+
+    def wrapped(self, layer, inputs):
+        """Append what a wrapper makes of the layer or model in it."""
+        if isinstance(layer, kl.SpectralNormalization):  # at inference the kernel is as stored
+            return self.inside(layer, inputs)
+        steps, *shape = self.nodes[inputs[0]].shape
+        single = _Walk()
+        start = single.add(g.Input(), (), layer.name, "Input", tuple(shape))
+        graph = single.graph([single.inside(layer, [start])])
+        self.dtypes.update(single.dtypes)
+        self.rewritten += single.rewritten
+        places = list(inputs)
+        for node in graph.nodes[1:]:
+            name = f"{layer.name}/{node.layer}"
+            if isinstance(node.op, g.Custom):
+                raise NotCertifiable(
+                    f"Layer {name!r} ({node.kind}) cannot be certified inside TimeDistributed: its "
+                    "rule is for single samples. Give the layer that wraps it a rule."
+                )
+            sources = [places[i] for i in node.inputs]
+            places.append(self.add(repeated(node.op, steps), sources, name, node.kind))
+        return places[graph.outputs[0]]
+
+    def inside(self, wrapper, inputs):
+        """Append the layer or model in a wrapper, as it is called on nodes."""
+        layer = wrapper.layer
+        if isinstance(layer, keras.Model):
+            outputs = self.model(layer, inputs)
+            if len(outputs) != 1:
+                raise NotCertifiable(
+                    f"Layer {wrapper.name!r} ({type(wrapper).__name__}) cannot be certified: the "
+                    f"model in it has {len(outputs)} outputs."
+                )
+            return outputs[0]
+        call = [keras.KerasTensor((None, *self.nodes[i].shape)) for i in inputs]
+        arguments = SimpleNamespace(args=call, kwargs={})
+        return self.layer(layer, SimpleNamespace(arguments=arguments, outputs=call), inputs)
 
     @staticmethod
     def _check_weights(layer):
@@ -109,7 +157,8 @@ class _Walk(Builder):
                     nested[key] = self.model(history.operation, sources)
                 known[id(tensor)] = nested[key][history.tensor_index]
             else:
-                known[id(tensor)] = self.layer(history.operation, node, sources, owner)
+                place = history.tensor_index
+                known[id(tensor)] = self.layer(history.operation, node, sources, owner, place)
         return [known[id(t)] for t in outputs]
 
 
