@@ -48,7 +48,6 @@ OPERATIONS = {
     "min": ((3, 4, 2), lambda x: ops.min(x, axis=2), 1),
     "amin": ((3, 4), lambda x: ops.amin(x, axis=(1, 2)), 1),
     "clip": ((3, 4), lambda x: ops.clip(x, -0.3, 0.1), 1),
-    "clip by arrays": ((4,), lambda x: ops.clip(x, -(B[:, 0] ** 2), None), 1),
     "where": ((4,), lambda x: ops.where(KEPT, 2 * x, 0.5), 2),
     "where not": ((4,), lambda x: ops.where(KEPT[0], B[:, 0], x), 1),
     "matmul": ((3, 4), lambda x: ops.matmul(x, B), None),

@@ -11,7 +11,7 @@ from lipkit._checks import integer
 from lipkit._table import table
 from lipkit.certify import rounding, rules
 from lipkit.certify.certificate import LARGEST, Certifier, find_head, pairwise
-from lipkit.certify.reader import compare, read
+from lipkit.certify.reader import compare, read, structures
 from lipkit.certify.reader.onnx import OnnxFile
 from lipkit.certify.result import ASSUMPTIONS, Certificates
 from lipkit.errors import NotCertifiable
@@ -164,7 +164,8 @@ def certify(
     Args:
         model: as in `lipschitz_bound`, with one output: a logit (decision f > 0, labels 1 and 0),
             or a vector of logits. A final softmax or sigmoid is seen through for `"real"`.
-        x: batch of inputs, or a list of batches for a model with several inputs, in its own layout.
+        x: batch of inputs, or a list of batches for a model with several inputs, in its own layout;
+            or a dict of batches by name, or in the structure that the model is called with.
         y: true labels, for `certified_accuracy`: integers, one-hot, {0, 1} or {-1, 1}.
         arithmetic: what the certificates are true of. `"real"`: the network in real arithmetic,
             evaluated here in float64 with a bound of its error. `"float32"` or `"float64"`: also
@@ -196,6 +197,7 @@ def certify(
             "`preprocessing_scale` must be finite and not zero. "
             f"Received: preprocessing_scale={preprocessing_scale!r}"
         )
+    x = _in_order(model, x)
     reading, bounds = analyse(model, x=x)
     graph = reading.graph
     if len(graph.outputs) != 1:
@@ -227,6 +229,18 @@ def certify(
         with np.errstate(over="ignore"):
             radius = np.minimum(radius / scale * (1 - 2**-50), LARGEST)
     return Certificates(label, radius, margin, constant, status, arithmetic, assumptions, y)
+
+
+def _in_order(model, x):
+    """`x` as one batch, or as a list of batches in the order of the inputs."""
+    if getattr(model, "inputs", None):
+        return structures.batches(model, x)
+    if isinstance(x, dict) and isinstance(model, (str, os.PathLike)):
+        names = [value.name for value in OnnxFile(model).inputs]
+        if missing := [name for name in names if name not in x]:
+            raise ValueError(f"`x` has no batch for the inputs {missing} of {str(model)!r}.")
+        return [x[name] for name in names] if len(names) > 1 else x[names[0]]
+    return x
 
 
 def _open_shape(model, x):

@@ -9,11 +9,12 @@ from keras import ops as kops
 
 from lipkit.certify import graph as g
 from lipkit.certify import rounding
-from lipkit.certify.reader import layers, operands, registry, resizing, shaping, windows  # noqa: F401
+from lipkit.certify.reader import layers, operands, registry, resizing, shaping, structures, windows  # noqa: F401
 from lipkit.certify.reader.builder import Builder
 from lipkit.certify.reader.reading import Reading, sizes
 from lipkit.certify.reader.repeated import repeated
 from lipkit.errors import NotCertifiable
+from lipkit.export import calls
 from lipkit.export.vanilla import inputs_outputs
 from lipkit.layers import LipschitzKernel
 
@@ -124,6 +125,13 @@ class _Walk(Builder):
                     "training diverged, restore an earlier checkpoint."
                 )
 
+    def nested(self, model, node, known):
+        """Append a model's layers at one of its calls; return the indices of its outputs."""
+        operands.check_call(model, node)
+        given, _ = calls.inputs_and_others(model, node.arguments.args, node.arguments.kwargs)
+        tensors = keras.tree.flatten(structures.batches(model, given))
+        return self.model(model, [known[id(tensor)] for tensor in tensors])
+
     def model(self, model, inputs):
         """Append a model's layers; return the indices of its outputs."""
         check_model(model)
@@ -153,8 +161,7 @@ class _Walk(Builder):
             if isinstance(history.operation, keras.Model):
                 key = (id(history.operation), history.node_index)
                 if key not in nested:
-                    operands.check_call(history.operation, node)
-                    nested[key] = self.model(history.operation, sources)
+                    nested[key] = self.nested(history.operation, node, known)
                 known[id(tensor)] = nested[key][history.tensor_index]
             else:
                 place = history.tensor_index
