@@ -7,13 +7,13 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-
-import lipkit
 from fuzzing import keras_graphs, onnx_graphs, tally
 from fuzzing.checks import check
 from fuzzing.function import gaps
 from fuzzing.subject import computing_in
 from fuzzing.sums import adversarial, one_sided
+
+import lipkit
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 GRAPHS = {"jax": 16, "tensorflow": 40, "torch": 40}[keras.backend.backend()]

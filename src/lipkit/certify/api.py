@@ -14,7 +14,7 @@ from lipkit.certify import graph as g
 from lipkit.certify import rounding, rules
 from lipkit.certify.activations import computed_within
 from lipkit.certify.certificate import LARGEST, Certifier, find_head, pairwise
-from lipkit.certify.reader import compare, read
+from lipkit.certify.reader import compare, read, structures
 from lipkit.certify.reader.onnx import OnnxFile
 from lipkit.certify.result import ASSUMPTIONS, ELEMENTARY, Certificates
 from lipkit.errors import NotCertifiable
@@ -167,7 +167,8 @@ def certify(
     Args:
         model: as in `lipschitz_bound`, with one output: a logit (decision f > 0, labels 1 and 0),
             or a vector of logits. A final softmax or sigmoid is seen through for `"real"`.
-        x: batch of inputs, or a list of batches for a model with several inputs, in its own layout.
+        x: batch of inputs, or a list of batches for a model with several inputs, in its own layout;
+            or a dict of batches by name, or in the structure that the model is called with.
         y: true labels, for `certified_accuracy`: integers, one-hot, {0, 1} or {-1, 1}.
         arithmetic: what the certificates are true of. `"real"`: the network in real arithmetic,
             evaluated here in float64 with a bound of its error. `"float32"` or `"float64"`: also
@@ -199,6 +200,7 @@ def certify(
             "`preprocessing_scale` must be finite and not zero. "
             f"Received: preprocessing_scale={preprocessing_scale!r}"
         )
+    x = _in_order(model, x)
     reading, bounds = analyse(model, x=x)
     graph = reading.graph
     if len(graph.outputs) != 1:
@@ -233,6 +235,18 @@ def certify(
     return Certificates(label, radius, margin, constant, status, arithmetic, assumptions, y)
 
 
+def _in_order(model, x):
+    """`x` as one batch, or as a list of batches in the order of the inputs."""
+    if getattr(model, "inputs", None):
+        return structures.batches(model, x)
+    if isinstance(x, dict) and isinstance(model, (str, os.PathLike)):
+        names = [value.name for value in OnnxFile(model).inputs]
+        if missing := [name for name in names if name not in x]:
+            raise ValueError(f"`x` has no batch for the inputs {missing} of {str(model)!r}.")
+        return [x[name] for name in names] if len(names) > 1 else x[names[0]]
+    return x
+
+
 def _open_shape(model, x):
     """The shape of x where the model leaves sizes open."""
     tensors = getattr(model, "inputs", None) or []
@@ -246,9 +260,9 @@ def _open_shape(model, x):
 def _check_deployed(model, reading, arithmetic):
     if reading.rewritten:
         raise NotCertifiable(
-            f"Layers {', '.join(reading.rewritten)} compute in another way than their export, and "
-            f"the arithmetic of that one is bounded in {arithmetic}: certify "
-            "model.vanilla_export(), or an ONNX file with stored weights."
+            f"Layers {', '.join(reading.rewritten)} compute in another way than what is read, and "
+            f"the arithmetic of that is bounded in {arithmetic}: certify model.vanilla_export(), "
+            "or an ONNX file with stored weights."
         )
     if arithmetic != reading.dtype:
         raise NotCertifiable(
