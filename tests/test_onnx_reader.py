@@ -426,7 +426,10 @@ REFUSED = {
     ),
     "erf": (lambda: chain("Erf", "x"), "opset_version=20"),
     "log softmax": (lambda: chain("LogSoftmax", "x"), "ends with the logits"),
-    "choice": (lambda: model([("Greater", "x c", "y", {})], VECTOR, {"c": normal(6)}), "may jump"),
+    "choice": (
+        lambda: model([("Greater", "x c", "y", {})], VECTOR, {"c": normal(6)}),
+        "holds bool",
+    ),
     "jump": (lambda: chain("Shrink", "x", lambd=0.5), "jumps at its threshold"),
     "product": (lambda: chain("Mul", "x", "x"), "product of two tensors"),
     "square of a matrix": (lambda: chain("MatMul", "x", "x", shape=(6, 6)), "must not depend"),
@@ -482,7 +485,7 @@ REFUSED = {
         "attributes.*output_shape",
     ),
     "constant operand": (lambda: chain("Sum", "x", normal(6)), "constant operands"),
-    "cast": (lambda: chain("Cast", "x", to=TensorProto.DOUBLE), "Cast.*it has no rule"),
+    "cast": (lambda: chain("Cast", "x", to=TensorProto.DOUBLE), "Cast.*converts values to float64"),
     "training": (training, "training mode"),
     "domain": (own_domain, "domain 'com.microsoft'"),
     "opset": (

@@ -1,9 +1,9 @@
 """`lipschitz_bound` and `certify` for Keras models and ONNX files."""
 
 import math
-import os
 import sys
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -12,7 +12,9 @@ from lipkit._table import table
 from lipkit.certify import rounding, rules
 from lipkit.certify.certificate import LARGEST, Certifier, find_head, pairwise
 from lipkit.certify.reader import compare, read
+from lipkit.certify.reader.models import opened, output_names
 from lipkit.certify.reader.onnx import OnnxFile
+from lipkit.certify.reader.outputs import several
 from lipkit.certify.result import ASSUMPTIONS, Certificates
 from lipkit.errors import NotCertifiable
 from lipkit.losses.functional.labels import check_values
@@ -41,27 +43,26 @@ class LipschitzBound(float):
         return "\n".join([*table(header, rows), last])
 
 
-def reading_of(model, input_shape=None, x=None):
-    """The reading of a Keras model or ONNX file.
+def reading_of(model, input_shape=None, x=None, output=None):
+    """The reading of a Keras model or ONNX file, of all its outputs or of the one that is chosen.
 
     Sizes that the model leaves open are `input_shape`'s, or those of the batch `x`.
     """
-    if isinstance(model, (str, os.PathLike)):
-        model = OnnxFile(model)
+    model = opened(model, output)
     if x is not None:
         input_shape = _open_shape(model, x)
     return model.read(input_shape) if isinstance(model, OnnxFile) else read(model, input_shape)
 
 
-def analyse(model, input_shape=None, x=None):
+def analyse(model, input_shape=None, x=None, output=None):
     """What `reading_of` says, compared with what the model computes, and the bounds."""
-    reading = reading_of(model, input_shape, x)
+    reading = reading_of(model, input_shape, x, output)
     bounds = rules.compose(reading.graph)
     compare(reading, bounds)
     return reading, bounds
 
 
-def lipschitz_bound(model, input_shape=None) -> LipschitzBound:
+def lipschitz_bound(model, input_shape=None, output=None) -> LipschitzBound:
     """A proven upper bound of a model's Lipschitz constant in 2-norm.
 
     Computed in float64 from the kernels as they are used, rounded up; see docs/soundness.md. Inputs
@@ -71,18 +72,21 @@ def lipschitz_bound(model, input_shape=None) -> LipschitzBound:
         model: built Sequential or Functional Keras model of layers with a rule, or the path of an
             ONNX file of operators with a rule (needs onnx; weights are those stored in the file).
         input_shape: input shape without the batch axis, for models that leave sizes open.
+        output: name or index of the one output to bound. None: all that hold real numbers, which
+            in files leaves labels out.
 
     Returns:
         A float with the table `.layers`; print it.
 
     Raises:
         NotCertifiable: naming the first layer without a rule.
+        ValueError: there is no such output.
 
     Example:
     >>> bound = lipkit.lipschitz_bound(model)
     >>> bound < 1.01, bound.layers[0].bound
     """
-    reading, bounds = analyse(model, input_shape)
+    reading, bounds = analyse(model, input_shape, output=output)
     return LipschitzBound(rules.output_bound(reading.graph, bounds), bounds.layers)
 
 
@@ -156,6 +160,7 @@ def certify(
     arithmetic="real",
     task=None,
     preprocessing_scale=1.0,
+    output=None,
     batch_size=256,
     progress=None,
 ) -> Certificates:
@@ -173,6 +178,8 @@ def certify(
             one logit, otherwise multiclass.
         preprocessing_scale: factor, or array of factors, by which raw inputs were multiplied before
             they became `x` (a shift does not matter): radii are in units of the raw input.
+        output: name or index of the output to certify, of a model with several. None: the only one
+            that holds real numbers, such as the scores beside the labels of a file.
         batch_size: inputs evaluated at a time.
         progress: show a progress bar; None: on a terminal, for more than 20 batches.
 
@@ -196,13 +203,11 @@ def certify(
             "`preprocessing_scale` must be finite and not zero. "
             f"Received: preprocessing_scale={preprocessing_scale!r}"
         )
+    model = opened(model, output)
     reading, bounds = analyse(model, x=x)
     graph = reading.graph
     if len(graph.outputs) != 1:
-        raise NotCertifiable(
-            f"Model {reading.name!r} has {len(graph.outputs)} outputs: certify one with a single "
-            "output, such as keras.Model(model.inputs, model.outputs[i])."
-        )
+        raise NotCertifiable(several(reading.name, output_names(model), "certify"))
     if arithmetic != "real":
         _check_deployed(model, reading, arithmetic)
     certifier = Certifier(graph, bounds, rounding.FORMATS.get(arithmetic), task)
@@ -250,7 +255,7 @@ def _check_deployed(model, reading, arithmetic):
         raise NotCertifiable(
             f"Model {reading.name!r} computes in {reading.dtype}, not in {arithmetic}."
         )
-    for tensor in getattr(model, "inputs", ()):  # a path has none, its file no conversion
+    for tensor in model.inputs if isinstance(model, keras.Model) else ():  # a file converts none
         if tensor.dtype != arithmetic:
             raise NotCertifiable(
                 f"Model {reading.name!r} converts its inputs to {tensor.dtype} first. Certify one "

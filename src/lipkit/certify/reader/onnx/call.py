@@ -31,8 +31,9 @@ class Call:
     A rule may set `merged` for its outputs, and put `sources` in another order.
     """
 
-    def __init__(self, node, attributes, operands, nodes, file, batch):
-        self.node, self.file, self.nodes, self.batch = node, file, nodes, batch
+    def __init__(self, node, attributes, operands, nodes, model):
+        self.node, self.nodes, self.file = node, nodes, model.file
+        self.batch, self.dtype = model.batch, model.dtype
         self.sources = [o for o in operands if isinstance(o, Tensor)]
         self.merged = self.sources[0].merged
         self._operands = operands

@@ -19,6 +19,20 @@ def _identity(call):
     return []
 
 
+def _cast(call):
+    from onnx import helper
+
+    call.attribute("saturate")
+    call.attribute("round_mode")
+    name = str(helper.tensor_dtype_to_np_dtype(call.attribute("to")))
+    if name != call.dtype:
+        raise call.refusal(
+            f"it converts values to {name}, and the file computes in {call.dtype}: only casts to "
+            "that are covered. Export the model in one format"
+        )
+    return []
+
+
 def _dropout(call):
     call.attribute("seed")
     call.constant(1)  # the ratio
@@ -161,6 +175,7 @@ RULES = {
     "LeakyRelu": _with_alpha("relu", 0.01),
     "Elu": _with_alpha("elu", 1.0),
     "Identity": _identity,
+    "Cast": _cast,
     "Dropout": _dropout,
     "PRelu": _prelu,
     "Selu": _selu,

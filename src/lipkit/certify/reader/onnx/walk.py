@@ -4,12 +4,12 @@ import numpy as np
 
 from lipkit.certify import graph as g
 from lipkit.certify.reader.builder import Builder
-from lipkit.certify.reader.onnx import elementwise, layout, linear, roots
+from lipkit.certify.reader.onnx import elementwise, layout, linear, ml, roots
 from lipkit.certify.reader.onnx.call import Call, Tensor, refusal
 from lipkit.certify.reader.onnx.folding import batch_size, folded
 from lipkit.errors import NotCertifiable
 
-RULES = {**elementwise.RULES, **layout.RULES, **linear.RULES, **roots.RULES}
+RULES = {**elementwise.RULES, **layout.RULES, **linear.RULES, **roots.RULES, **ml.RULES}
 _CHOICE = "it chooses between values, so it may jump"
 REASONS = {
     **dict.fromkeys(("Exp", "Log", "Reciprocal"), roots.SLOPE),
@@ -19,6 +19,7 @@ REASONS = {
     ),
     **dict.fromkeys(("Where", "Greater", "Less", "Equal", "ThresholdedRelu", "Sign"), _CHOICE),
     **dict.fromkeys(("LSTM", "GRU", "RNN", "If", "Loop", "Scan"), "loops are not covered"),
+    **ml.REASONS,
     "Mul": elementwise.PRODUCT,
     "LogSoftmax": "export the model that ends with the logits",
     "Erf": "GELU is one operator from opset 20 on, so export with opset_version=20",
@@ -28,9 +29,9 @@ REASONS = {
 class Walk(Builder):
     """The nodes found so far, and the value of each name of the file."""
 
-    def __init__(self, file, opset, batch):
+    def __init__(self, file, opset, batch, dtype):
         super().__init__()
-        self.file, self.opset, self.batch = file, opset, batch
+        self.file, self.opset, self.batch, self.dtype = file, opset, batch, dtype
         self.rewritten: list[str] = []
         self.values: dict = {}
 
@@ -42,7 +43,7 @@ class Walk(Builder):
             self.values[tensor.name] = numpy_helper.to_array(tensor)
         for name, shape in shapes.items():
             self.values[name] = Tensor(self.add(g.Input(), (), name, "Input", shape))
-        for node in _needed(model.graph.node, outputs):
+        for node in needed(model.graph.node, outputs):
             self.node(node)
         indices = []
         for name in outputs:
@@ -81,7 +82,7 @@ class Walk(Builder):
         for name, operand in zip(node.input, operands, strict=True):
             if name and operand is None:
                 raise refusal(node, self.file, f"it reads {name!r}, an output that is not covered")
-        if node.domain not in ("", "ai.onnx"):
+        if node.domain not in ("", "ai.onnx", ml.DOMAIN):
             raise refusal(node, self.file, f"its domain {node.domain!r} is not covered")
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         tensors = [o for o in operands if isinstance(o, Tensor)]
@@ -89,9 +90,7 @@ class Walk(Builder):
             return self._constants(node, operands)
         if node.op_type == "Shape":
             return [self._shape(tensors[0], **attributes)]
-        return self._translated(
-            node, Call(node, attributes, operands, self.nodes, self.file, self.batch)
-        )
+        return self._translated(node, Call(node, attributes, operands, self.nodes, self))
 
     def _constants(self, node, operands):
         results = folded(node, operands, self.opset)
@@ -116,16 +115,18 @@ class Walk(Builder):
         inputs = [source.node for source in call.sources]
         name = node.name or node.output[0]
         return [
-            Tensor(self.chain(chain, inputs, name, node.op_type), call.merged)
+            None
+            if chain is None  # a label
+            else Tensor(self.chain(chain, inputs, name, node.op_type), call.merged)
             for chain in (chains if isinstance(chains, tuple) else (chains,))
         ]
 
 
-def _needed(nodes, outputs):
-    """The nodes that these outputs are computed from."""
+def needed(nodes, outputs):
+    """The nodes, in order, that these outputs are computed from."""
     names, kept = set(outputs), []
     for node in reversed(nodes):
         if names & set(node.output):
             names.update(filter(None, node.input))
             kept.append(node)
-    return reversed(kept)
+    return kept[::-1]
