@@ -4,8 +4,9 @@ KERAS_BACKEND=torch python benchmarks/crash.py [--scale 0.1]     about half an h
 
 Kills: each command runs in a process of its own, which kills itself at or just after its n-th event
 on files (a file opened to be written, synchronised, made, renamed or removed), for every n, and is
-killed from outside at random moments. Then what was there before must be there whole, or what is
-new; and after the next command nothing else.
+killed from outside at random moments: 10 times at each rename and each file that is written, else
+twice, 30 times at random, and once at each event by Ctrl-C. Then what was there before must be
+there whole, or what is new; and after the next command nothing else that is not whole.
 
 Damages: bits of the files of a run are flipped, and files cut off; no command may end well with
 another answer.
@@ -24,6 +25,8 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import keras
+import matplotlib.pyplot as plt
 import numpy as np
 from provenance import provenance
 from typer.testing import CliRunner
@@ -38,6 +41,7 @@ from lipkit.runs.models import read as read_model
 OUT = Path(__file__).parent / "results" / "crash.json"
 DELAYS = (0, 0, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)  # seconds after an event
 EVENTS = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link")
+RENAMES_AND_WRITES = ("rename", "os.rename", "open")
 WRITES = os.O_WRONLY | os.O_RDWR
 FORK = multiprocessing.get_context("fork")
 
@@ -60,9 +64,13 @@ def prepared(folder):
     model = read_model(folder / "run" / "lipkit.keras")
     trained = SimpleNamespace(model=model, history=info["history"], settings=info["settings"])
     recipes.train = lambda *_, **__: trained
+    demo.network = lambda _: lipkit.Sequential(
+        [keras.Input((2,)), lipkit.layers.SpectralDense(4), lipkit.layers.FrobeniusDense(1)]
+    )
     toy = demo.train(replace(demo.Settings(), epochs=1, steps=1, samples=40))
     sys.modules["lipkit.cli.demo"].train = lambda *_: toy
-    plots.decision_function = plots.decision_surface = lambda _, *points: plots.scatter(*points)
+    for name in ("scatter", "decision_function", "decision_surface"):
+        setattr(plots, name, lambda *_: plt.subplots(figsize=(1, 1))[1])
     return train
 
 
@@ -114,23 +122,21 @@ def content(path):
 
 def counting(act, root):
     """Call act(n) at the n-th event on files under a folder, from 1 on."""
-    seen, exchange, sync = [0], atomic._renamed, os.fsync
+    seen, exchange, sync = [], atomic._renamed, os.fsync
 
-    def count():
-        seen[0] += 1
-        act(seen[0])
+    def count(kind):
+        seen.append(kind)
+        act(len(seen))
 
     def hook(event, arguments):
         mine = arguments and str(arguments[0]).startswith(str(root))
         if mine and (event in EVENTS or (event == "open" and (arguments[2] or 0) & WRITES)):
-            count()
+            count(event)
 
     def wrapped(function):
         def call(*arguments, **options):
-            count()
-            result = function(*arguments, **options)
-            count()
-            return result
+            count("rename" if function is exchange else "sync")
+            return function(*arguments, **options)
 
         return call
 
@@ -175,19 +181,21 @@ def killed(arguments, root, event=None, delay=0.0, number=signal.SIGKILL):
     return process.exitcode == 0
 
 
-def events_of(arguments, root, out):
-    """The number of events of a command."""
-    count = FORK.Value("i", 0)
+def events_of(arguments, root):
+    """The kinds of the events of a command, in order, and the seconds that it takes."""
+    kinds = FORK.SimpleQueue()
 
     def command():
-        counting(lambda n: setattr(count, "value", n), root)
-        os._exit(invoke(*arguments).exit_code)
+        seen = counting(lambda n: None, root)
+        status = invoke(*arguments).exit_code
+        kinds.put(seen)
+        os._exit(status)
 
     start = time.monotonic()
     process = child(command)
     process.join()
     assert process.exitcode == 0, (arguments, process.exitcode)
-    return count.value, time.monotonic() - start
+    return kinds.get(), time.monotonic() - start
 
 
 class Tally:
@@ -249,15 +257,16 @@ def kills(folder, train, scale):
     results, rng = {}, np.random.default_rng(0)
     for name, (arguments, out, whole) in commands(folder, train).items():
         tally = Tally(arguments, out, whole, folder)
-        count, seconds = events_of(tally.arguments, folder, out)
+        kinds, seconds = events_of(tally.arguments, folder)
         tally.put_back()
-        for event in range(1, count + 1):
-            for delay in DELAYS[: max(1, round(scale * len(DELAYS)))]:
+        for event, kind in enumerate(kinds, 1):
+            often = len(DELAYS) if kind in RENAMES_AND_WRITES else 2
+            for delay in DELAYS[: max(1, round(scale * often))]:
                 tally.kill(event=event, delay=delay)
             tally.kill(event=event, number=signal.SIGINT)
         for delay in rng.uniform(0, seconds, max(1, round(30 * scale))):
             tally.kill(delay=float(delay))
-        results[name] = {"events": count, **tally.found}
+        results[name] = {"events": len(kinds), **tally.found}
         print(name, results[name], flush=True)
     return results
 
