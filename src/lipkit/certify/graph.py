@@ -111,6 +111,13 @@ class Softmax(Op):
 
 
 @dataclass(frozen=True, eq=False)
+class LogSoftmax(Op):
+    """Logarithm of the softmax over one axis."""
+
+    axis: int = -1
+
+
+@dataclass(frozen=True, eq=False)
 class Sort(Op):
     """Ascending sort along one axis."""
 
@@ -126,11 +133,12 @@ class ConcatReLU(Op):
 
 @dataclass(frozen=True, eq=False)
 class MaxPool(Op):
-    """Largest value of each window; padding never wins."""
+    """Largest value of each window; padding never wins. `dilation` is that of the taps, if any."""
 
     window: tuple[int, ...]
     strides: tuple[int, ...]
     padding: tuple[tuple[int, int], ...]
+    dilation: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -109,7 +109,7 @@ def _conv_op(op: g.Conv, arithmetic, shape, out_shape):
 
 def _conv_transpose(op: g.ConvTranspose, arithmetic, shape, out_shape):
     kernel = op.conv.kernel
-    terms = math.prod(kernel.shape[:-2]) * kernel.shape[-1]
+    terms = math.prod(kernel.shape[:-2]) * kernel.shape[-1] // op.conv.groups
     return _conv(op.conv, arithmetic, terms, op.bias, out_shape)
 
 
@@ -167,6 +167,15 @@ def _softmax(op: g.Softmax, arithmetic, shape, out_shape):
     # exp(x - max) has a relative error of about (|x - max| + ulps) u, the sum n u
     scale = arithmetic.unit * math.sqrt(math.prod(out_shape))
     return 2 * scale, (out_shape[op.axis] + 20) * scale
+
+
+def _log_softmax(op: g.LogSoftmax, arithmetic, shape, out_shape):
+    # y = z - log(s), z = x - max(x) <= 0, s = sum exp(z) in [1, n]. An error of |z| u in z is at
+    # most u / e in exp(z), so s is wrong by (2 n + 20) u of itself, log(s) by that and
+    # 20 u (1 + log n), the two differences by (|z| + |y|) u: entries |z| <= sqrt(2) |x|,
+    # |y| <= |z| + log n
+    n, scale = out_shape[op.axis], arithmetic.unit * math.sqrt(math.prod(out_shape))
+    return 6 * scale, (2 * n + 40 + 21 * math.log(n)) * scale
 
 
 def _norm(op: g.Norm, arithmetic, shape, out_shape):
@@ -275,6 +284,7 @@ for _op, _function in {
     g.Diagonal: _diagonal,
     g.Elementwise: _elementwise,
     g.Softmax: _softmax,
+    g.LogSoftmax: _log_softmax,
     g.Norm: _norm,
     g.RootOfSquares: _root_of_squares,
     g.Custom: _custom,

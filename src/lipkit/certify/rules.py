@@ -93,17 +93,25 @@ def _softmax(op: g.Softmax, shape):
     return 0.5, "slope"  # Gershgorin on diag(p) - p pᵀ: 2 p (1 - p) <= 1/2
 
 
-def overlap(size, window, stride, padding):
+def _log_softmax(op: g.LogSoftmax, shape):
+    # the Jacobian I - 1 pᵀ is a projection, so it has the norm of 1 pᵀ, sqrt(n) |p| <= sqrt(n)
+    # (Szyld, "The many proofs of an identity on the norm of oblique projections", 2006)
+    return up(math.sqrt(shape[op.axis])), "slope"
+
+
+def overlap(size, window, stride, padding, dilation=1):
     """The largest number of windows that one entry lies in, along one axis."""
     low, high = padding
+    reach = (window - 1) * dilation + 1
     counts = np.zeros(size + low + high, dtype=int)
-    for start in range(0, size + low + high - window + 1, stride):
-        counts[start : start + window] += 1
+    for start in range(0, size + low + high - reach + 1, stride):
+        counts[start : start + reach : dilation] += 1
     return int(counts[low : low + size].max(initial=0))
 
 
 def _max_pool(op: g.MaxPool, shape):
-    axes = zip(shape, op.window, op.strides, op.padding, strict=False)
+    dilation = op.dilation or (1,) * len(op.window)
+    axes = zip(shape, op.window, op.strides, op.padding, dilation, strict=False)
     count = math.prod(overlap(*axis) for axis in axes)
     return (1.0 if count <= 1 else up(math.sqrt(count))), "window overlap"
 
@@ -306,6 +314,7 @@ for _op, _function in {
     g.Diagonal: _diagonal,
     g.Elementwise: _elementwise,
     g.Softmax: _softmax,
+    g.LogSoftmax: _log_softmax,
     g.MaxPool: _max_pool,
     g.Norm: _norm,
     g.RootOfSquares: _l2_pool,
