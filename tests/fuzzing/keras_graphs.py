@@ -212,9 +212,11 @@ def any_linear(g, x):
     return g.one(*makers)(g, x)
 
 
-def rotation(g, x, bias=0.0, more=0):
-    """A dense layer that keeps distances."""
-    n = x.shape[-1]
+def rotation(g, x, active=False, more=0):
+    """A dense layer that keeps distances, and perhaps all its outputs positive near 0."""
+    n, bias = x.shape[-1], 0.0
+    if active:
+        bias = g.reach = 16 * getattr(g, "reach", 4.0)  # above what earlier biases make of it
     return kl.Dense(
         n + more,
         kernel_initializer=Drawn(g.rng, "orthogonal"),
@@ -227,8 +229,8 @@ def isometry(g, x, onto):
     """An operation that keeps all distances near 0, times a factor; `onto`: all directions too."""
     makers = [
         lambda: rotation(g, x),
-        lambda: kl.ReLU(dtype=g.dtype)(rotation(g, x, 64.0)),
-        lambda: kl.LeakyReLU(0.3, dtype=g.dtype)(rotation(g, x, 64.0)),
+        lambda: kl.ReLU(dtype=g.dtype)(rotation(g, x, active=True)),
+        lambda: kl.LeakyReLU(0.3, dtype=g.dtype)(rotation(g, x, active=True)),
         lambda: ops.abs(x),
         lambda: kl.Flatten(dtype=g.dtype)(x),
         lambda: lipkit.layers.GroupSort2(dtype=g.dtype)(x),

@@ -14,7 +14,7 @@ SLACKS = (1.0, 1.03, 1.2, 2.0)  # of the margin over the modelled error
 def attack(subject, function, rng, outcome):
     """Compare labels at inputs whose sums are rounded to one side, one and many at a time.
 
-    Where the program's margin is farthest from the real one, the last bias is moved until the
+    Where the program's margin is farthest below the real one, the last bias is moved until the
     margin is hardly certified, and the labels are those of the program there and in the radius.
     """
     x = _inputs(function, subject.dtype, rng)
@@ -25,8 +25,9 @@ def attack(subject, function, rng, outcome):
         logits = run(subject, function, x, batch)
         _compare(x, result, logits, batch, outcome)
         with np.errstate(all="ignore"):
-            ahead = gaps(logits, np.where(sure, result.label, 0))  # one of them is that certified
-            error = np.abs(ahead - result.margin[:, None]).min(axis=1)
+            # by how much the program has less of the margin, over the alternative that limits it
+            less = result.margin[:, None] - gaps(logits, np.where(sure, result.label, 0))
+            error = less[np.arange(len(x)), np.argmin(np.abs(less), axis=1)]
             modelled = result.margin - result.radius * result.lipschitz
             share = np.where(sure & (modelled > 0), error / modelled, 0.0)
             clear = modelled > 1e-9 * result.margin  # more than the rounding of this difference

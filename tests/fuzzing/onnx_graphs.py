@@ -97,16 +97,20 @@ def attained(g):
     return x, False
 
 
-def _rotated(g, x, bias=0.0, more=0):
+def _rotated(g, x, active=False, more=0):
+    """A rotation, perhaps with all its outputs positive near 0."""
     n = g.shapes[x][-1]
     y = g.node("MatMul", [x, g.constant(orthogonal(g.rng, n, n + more))])
-    return g.node("Add", [y, g.constant(np.full(n + more, bias))]) if bias else y
+    if not active:
+        return y
+    g.reach = 16 * getattr(g, "reach", 4.0)  # above what earlier biases make of it
+    return g.node("Add", [y, g.constant(np.full(n + more, g.reach))])
 
 
 ISOMETRIES = [  # near 0; the last ones are not onto
     lambda g, x: _rotated(g, x),
-    lambda g, x: g.node("Relu", [_rotated(g, x, 64.0)]),
-    lambda g, x: g.node("LeakyRelu", [_rotated(g, x, 64.0)], alpha=0.2),
+    lambda g, x: g.node("Relu", [_rotated(g, x, active=True)]),
+    lambda g, x: g.node("LeakyRelu", [_rotated(g, x, active=True)], alpha=0.2),
     lambda g, x: g.node(g.one("Neg", "Abs"), [x]),
     lambda g, x: g.node("Mul", [x, g.constant(np.array(-2.0))]),
     lambda g, x: g.node("Flatten", [x], axis=1),
