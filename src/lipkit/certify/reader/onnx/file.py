@@ -4,6 +4,8 @@ import math
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from lipkit.certify.reader.onnx.walk import Walk, initializers
 from lipkit.certify.reader.reading import Reading, sizes
 from lipkit.errors import NotCertifiable
@@ -116,7 +118,8 @@ class OnnxFile:
 
     def _run(self, arrays):
         try:
-            return self._session().run(self.outputs, arrays)
+            with np.errstate(all="ignore"):  # of NumPy in onnx's own evaluator
+                return self._session().run(self.outputs, arrays)
         except Exception as error:  # of the runtime
             raise self._refusal(f"it does not run ({error})") from None
 
