@@ -6,6 +6,17 @@ import warnings
 from contextlib import contextmanager
 
 
+def _opened():
+    """Open streams that were closed (2>&-) on nothing, before a file takes their number."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # which is the lowest number that is free
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
+
+
 @contextmanager
 def _quiet():
     """Keep stderr for Python: TensorFlow's other code writes there, at any level of its log.
@@ -30,11 +41,15 @@ def _run():
     except ImportError as error:
         print(f"lipkit: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("lipkit: interrupted", file=sys.stderr)
+        sys.exit(130)
     app(prog_name="lipkit")
 
 
 def main():
     """Run the command line; TF_CPP_MIN_LOG_LEVEL=0 lets the libraries say what they do."""
+    _opened()
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") in ("0", "1"):
         return _run()
     warnings.simplefilter("ignore")

@@ -29,14 +29,17 @@ def _columns(y, f, w):
 
 
 def kr(y, f, w=None):
-    """E[f | +] - E[f | -], averaged over the columns; a missing class contributes 0."""
+    """E[f | +] - E[f | -], averaged over the columns; a missing class contributes 0.
+
+    Of a weighted sample, times its mean weight.
+    """
     y, f, w = _columns(y, f, w)
 
     def mean(column, chosen):
-        return np.average(column[chosen], weights=w[chosen]) if chosen.any() else 0
+        return np.average(column[chosen], weights=w[chosen]) if w[chosen].any() else 0
 
     pairs = zip(f.T, y.T, strict=True)
-    return np.mean([mean(c, labels > 0) - mean(c, labels <= 0) for c, labels in pairs])
+    return w.mean() * np.mean([mean(c, labels > 0) - mean(c, labels <= 0) for c, labels in pairs])
 
 
 def hinge(y, f, margin, w=None):

@@ -44,7 +44,8 @@ def hkr(c, f, alpha, m, w=None):
 
 def soft_hkr(c, f, alpha, m, temperature=1.0, mean=None, w=None):
     s = _samples(c, f, w)
-    mean = np.mean(np.abs(np.asarray(f, "float64"))) if mean is None else mean
+    sizes = np.abs(np.asarray(f, "float64")).mean(-1)
+    mean = np.average(sizes, weights=w) if mean is None else mean
     sharp = np.clip(temperature * m / max(mean, m), 0.005, 250)
 
     def value(t, o):

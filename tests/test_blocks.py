@@ -342,7 +342,6 @@ def test_branches_of_slices_and_of_the_whole():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda x: x[:, ::2], "only slices of step 1"),
         (lambda x: x[(slice(0, 2),)], "keep the batch axis"),
         (lambda x: ops.hypot(x, x[:, :1]), "two tensors of one shape"),
         (lambda x: ops.hypot(x, np.ones(6, "float32")), "two tensors of one shape"),

@@ -60,6 +60,7 @@ def trained(cancer, tmp_path_factory):
 def test_train_writes_a_run(cancer, trained):
     folder, printed = trained
     names = {"model.keras", "lipkit.keras", "test.npz", "certificates.json", "run.json"}
+    names |= {"manifest.json"}
     assert {path.name for path in folder.iterdir()} == names
     assert not [path for path in folder.parent.iterdir() if path != folder]
     run = json.loads((folder / "run.json").read_text())
@@ -72,12 +73,12 @@ def test_train_writes_a_run(cancer, trained):
     assert run["data"]["features"] == list(frame.columns[:-1])
     with np.load(folder / "test.npz") as test:
         x, y = test["x"], test["y"]
-    assert x.shape == (113, 30) and x.dtype == np.float32 and y.dtype == np.int64
-    truth = frame.set_index(frame.iloc[:, 0].astype("float32")).diagnosis  # by the first column
+    assert x.shape == (113, 30) and x.dtype == np.float64 and y.dtype == np.int64
+    truth = frame.set_index(frame.iloc[:, 0]).diagnosis  # by the first column
     assert all(
         CLASSES[label] in truth.loc[[key]].values for key, label in zip(x[:, 0], y, strict=True)
     )
-    assert np.isin(x, frame.iloc[:, :-1].astype("float32")).all()  # raw units
+    assert np.isin(x, frame.iloc[:, :-1]).all()  # raw units
 
 
 def test_what_train_says_is_what_the_certifier_proves(trained):
@@ -118,7 +119,7 @@ def test_certify_encodes_a_new_table_as_in_training(trained, cancer, tmp_path):
     shuffled.head(50).to_csv(tmp_path / "new.csv", index=False)
     out = done("certify", folder, tmp_path / "new.csv", "--eps", 0.01, "--out", tmp_path / "r.csv")
     model = keras.models.load_model(folder / "model.keras")
-    x = frame.iloc[:50, :-1].to_numpy("float32")
+    x = frame.iloc[:50, :-1].to_numpy()
     result = lipkit.certify(model, x, (frame.diagnosis[:50] == "malignant").astype(int))
     assert out["inputs"] == 50 and out["certified"] == np.sum(result.status == "certified")
     assert out["accuracy"] == np.mean(result.label == result.y)
@@ -215,7 +216,8 @@ def test_an_exported_file_is_read_with_its_run(trained, cancer):
     arguments = ["certify", folder / "model.keras", cancer, "--target", "diagnosis"]
     assert "--run" in line_of(invoke(*arguments), 2)
     alone = done(*arguments, "--run", folder)
-    assert alone == {**done("certify", folder, cancer), "model": alone["model"]}
+    ours = done("certify", folder, cancer)
+    assert alone == {**ours, "model": alone["model"], "sha256": alone["sha256"]} != ours
 
 
 class Mine(keras.layers.Layer):
@@ -276,6 +278,7 @@ def test_damaged_models_are_one_line(damage, plain):
 def test_a_damaged_run_is_one_line(damage, cancer, trained, tmp_path):
     """Without what run.json says of columns and distances, certificates would be of other ones."""
     shutil.copytree(trained[0], tmp_path / "run")
+    (tmp_path / "run" / "manifest.json").unlink()  # as in a run of an older version
     path = tmp_path / "run" / "run.json"
     run = json.loads(path.read_text())
     if damage == "feature_weights":
@@ -284,7 +287,9 @@ def test_a_damaged_run_is_one_line(damage, cancer, trained, tmp_path):
     rest = {key: value for key, value in run.items() if key != damage}
     path.write_text(texts.get(damage, json.dumps(rest)))
     problem = {"no JSON": "cannot be read", "no object": "JSON object"}.get(damage, repr(damage))
-    line = line_of(invoke("certify", tmp_path / "run", cancer), 2)
+    result = invoke("certify", tmp_path / "run", cancer)
+    note, line = result.stderr.splitlines()
+    assert result.exit_code == 2 and "has no manifest.json" in note
     assert str(path) in line and problem in line
 
 

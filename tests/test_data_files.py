@@ -25,7 +25,7 @@ def test_columns_become_numbers(people):
     data = files.read(people, "sick")
     assert data.kind == "table" and data.classes == ("no", "yes")
     assert data.features == ("age", "sex=f", "sex=m", "sex=x", "smokes")
-    assert data.x.dtype == np.float32 and data.y.dtype == np.int64
+    assert data.x.dtype == np.float64 and data.y.dtype == np.int64
     truth = [[30, 1, 0, 0, 1], [41.5, 0, 1, 0, 0], [22, 1, 0, 0, 0], [55, 0, 0, 1, 1]]
     np.testing.assert_array_equal(data.x, truth)
     np.testing.assert_array_equal(data.y, [1, 0, 0, 1])
@@ -168,7 +168,7 @@ def test_a_million_rows(tmp_path):
     frame["y"] = (frame["b"] > 0).astype(int)
     frame.to_parquet(tmp_path / "big.parquet")
     data = files.read(tmp_path / "big.parquet", "y")
-    assert data.x.shape == (10**6, 5) and data.x.dtype == np.float32
+    assert data.x.shape == (10**6, 5) and data.x.dtype == np.float64
     np.testing.assert_array_equal(data.x[:, 3], frame["a"] > 0)
     train, held = splits.stratified(data.y, 0.2, seed=0, most=1000)
     assert len(train) + len(held) == 10**6 and 990 < len(held) <= 1000
@@ -219,11 +219,11 @@ def test_images(photos, rng):
     data = files.read(folder)
     assert data.kind == "images" and data.classes == ("cat", "dog")
     np.testing.assert_array_equal(data.y, [0, 0, 1, 1])
-    np.testing.assert_array_equal(data.x, pixels[[0, 2, 1, 3]].astype("float32") / 255)
+    np.testing.assert_array_equal(data.x, pixels[[0, 2, 1, 3]] / 255)
     assert files.read(folder / "dog").y is None
     Image.fromarray(pixels[0, :, :, 0]).save(folder / "cat" / "grey.png")
     grey = files.read(folder).x[2]
-    np.testing.assert_array_equal(grey, np.repeat(pixels[0, :, :, :1] / np.float32(255), 3, -1))
+    np.testing.assert_array_equal(grey, np.repeat(pixels[0, :, :, :1] / 255, 3, -1))
     resized = files.read(folder, image_size=(3, 4))
     assert resized.x.shape == (5, 3, 4, 3)
     again = files.read(folder / "dog", encoding=json.loads(json.dumps(resized.encoding)))
@@ -234,7 +234,7 @@ def test_grey_images_have_one_channel(tmp_path):
     (tmp_path / "a").mkdir()
     Image.new("L", (5, 4), 51).save(tmp_path / "a" / "1.png")
     data = files.read(tmp_path)
-    assert data.x.shape == (1, 4, 5, 1) and np.all(data.x == np.float32(0.2))
+    assert data.x.shape == (1, 4, 5, 1) and np.all(data.x == 0.2)
     Image.new("RGB", (5, 4)).save(tmp_path / "a" / "2.png")
     with pytest.raises(ValueError, match="2.png is in colour"):
         files.read(tmp_path, encoding=data.encoding)
@@ -292,7 +292,7 @@ def test_arrays(tmp_path):
     np.testing.assert_array_equal(data.y, [0, 1, 0, 1])
     np.savez(tmp_path / "d.npz", x=np.ones((2, 8, 8), "uint8"))
     data = files.read(tmp_path / "d.npz")
-    assert data.kind == "images" and data.y is None and data.x.dtype == np.float32
+    assert data.kind == "images" and data.y is None and data.x.dtype == np.float64
 
 
 @pytest.mark.parametrize(

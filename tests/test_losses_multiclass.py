@@ -210,5 +210,3 @@ def test_wrong_binary_labels_and_predictions_are_errors(rng):
         losses.MultiMargin()(np.array([0, 0, 0]), f)
     with pytest.raises(ValueError, match="300 classes are not exact in bfloat16"):
         losses.MulticlassKR(dtype="bfloat16")(np.zeros(2, int), np.zeros((2, 300)))
-    with pytest.raises(ValueError, match="means over the classes.*mean_with_sample_weight"):
-        losses.MulticlassHKR(reduction="mean_with_sample_weight")

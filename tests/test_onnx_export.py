@@ -73,9 +73,15 @@ OPERATIONS = {
     "concat relu": (IMAGE, g.ConcatReLU(0)),
     "max pool": (IMAGE, g.MaxPool((3, 2), (2, 1), ((1, 1), (0, 1)))),
     "norm": (IMAGE, g.Norm((0, 1))),
+    "root of squares": (
+        IMAGE,
+        g.RootOfSquares(((0, abs(normal(3, 7))), (1, abs(normal(2, 5)))), 0.25, 2.0**-10),
+    ),
     "reshape": (IMAGE, g.Reshape((5, 28))),
     "permute": (IMAGE, g.Permute((2, 0, 1))),
     "slice": (IMAGE, g.Slice(1, 1, 4)),
+    "slice, steps": (IMAGE, g.Slice(1, 1, 5, 2)),
+    "rounded": (IMAGE, g.Rounded(3.0, 2.0)),
     "leaky, clipped": (VECTOR, g.Elementwise("relu", (0.3, 0.7))),
     "leaky by entry": (IMAGE, g.Elementwise("relu", (normal(1, 1, 4),))),
     "clip": (VECTOR, g.Elementwise("clip", (np.full(6, -0.3), np.inf))),
@@ -204,7 +210,7 @@ def test_errors_of_what_is_computed_in_float32_count_in_float64():
         errors.program_error(graph, rules.compose(graph), 1, arithmetic)
         for arithmetic in (errors.DOUBLE, errors.DEPLOYED)
     )
-    assert exact.slope >= deployed.slope + 1.129 * errors.DEPLOYED.unit  # its operand is rounded
+    assert exact.slope >= deployed.slope + 1.1289 * errors.DEPLOYED.unit  # its operand is rounded
     assert exact.offset >= deployed.offset
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from onnx_models import model, run
+from onnx_models import largest_slope, linear_norm, model, run
 
 import lipkit
 from lipkit import NotCertifiable
@@ -360,9 +360,7 @@ def test_the_graph_computes_what_the_runtime_does(name, file):
 def test_bounds_of_linear_operators_are_the_norms_of_their_matrices(name, file):
     shape, nodes, constants = LINEAR[name]
     path = file(model(nodes, shape, constants))
-    basis = np.eye(np.prod(shape), dtype="float32").reshape(-1, *shape)
-    values = run(path, np.concatenate([basis, 0 * basis[:1]]))[0].astype("float64")
-    norm = np.linalg.norm((values[:-1] - values[-1]).reshape(len(basis), -1), 2)
+    norm = linear_norm(path, shape)
     bound = lipkit.lipschitz_bound(path)
     assert norm * (1 - 1e-5) <= bound  # the matrix is read off in float32
     merges = ("residual", "sum of three", "mean of two", "concatenation", "flatten after conv")
@@ -374,19 +372,8 @@ def test_bounds_of_linear_operators_are_the_norms_of_their_matrices(name, file):
 def test_bounds_of_other_operators_are_above_all_slopes(name, file):
     shape, nodes, constants = ALL[name]
     path = file(model(nodes, shape, constants))
-    rng, slopes = np.random.default_rng(2), []
-    for size in (1e-2, 1.0):
-        x, step = rng.standard_normal((2, 500, *shape))
-        step *= size * (rng.random(step.shape) < rng.random((500,) + (1,) * len(shape)))
-        ends = np.concatenate([2 * x, 2 * x + step]).astype("float32")
-        (values,) = run(path, ends)
-        moved, change = (
-            np.linalg.norm(np.subtract(*np.split(v.astype("float64"), 2)).reshape(500, -1), axis=1)
-            for v in (ends, values)
-        )
-        slopes.append(((change - 1e-5) / np.maximum(moved, 1e-9)).max())
     bound = lipkit.lipschitz_bound(path)
-    assert bound / 4 <= max(slopes) <= bound
+    assert bound / 4 <= largest_slope(path, shape) <= bound
     if name in SORTS:
         assert bound == 1.0
 
@@ -425,7 +412,6 @@ REFUSED = {
         "LayerNormalization.*no bound",
     ),
     "erf": (lambda: chain("Erf", "x"), "opset_version=20"),
-    "log softmax": (lambda: chain("LogSoftmax", "x"), "ends with the logits"),
     "choice": (lambda: model([("Greater", "x c", "y", {})], VECTOR, {"c": normal(6)}), "may jump"),
     "jump": (lambda: chain("Shrink", "x", lambd=0.5), "jumps at its threshold"),
     "product": (lambda: chain("Mul", "x", "x"), "product of two tensors"),
@@ -451,13 +437,9 @@ REFUSED = {
         "only axes of a sample",
     ),
     "batch multiplied": (lambda: chain("MatMul", normal(6, 6), "x"), "multiplies the batch axis"),
-    "part of a sort": (
-        lambda: model([("TopK", "x k", "y i", {})], VECTOR, {"k": integers(2)}),
-        "sort of all 6",
-    ),
     "no order": (
         lambda: model([("TopK", "x k", "y i", {"sorted": 0})], VECTOR, {"k": integers(6)}),
-        "sort of all 6",
+        "only sorted entries",
     ),
     "indices": (indices, "reads 'i', an output that is not covered"),
     "transposed gemm": (lambda: chain("Gemm", "x", normal(3, 6), transA=1), "not transposed"),
@@ -469,25 +451,17 @@ REFUSED = {
         lambda: chain("Pad", "x", integers(0, 1, 0, 1), np.float32(1)),
         "another value than zero",
     ),
-    "holes": (
-        lambda: chain("MaxPool", "x", shape=IMAGE, kernel_shape=[2, 2], dilations=[2, 2]),
-        "holes",
-    ),
-    "groups": (
-        lambda: chain("ConvTranspose", "x", normal(4, 2, 2, 2), shape=IMAGE, group=2),
-        "group=1",
-    ),
     "attribute": (
         lambda: chain("ConvTranspose", "x", normal(4, 2, 2, 2), shape=IMAGE, output_shape=[9, 7]),
         "attributes.*output_shape",
     ),
-    "constant operand": (lambda: chain("Sum", "x", normal(6)), "constant operands"),
-    "cast": (lambda: chain("Cast", "x", to=TensorProto.DOUBLE), "Cast.*it has no rule"),
+    "constant operand": (lambda: chain("Concat", "x", normal(2, 6), axis=1), "constant operands"),
+    "cast": (lambda: chain("Cast", "x", to=TensorProto.DOUBLE), "converts values to float64"),
     "training": (training, "training mode"),
     "domain": (own_domain, "domain 'com.microsoft'"),
     "opset": (
-        lambda: model([("Relu", "x", "y", {})], VECTOR, opset=11),
-        "opset 11, and rules exist for 13 to",
+        lambda: model([("Relu", "x", "y", {})], VECTOR, opset=7),
+        "opset 7, and rules exist for 8 to",
     ),
     "random constants": (
         lambda: model([("RandomNormal", "", "r", {"shape": [6]}), ("Add", "x r", "y", {})], VECTOR),

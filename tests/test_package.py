@@ -16,7 +16,7 @@ CERTIFIER_CORE = [
     )
 ]
 LEVELS = {
-    0: ["errors", "_version", "_backend", "_checks", "_table", "backend"],
+    0: ["errors", "_version", "_backend", "_checks", "_table", "_files", "backend"],
     1: ["linalg", "padding", "losses.functional", *CERTIFIER_CORE],
     2: ["parametrizations", "views", "delta"],
     3: [
@@ -29,7 +29,7 @@ LEVELS = {
     ],
     5: [
         *("data", "plots", "attacks", "testing", "compute_layer_sv", "utils"),
-        *("recipes", "estimators", "wasserstein", "explain"),
+        *("recipes", "estimators", "wasserstein", "explain", "runs"),
     ],
     6: ["demo", "cli", "compat", "report"],
 }

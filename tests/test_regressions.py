@@ -190,7 +190,9 @@ def test_all_that_modules_list_exists():
 def test_the_index_names_tests_that_exist():
     tests = Path(__file__).parent
     lines = (tests / INDEX).read_text().splitlines()
-    rows = [line for line in lines if line.startswith("| ") and line[2:] != "what went wrong | test |"]
+    rows = [
+        line for line in lines if line.startswith("| ") and line[2:] != "what went wrong | test |"
+    ]
     for row in rows:
         source, found = "", 0
         for name in re.findall(r"`(test_\w+(?:\.py)?)`", row.rpartition(" | ")[2]):

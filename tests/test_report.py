@@ -19,9 +19,9 @@ from lipkit.data.tables import Column
 from lipkit.layers import FrobeniusDense, GroupSort2, SpectralDense
 from lipkit.report import write_report
 from lipkit.report.findings import attack, singular_values
-from lipkit.report.folder import FILES
 from lipkit.report.markup import aligned, at_least, at_most, join, number, percent, tag
 from lipkit.report.run import read
+from lipkit.runs.folder import FILES
 
 HOSTILE = """<script>alert(1)</script>"'&<img src=x onerror=alert(2)>"""
 VOID = {"meta", "img"}

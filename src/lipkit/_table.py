@@ -1,8 +1,18 @@
-"""Tables in plain text."""
+"""Texts and tables for terminals."""
+
+import unicodedata
+
+UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control and format characters, surrogates, separators
+
+
+def printable(text) -> str:
+    """The text with escapes in the place of characters that a terminal would act on, or hide."""
+    return "".join(ascii(c)[1:-1] if unicodedata.category(c) in UNSEEN else c for c in str(text))
 
 
 def table(header, rows):
     """Lines of columns that are as wide as their widest cell."""
+    rows = [tuple(map(printable, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

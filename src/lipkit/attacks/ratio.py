@@ -67,13 +67,12 @@ def lipschitz_ratio(model, x, steps=20, distance=1e-2, seed=0) -> float:
 
 def proven_values(graph):
     """A function of float64 inputs: the outputs (n, c) and bounds of their rounding errors (n,)."""
-    double = rounding.FORMATS["float64"]
-    own, local = rules.compose(graph).own, rounding.local_errors(graph, double)
+    own, local = rules.compose(graph).own, rounding.local_errors(graph, rounding.DOUBLE)
 
     def batch(x):
         values = evaluate.run(graph, x)
         reach = [rounding.norms(v) for v in values]
-        errors, _ = rounding.forward_errors(graph, own, local, reach, double)
+        errors, _ = rounding.forward_errors(graph, own, local, reach, rounding.DOUBLE)
         index = graph.outputs[0]
         return values[index].reshape(len(x), -1), errors[index]
 

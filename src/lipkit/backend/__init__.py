@@ -61,6 +61,15 @@ def compiled(function):
     return call
 
 
+def over_replicas(total):
+    """The sum of the replicas' totals, where a step runs in several at once, each with its share.
+
+    That is TensorFlow's `tf.distribute`; on JAX a step sees the whole batch. Not differentiated.
+    """
+    own = getattr(_module(), "over_replicas", None)
+    return own(total) if own else total
+
+
 def exchange(keep, axis=-1):
     """A function that exchanges pairs along an axis of length 2, where `keep` is false.
 

@@ -27,6 +27,14 @@ def value_and_input_gradient(function, variables):
     return run
 
 
+def over_replicas(total):
+    """See `lipkit.backend.over_replicas`."""
+    replica = tf.distribute.get_replica_context()
+    if replica is None or replica.num_replicas_in_sync == 1:
+        return total
+    return tf.stop_gradient(replica.all_reduce(tf.distribute.ReduceOp.SUM, total))
+
+
 def exchange(keep):
     """See `lipkit.backend.exchange`: pairs as integers of twice the size, rotated by half of it.
 

@@ -4,16 +4,19 @@ import math
 import os
 import sys
 
+import keras
 import numpy as np
 from keras import ops
 
 from lipkit._checks import integer
 from lipkit._table import table
+from lipkit.certify import graph as g
 from lipkit.certify import rounding, rules
+from lipkit.certify.activations import computed_within
 from lipkit.certify.certificate import LARGEST, Certifier, find_head, pairwise
 from lipkit.certify.reader import compare, read, structures
 from lipkit.certify.reader.onnx import OnnxFile
-from lipkit.certify.result import ASSUMPTIONS, Certificates
+from lipkit.certify.result import ASSUMPTIONS, ELEMENTARY, Certificates
 from lipkit.errors import NotCertifiable
 from lipkit.losses.functional.labels import check_values
 
@@ -207,7 +210,8 @@ def certify(
         )
     if arithmetic != "real":
         _check_deployed(model, reading, arithmetic)
-    certifier = Certifier(graph, bounds, rounding.FORMATS.get(arithmetic), task)
+    deployed = None if arithmetic == "real" else reading.arithmetic
+    certifier = Certifier(graph, bounds, deployed, task)
     arrays, reason = _arrays(x, graph)
     n = len(arrays[0])
     y = _labels(y, certifier.task, (n, *graph.nodes[certifier.head.node].shape))
@@ -215,7 +219,7 @@ def certify(
     if arithmetic != "real":
         assumptions += (
             f"the program computes in IEEE {arithmetic} with conventional sums in any order; "
-            "its elementary functions are within 16 ulps",
+            f"{ELEMENTARY}",
         )
     if reason is not None or not n:
         return _none(n, reason, certifier, arithmetic, assumptions, y)
@@ -269,6 +273,21 @@ def _check_deployed(model, reading, arithmetic):
             raise NotCertifiable(
                 f"Model {reading.name!r} converts its inputs to {tensor.dtype} first. Certify one "
                 f"that starts with keras.Input(..., dtype={arithmetic!r})."
+            )
+        if (given := keras.config.floatx()) not in (arithmetic, "float64"):
+            raise NotCertifiable(
+                f"Keras converts inputs to {given} before model {reading.name!r} predicts in "
+                f"{arithmetic}: call keras.config.set_floatx({arithmetic!r})."
+            )
+    for node in reading.graph.nodes:
+        op = node.op
+        if isinstance(op, g.Elementwise) and not math.isfinite(
+            computed_within(op.name, op.parameters, reading.program, arithmetic)
+        ):
+            raise NotCertifiable(
+                f"Layer {node.layer!r} ({node.kind}) cannot be certified in {arithmetic}: nothing "
+                f"is known of how exactly {op.name} is computed there. Certify the model in "
+                "arithmetic='real', or a float32 one."
             )
 
 

@@ -55,14 +55,15 @@ def refuse_sigmoid(graph: g.Graph, name: str) -> None:
 
 
 def find_head(graph: g.Graph, task: str | None, arithmetic) -> tuple[Head, str]:
-    """The logits: the output, or what a final softmax or sigmoid reads; and the task.
+    """The logits: the output, or what a final (log) softmax or sigmoid reads; and the task.
 
-    Both keep the order of the real logits, so real decisions are the same. In floating point they
-    saturate to ties, so a program with them has no certificate.
+    They keep the order of the real logits, so real decisions are the same. In floating point they
+    round to ties, so a program with them has no certificate.
     """
     index, last, final = _last(graph, graph.outputs[0])
     node = graph.nodes[last]
-    if final == "sigmoid" or (final == "Softmax" and last == index):
+    over_classes = final in ("Softmax", "LogSoftmax")
+    if final == "sigmoid" or (over_classes and last == index):
         if arithmetic is not None:
             raise NotCertifiable(
                 f"Layer {node.layer!r}: a final {final.lower()} saturates to ties in "
@@ -72,7 +73,7 @@ def find_head(graph: g.Graph, task: str | None, arithmetic) -> tuple[Head, str]:
     node = graph.nodes[index]
     outputs = math.prod(node.shape)
     if task is None:
-        task = "binary" if outputs == 1 and final != "Softmax" else "multiclass"
+        task = "binary" if outputs == 1 and not over_classes else "multiclass"
     if task not in TASKS:
         raise ValueError(f"`task` must be one of {TASKS} or None. Received: task={task!r}")
     if len(node.shape) > 1 < outputs or (task == "binary") != (outputs == 1):
@@ -108,7 +109,7 @@ class Certifier:
     Args:
         graph: graph with one output.
         bounds: its `lipkit.certify.rules.compose`.
-        arithmetic: the deployed program's format, or None for the real-valued network.
+        arithmetic: the deployed program's, or None for the real-valued network.
         task: one of `TASKS`, or None to infer it from the number of outputs.
         relative_input_error: of the conversion of inputs to the program's format.
     """
@@ -116,9 +117,9 @@ class Certifier:
     def __init__(self, graph, bounds, arithmetic=None, task=None):
         self.graph, self.bounds, self.arithmetic = graph, bounds, arithmetic
         self.head, self.task = find_head(graph, task, arithmetic)
-        self._double = rounding.FORMATS["float64"]
         self._local = {
-            a: rounding.local_errors(graph, a) for a in {self._double, arithmetic or self._double}
+            a: rounding.local_errors(graph, a)
+            for a in {rounding.DOUBLE, arithmetic or rounding.DOUBLE}
         }
 
     def _margins(self, logits):
@@ -153,7 +154,7 @@ class Certifier:
             label, margins, constants = self._margins(np.where(np.isfinite(logits), logits, 0.0))
             constants = np.broadcast_to(constants, margins.shape)
             errors, overflow = rounding.forward_errors(
-                graph, bounds.own, self._local[self._double], reach, self._double
+                graph, bounds.own, self._local[rounding.DOUBLE], reach, rounding.DOUBLE
             )
             error = errors[self.head.node]
             radii = self._radii(margins, constants, error)

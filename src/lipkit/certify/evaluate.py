@@ -76,19 +76,23 @@ def _conv_transpose(op: g.ConvTranspose, x):
     kernel = conv.kernel  # (k.., c_out of the layer, c_in of the layer)
     taps = kernel.shape[:d]
     padded = [n + low + high for n, (low, high) in zip(op.size, conv.padding, strict=True)]
-    y = np.zeros((len(x), *padded, kernel.shape[d]))
+    groups = conv.groups
+    y = np.zeros((len(x), *padded, groups, kernel.shape[d]))
+    x = x.reshape(*x.shape[:-1], groups, 1, -1)
+    kernel = np.moveaxis(kernel.reshape(*kernel.shape[:-1], groups, -1), -2, d)
     for tap in np.ndindex(*taps):
         start = [t * r for t, r in zip(tap, conv.dilation, strict=True)]
         places = tuple(
             slice(a, a + (m - 1) * s + 1, s)
-            for a, m, s in zip(start, x.shape[1:-1], conv.strides, strict=True)
+            for a, m, s in zip(start, x.shape[1:-3], conv.strides, strict=True)
         )
-        y[(slice(None), *places)] += x @ kernel[tap].T
+        y[(slice(None), *places)] += (x @ np.swapaxes(kernel[tap], -1, -2))[..., 0, :]
+    y = y.reshape(*y.shape[: 1 + d], -1)
     inner = tuple(slice(low, low + n) for n, (low, _) in zip(op.size, conv.padding, strict=True))
     return _plus(y[(slice(None), *inner)], op.bias)
 
 
-def _axis_maps(op: g.AxisMaps, x):
+def _axis_maps(op: g.AxisMaps | g.RootOfSquares, x):
     for axis, matrix in op.matrices:
         x = np.moveaxis(np.moveaxis(x, axis + 1, -1) @ matrix.T, -1, axis + 1)
     return x
@@ -112,6 +116,12 @@ def _softmax(op: g.Softmax, x):
     return z / np.sum(z, axis=axis, keepdims=True)
 
 
+def _log_softmax(op: g.LogSoftmax, x):
+    axis = _batched(op.axis)
+    z = x - np.max(x, axis=axis, keepdims=True)
+    return z - np.log(np.sum(np.exp(z), axis=axis, keepdims=True))
+
+
 def _sort(op: g.Sort, x):
     return np.sort(x, axis=_batched(op.axis))
 
@@ -125,8 +135,8 @@ def _window_axes(op):
 
 
 def _max_pool(op: g.MaxPool, x):
-    ones = (1,) * len(op.window)
-    taken = windows(x, op.window, op.strides, ones, op.padding, fill=-np.inf)
+    dilation = op.dilation or (1,) * len(op.window)
+    taken = windows(x, op.window, op.strides, dilation, op.padding, fill=-np.inf)
     return taken.max(axis=_window_axes(op))
 
 
@@ -134,6 +144,10 @@ def _norm(op: g.Norm, x):
     axes = tuple(map(_batched, op.axes))
     top = np.maximum(np.abs(x).max(axis=axes, keepdims=True), 1e-300)
     return np.sqrt(np.sum((x / top) ** 2, axis=axes)) * np.squeeze(top, axis=axes)
+
+
+def _root_of_squares(op: g.RootOfSquares, x):
+    return np.sqrt(op.scale * _axis_maps(op, x * x) + op.shift)
 
 
 def _reshape(op: g.Reshape, x):
@@ -145,7 +159,11 @@ def _permute(op: g.Permute, x):
 
 
 def _slice(op: g.Slice, x):
-    return x[(slice(None),) * _batched(op.axis) + (slice(op.start, op.stop),)]
+    return x[(slice(None),) * _batched(op.axis) + (slice(op.start, op.stop, op.step),)]
+
+
+def _rounded(op: g.Rounded, x):
+    return x
 
 
 def _sum(op: g.Sum, *xs):
@@ -176,13 +194,16 @@ for _op, _function in {
     g.Diagonal: _diagonal,
     g.Elementwise: _elementwise,
     g.Softmax: _softmax,
+    g.LogSoftmax: _log_softmax,
     g.Sort: _sort,
     g.ConcatReLU: _concat_relu,
     g.MaxPool: _max_pool,
     g.Norm: _norm,
+    g.RootOfSquares: _root_of_squares,
     g.Reshape: _reshape,
     g.Permute: _permute,
     g.Slice: _slice,
+    g.Rounded: _rounded,
     g.Sum: _sum,
     g.Concat: _concat,
     g.Maximum: _maximum,

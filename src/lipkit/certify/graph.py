@@ -111,6 +111,13 @@ class Softmax(Op):
 
 
 @dataclass(frozen=True, eq=False)
+class LogSoftmax(Op):
+    """Logarithm of the softmax over one axis."""
+
+    axis: int = -1
+
+
+@dataclass(frozen=True, eq=False)
 class Sort(Op):
     """Ascending sort along one axis."""
 
@@ -126,11 +133,12 @@ class ConcatReLU(Op):
 
 @dataclass(frozen=True, eq=False)
 class MaxPool(Op):
-    """Largest value of each window; padding never wins."""
+    """Largest value of each window; padding never wins. `dilation` is that of the taps, if any."""
 
     window: tuple[int, ...]
     strides: tuple[int, ...]
     padding: tuple[tuple[int, int], ...]
+    dilation: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +146,18 @@ class Norm(Op):
     """2-norm over some axes, which vanish: pooling, after a reshape to windows."""
 
     axes: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class RootOfSquares(Op):
+    """sqrt(scale M x^2 + shift), M a matrix (out, in) along each of some axes: L2-norm pooling.
+
+    No entry of M is negative, nor is `shift`; `scale` is positive.
+    """
+
+    matrices: tuple[tuple[int, np.ndarray], ...]
+    scale: float = 1.0
+    shift: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,11 +176,24 @@ class Permute(Op):
 
 @dataclass(frozen=True, eq=False)
 class Slice(Op):
-    """The entries start, ..., stop - 1 of one axis."""
+    """The entries start, start + step, ... below stop of one axis."""
 
     axis: int
     start: int
     stop: int
+    step: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Rounded(Op):
+    """The same values, where the program computes them with an error.
+
+    It is at most relative u |x| + absolute t sqrt(n), with its unit roundoff u, its smallest normal
+    number t and n values x.
+    """
+
+    relative: float
+    absolute: float
 
 
 @dataclass(frozen=True, eq=False)

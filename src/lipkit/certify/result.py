@@ -3,11 +3,14 @@
 import json
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from lipkit._files.atomic import replacing
+from lipkit._files.opened import read_json
+
 DISTANCES = "distances are exact Euclidean distances in units of the raw input"
+ELEMENTARY = "its elementary functions are as exact as those that docs/soundness.md lists"
 ASSUMPTIONS = (
     "binary64 arithmetic of the certifier rounds to nearest; matrix products are conventional",
     DISTANCES,
@@ -80,15 +83,13 @@ class Certificates:
             "assumptions": list(self.assumptions),
             **self._columns(),
         }
-        path = Path(path)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(json.dumps(document, allow_nan=False))
-        partial.replace(path)
+        with replacing(path) as new:
+            new.write_text(json.dumps(document, allow_nan=False))
 
     @classmethod
     def load(cls, path):
         """Inverse of `save`."""
-        document = json.loads(Path(path).read_text())
+        document = read_json(path)
         document["status"] = np.array(document["status"], dtype=object)
         for name in ("label", "radius", "margin", "lipschitz", "y"):
             if name in document:

@@ -14,18 +14,28 @@ from typing import NamedTuple
 import numpy as np
 
 from lipkit.certify import graph as g
-from lipkit.certify.activations import ACTIVATIONS
+from lipkit.certify.activations import ACTIVATIONS, computed_within
 from lipkit.certify.norms import matrix_norm_bound
-from lipkit.certify.rules import einsum_matrix
+from lipkit.certify.rules import einsum_matrix, lipschitz
 
 
 class Arithmetic(NamedTuple):
-    """A floating-point format: its name, unit roundoff, smallest normal and largest number."""
+    """A floating-point format, and the program that computes in it.
+
+    Attributes:
+        name: of the format.
+        unit: its unit roundoff.
+        tiny: its smallest normal number.
+        largest: its largest number.
+        program: what computes the activations, one of `lipkit.certify.activations.PROGRAMS`, or
+            None for any of them.
+    """
 
     name: str
     unit: float
     tiny: float
     largest: float
+    program: str | None = None
 
 
 FORMATS = {
@@ -34,6 +44,7 @@ FORMATS = {
     )
     for name in ("float32", "float64")
 }
+DOUBLE = FORMATS["float64"]._replace(program="numpy")  # the certifier's own
 SLACK = 1 + 2**-20  # covers the rounding of these few float64 operations themselves
 
 
@@ -98,18 +109,22 @@ def _conv_op(op: g.Conv, arithmetic, shape, out_shape):
 
 def _conv_transpose(op: g.ConvTranspose, arithmetic, shape, out_shape):
     kernel = op.conv.kernel
-    terms = math.prod(kernel.shape[:-2]) * kernel.shape[-1]
+    terms = math.prod(kernel.shape[:-2]) * kernel.shape[-1] // op.conv.groups
     return _conv(op.conv, arithmetic, terms, op.bias, out_shape)
 
 
 def _axis_maps(op: g.AxisMaps, arithmetic, shape, out_shape):
-    terms, norm = 0, 1.0
+    # Programs add all values of an output in one sum, in any order, or axis after axis, which is
+    # no more: n_1 + ... + n_d <= n_1 ... n_d + d - 1. Factors are rounded, and multiply, d times.
+    terms, norm, sums = 1, 1.0, 0
     for _, matrix in op.matrices:
         longest = int((matrix != 0).sum(axis=1).max(initial=0))
-        copies = longest <= 1 and bool(np.isin(matrix, (0, 1)).all())
-        terms += 0 if copies else longest + 2
         norm *= matrix_norm_bound(np.abs(matrix)) * SLACK
-    return _linear(arithmetic, terms, norm, None, out_shape) if terms else (0.0, 0.0)
+        if longest > 1 or not np.isin(matrix, (0, 1)).all():
+            terms, sums = terms * longest, sums + 1
+    if not sums:
+        return 0.0, 0.0  # copies
+    return _linear(arithmetic, terms + 3 * sums - 1, norm, None, out_shape)
 
 
 def _center(op: g.Center, arithmetic, shape, out_shape):
@@ -128,14 +143,24 @@ def _diagonal(op: g.Diagonal, arithmetic, shape, out_shape):
 
 def _elementwise(op: g.Elementwise, arithmetic, shape, out_shape):
     activation = ACTIVATIONS[op.name]
-    if not activation.ulps:
-        return 0.0, 0.0
-    slope = float(activation.slope(*op.parameters))
     size = math.sqrt(math.prod(out_shape))
+    ulps = computed_within(op.name, op.parameters, arithmetic.program, arithmetic.name)
+    if not ulps:  # one of the operands, but those that are parameters are rounded
+        ends = [a.max(initial=0.0) for a in _rounded(op.parameters, arithmetic.name)]
+        return 0.0, arithmetic.unit * max(ends, default=0.0) * size
+    slope = float(activation.slope(*op.parameters))
     zero = float(np.max(np.abs(activation.function(np.zeros(1), *op.parameters))))
     # |x| + |f(x)| + 1 with |f(x)| <= |f(0)| + slope |x|
-    scale = activation.ulps * arithmetic.unit * max(1.0, slope)
+    scale = ulps * arithmetic.unit * max(1.0, slope)
     return scale * (1 + slope), scale * (1 + zero) * size + 8 * _flushed(arithmetic, out_shape)
+
+
+def _rounded(parameters, dtype):
+    """Absolute values of the finite parameters that are no numbers of this format."""
+    for parameter in parameters:
+        values = np.asarray(parameter, "float64")
+        values = values[np.isfinite(values)]
+        yield np.abs(values[values.astype(dtype) != values])
 
 
 def _softmax(op: g.Softmax, arithmetic, shape, out_shape):
@@ -144,14 +169,52 @@ def _softmax(op: g.Softmax, arithmetic, shape, out_shape):
     return 2 * scale, (out_shape[op.axis] + 20) * scale
 
 
+def _log_softmax(op: g.LogSoftmax, arithmetic, shape, out_shape):
+    # y = z - log(s), z = x - max(x) <= 0, s = sum exp(z) in [1, n]. An error of |z| u in z is at
+    # most u / e in exp(z), so s is wrong by (2 n + 20) u of itself, log(s) by that and
+    # 20 u (1 + log n), the two differences by (|z| + |y|) u: entries |z| <= sqrt(2) |x|,
+    # |y| <= |z| + log n
+    n, scale = out_shape[op.axis], arithmetic.unit * math.sqrt(math.prod(out_shape))
+    return 6 * scale, (2 * n + 40 + 21 * math.log(n)) * scale
+
+
 def _norm(op: g.Norm, arithmetic, shape, out_shape):
     terms = math.prod(shape[axis] for axis in op.axes)
     underflow = math.sqrt(terms * arithmetic.tiny * math.prod(out_shape))
     return (terms + 4) * arithmetic.unit, underflow
 
 
+def _root_of_squares(op: g.RootOfSquares, arithmetic, shape, out_shape):
+    """A computed sum S' of n squares is within S' - S <= (n + 6) u S + A of the real one.
+
+    sqrt(S') is within (n + 6) u sqrt(S) + sqrt(A): A is what is flushed, of squares, products and
+    partial sums. 32 u are for square and root as powers, which a runtime may take from its library.
+    """
+    terms, row = 1, 1.0
+    for _, matrix in op.matrices:
+        terms *= int((matrix != 0).sum(axis=1).max(initial=0))
+        row *= float(np.max(matrix.sum(axis=1), initial=0.0))
+    lost = arithmetic.tiny * ((2 * terms + 2) * op.scale * max(1.0, row) + 4) * SLACK
+    size = math.sqrt(math.prod(out_shape))
+    relative = (terms + 6 + 2 * 16) * arithmetic.unit
+    constant, _ = lipschitz(op, shape)
+    return relative * constant, size * (relative * math.sqrt(op.shift) + math.sqrt(lost))
+
+
+def _inexact(op: g.Rounded, arithmetic, shape, out_shape):
+    return op.relative * arithmetic.unit, op.absolute * _flushed(arithmetic, out_shape)
+
+
 def _custom(op: g.Custom, arithmetic, shape, out_shape):
     return (0.0, math.inf) if op.error is None else op.error(arithmetic.unit)
+
+
+def _largest_square(op):
+    """How often |x|^2 a value on the way to a norm of x may be, apart from a shift."""
+    if isinstance(op, g.Norm):
+        return 1.0
+    factors = (max(1.0, float(np.max(matrix, initial=0.0))) for _, matrix in op.matrices)
+    return math.prod(factors) * max(1.0, op.scale)
 
 
 def local_errors(graph: g.Graph, arithmetic: Arithmetic) -> list[tuple[float, float]]:
@@ -198,8 +261,8 @@ def forward_errors(graph: g.Graph, own, local, reach, arithmetic: Arithmetic, in
             errors.append((own[index] * given[0] + rounded) * SLACK)
             # an inner product's partial sums are at most |A||z| <= rounded / unit
             largest = np.maximum(reach[index] + errors[-1], rounded / arithmetic.unit)
-            if isinstance(node.op, g.Norm):
-                largest = np.maximum(largest, m[0] * m[0])
+            if isinstance(node.op, (g.Norm, g.RootOfSquares)):
+                largest = np.maximum(largest, _largest_square(node.op) * m[0] * m[0])
             overflow |= ~(largest < arithmetic.largest / 4)
     return errors, overflow
 
@@ -208,6 +271,7 @@ for _op, _function in {
     g.Reshape: _exact,
     g.Permute: _exact,
     g.Slice: _exact,
+    g.Rounded: _inexact,
     g.Sort: _exact,
     g.ConcatReLU: _exact,
     g.MaxPool: _exact,
@@ -220,7 +284,9 @@ for _op, _function in {
     g.Diagonal: _diagonal,
     g.Elementwise: _elementwise,
     g.Softmax: _softmax,
+    g.LogSoftmax: _log_softmax,
     g.Norm: _norm,
+    g.RootOfSquares: _root_of_squares,
     g.Custom: _custom,
 }.items():
     local_error.register(_op, _function)

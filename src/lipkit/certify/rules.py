@@ -2,8 +2,9 @@
 
 import itertools
 import math
+import operator
 from dataclasses import dataclass, replace
-from functools import singledispatch
+from functools import reduce, singledispatch
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from lipkit.certify import graph as g
 from lipkit.certify.activations import ACTIVATIONS
 from lipkit.certify.convolutions import conv_norm_bound
+from lipkit.certify.evaluate import evaluate
 from lipkit.certify.norms import matrix_norm_bound, up
 
 
@@ -70,7 +72,7 @@ def _axis_maps(op: g.AxisMaps, shape):
     # along different axes the maps are a Kronecker product: the norms multiply
     bound = 1.0
     for _, matrix in op.matrices:
-        bound = up(bound * matrix_norm_bound(matrix))
+        bound = bound if selects(matrix) else up(bound * matrix_norm_bound(matrix))
     return bound, "product over axes"
 
 
@@ -91,23 +93,42 @@ def _softmax(op: g.Softmax, shape):
     return 0.5, "slope"  # Gershgorin on diag(p) - p pᵀ: 2 p (1 - p) <= 1/2
 
 
-def overlap(size, window, stride, padding):
+def _log_softmax(op: g.LogSoftmax, shape):
+    # the Jacobian I - 1 pᵀ is a projection, so it has the norm of 1 pᵀ, sqrt(n) |p| <= sqrt(n)
+    # (Szyld, "The many proofs of an identity on the norm of oblique projections", 2006)
+    return up(math.sqrt(shape[op.axis])), "slope"
+
+
+def overlap(size, window, stride, padding, dilation=1):
     """The largest number of windows that one entry lies in, along one axis."""
     low, high = padding
+    reach = (window - 1) * dilation + 1
     counts = np.zeros(size + low + high, dtype=int)
-    for start in range(0, size + low + high - window + 1, stride):
-        counts[start : start + window] += 1
+    for start in range(0, size + low + high - reach + 1, stride):
+        counts[start : start + reach : dilation] += 1
     return int(counts[low : low + size].max(initial=0))
 
 
 def _max_pool(op: g.MaxPool, shape):
-    axes = zip(shape, op.window, op.strides, op.padding, strict=False)
+    dilation = op.dilation or (1,) * len(op.window)
+    axes = zip(shape, op.window, op.strides, op.padding, dilation, strict=False)
     count = math.prod(overlap(*axis) for axis in axes)
     return (1.0 if count <= 1 else up(math.sqrt(count))), "window overlap"
 
 
 def _norm(op: g.Norm, shape):
     return 1.0, "norms of groups"  # the triangle inequality in each group
+
+
+def _l2_pool(op: g.RootOfSquares, shape):
+    # each output is the length of a vector with the entries sqrt(scale M_ij) x_j and sqrt(shift),
+    # so it changes by at most sqrt(scale sum_j M_ij dx_j^2); summed over the outputs, x_j counts as
+    # often as its column of M says. Scale and entries of M are the results of a few roundings
+    square = op.scale * (1 + 2**-49)
+    for _, matrix in op.matrices:
+        columns = np.sum(matrix, axis=0) * (1 + len(matrix) * 2**-52)
+        square = up(square * float(np.max(columns, initial=0.0)))
+    return up(math.sqrt(square)), "largest weight"
 
 
 def _custom(op: g.Custom, shape):
@@ -141,12 +162,12 @@ def _clusters(branches):
         joined = [c for c in clusters if c[1] & support]
         clusters = [c for c in clusters if not c[1] & support]
         bounds = [b for c in joined for b in c[0]] + [bound]
-        clusters.append([bounds, frozenset().union(support, *(c[1] for c in joined))])
+        clusters.append([bounds, reduce(operator.or_, (c[1] for c in joined), support)])
     return [bounds for bounds, _ in clusters]
 
 
 def merge(op, branches):
-    """Constant of a merge of branches (bound, inputs that it depends on).
+    """Constant of a merge of branches (bound, what it depends on: a set, or the bits of one).
 
     Branches of the same input x: |sum d_i| <= sum L_i |dx|, and |(d_i)| <= root(sum L_i^2) |dx|.
     Branches of different inputs change independently: root of squares (sum) and maximum
@@ -158,19 +179,59 @@ def merge(op, branches):
     return across([within(bounds) for bounds in _clusters(branches)])
 
 
-def _sources(indices, supports, parts):
-    """What each branch of a merge depends on, inputs or disjoint slices of z, and the merge's part.
+def selects(matrix):
+    """Whether a matrix picks some entries, none of them twice."""
+    picks = len(matrix) <= matrix.shape[1] and np.isin(matrix, (0, 1)).all()
+    return bool(picks and (matrix.sum(axis=1) == 1).all() and (matrix.sum(axis=0) <= 1).all())
 
-    Slices of an earlier node z change independently, like inputs: the squares of their changes add
-    up to at most |dz|^2, and each branch's constant from its slice on is its bound over that of z.
+
+INPUTS = -1  # the node that all inputs are parts of: one bit each
+
+
+def _moves(op):
+    """Whether each value is one of the operand's, and none is there twice."""
+    if isinstance(op, g.AxisMaps):
+        return all(map(selects, (matrix for _, matrix in op.matrices)))
+    return isinstance(op, (g.Slice, g.Reshape, g.Permute, g.Rounded))
+
+
+def _part(graph, index):
+    """The earlier node that a node has moved values of, and a bit for each of these."""
+    path = []
+    while _moves(graph.nodes[index].op):
+        path.append(graph.nodes[index].op)
+        (index,) = graph.nodes[index].inputs
+    shape = graph.nodes[index].shape
+    places = np.arange(math.prod(shape)).reshape(1, *shape)
+    for op in reversed(path):
+        places = evaluate(op, places)
+    taken = np.zeros(math.prod(shape), dtype=bool)
+    taken[places.astype(int)] = True
+    return index, int.from_bytes(np.packbits(taken, bitorder="little").tobytes(), "little")
+
+
+def _merged(op, branches):
+    """Bound and parts of a merge of branches (bound, parts), {earlier node z: bits of its values}.
+
+    Parts are what a branch depends on. Those of z that have nothing in common change independently,
+    like inputs: the squares of their changes add up to at most |dz|^2, and each branch's constant
+    from its part on is its bound over that of z. So branches of parts of one z are merged first,
+    the latest z before all, and then are one branch: sums, concatenations and maxima are
+    associative, and what several parts of z change is what their union changes.
     """
-    slices = {parts[i] for i in indices}
-    if None not in slices and len({part[:2] for part in slices}) == 1:
-        ends = sorted(part[2:] for part in slices)
-        if all(stop <= start for (_, stop), (start, _) in itertools.pairwise(ends)):
-            part = slices.pop() if len(slices) == 1 else parts[parts[indices[0]][0]]
-            return [frozenset([parts[i]]) for i in indices], part
-    return [supports[i] for i in indices], None
+    while len(branches) > 1:
+        z = max(itertools.chain(*(parts for _, parts in branches)))
+        inside = [(bound, parts) for bound, parts in branches if z in parts]
+        others = [branch for branch in branches if z not in branch[1]]
+        bound, parts = inside[0]
+        if len(inside) > 1:
+            bound = merge(op, [(bound, parts[z]) for bound, parts in inside])
+            common = set.intersection(*(set(parts) for _, parts in inside))
+            parts = {key: reduce(operator.or_, (p[key] for _, p in inside)) for key in common}
+        if others:
+            parts = {key: bits for key, bits in parts.items() if key != z}
+        branches = [*others, (bound, parts)]
+    return branches[0]
 
 
 def _product(a, b):
@@ -189,6 +250,11 @@ def _add_row(table, row):
     table.append(replace(last, rule=", ".join(rules), bound=bound))
 
 
+def _is_whole(graph, z, bits):
+    """Whether these are all values of z: then they are parts of what z is a part of."""
+    return z != INPUTS and bits.bit_count() == math.prod(graph.nodes[z].shape)
+
+
 class Bounds(NamedTuple):
     """Constants of each node alone, of the map from the joint input to it, and the table."""
 
@@ -201,26 +267,23 @@ def compose(graph: g.Graph) -> Bounds:
     """All constants of a graph, each operation's computed once."""
     own: list[float] = []
     total: list[float] = []
-    supports: list[frozenset] = []
-    parts: list = []  # (node, axis, start, stop): the slice that all a node depends on is in
+    parts: list[dict[int, int]] = []  # what each node depends on: see `_merged`
     table = []
     for index, node in enumerate(graph.nodes):
         shapes = [graph.nodes[i].shape for i in node.inputs]
         constant, rule = lipschitz(node.op, *shapes)
         own.append(constant)
-        part = parts[node.inputs[0]] if node.inputs else None
         if len(node.inputs) > 1:
-            origins, part = _sources(node.inputs, supports, parts)
-            bounds = [total[i] for i in node.inputs]
-            total.append(merge(node.op, list(zip(bounds, origins, strict=True))))
+            bound, part = _merged(node.op, [(total[i], parts[i]) for i in node.inputs])
+        elif node.inputs:
+            bound, part = _product(total[node.inputs[0]], constant), parts[node.inputs[0]]
+            if isinstance(node.op, (g.Slice, g.AxisMaps)) and _moves(node.op):
+                z, bits = _part(graph, index)
+                part = {**parts[z], z: bits}
         else:
-            if isinstance(node.op, g.Slice):
-                part = (*node.inputs, node.op.axis, node.op.start, node.op.stop)
-            before = total[node.inputs[0]] if node.inputs else 1.0
-            total.append(_product(before, constant))
-        sources = [supports[i] for i in node.inputs] or [frozenset([index])]
-        supports.append(frozenset().union(*sources))
-        parts.append(part)
+            bound, part = constant, {INPUTS: 1 << index}
+        total.append(bound)
+        parts.append({z: bits for z, bits in part.items() if not _is_whole(graph, z, bits)})
         if node.inputs:
             _add_row(table, LayerBound(node.layer, node.kind, rule, constant, shapes[0]))
     return Bounds(own, total, tuple(table))
@@ -238,6 +301,7 @@ for _op, _function in {
     g.ConcatReLU: _isometry,
     g.Input: _isometry,
     g.Slice: _projection,
+    g.Rounded: _isometry,
     g.Center: _projection,
     g.Sum: _merge,
     g.Concat: _merge,
@@ -250,8 +314,10 @@ for _op, _function in {
     g.Diagonal: _diagonal,
     g.Elementwise: _elementwise,
     g.Softmax: _softmax,
+    g.LogSoftmax: _log_softmax,
     g.MaxPool: _max_pool,
     g.Norm: _norm,
+    g.RootOfSquares: _l2_pool,
     g.Custom: _custom,
 }.items():
     lipschitz.register(_op, _function)

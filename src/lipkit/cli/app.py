@@ -1,21 +1,73 @@
 """The application: how commands end."""
 
+import logging
+import os
+import signal
 import sys
+import threading
+from contextlib import contextmanager
 from typing import NoReturn
 
 import typer
 from typer.core import TyperGroup
 
+from lipkit._table import printable
 from lipkit.errors import NotCertifiable
 
-DONE, NOT_CERTIFIED, BAD_INPUT = 0, 1, 2
+DONE, NOT_CERTIFIED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 UsageError: type[Exception] = typer.BadParameter.__base__  # of click, or of typer's copy of it
 
 
 def fail(message, status=BAD_INPUT) -> NoReturn:
     """End with one line on the error stream."""
-    typer.echo(f"lipkit: {' '.join(str(message).split())}", err=True)
+    typer.echo(f"lipkit: {printable(' '.join(str(message).split()))}", err=True)
     raise SystemExit(status)
+
+
+class Notes(logging.Handler):
+    """Says what the package has to say, a line each, on the error stream."""
+
+    def emit(self, record):
+        """Say it."""
+        typer.echo(f"lipkit: note: {printable(record.getMessage())}", err=True)
+
+
+@contextmanager
+def _noted():
+    """What the package says is shown as long as a command runs."""
+    notes, log = Notes(), logging.getLogger("lipkit")
+    log.addHandler(notes)
+    log.propagate, before = False, log.propagate
+    try:
+        yield
+    finally:
+        log.removeHandler(notes)
+        log.propagate = before
+
+
+@contextmanager
+def _interrupted():
+    """An event that says whether Ctrl-C was pressed.
+
+    Keras and the backends turn a KeyboardInterrupt into exceptions of their own where they trace.
+    """
+    pressed = []
+
+    def remember(*_):
+        pressed.append(True)
+        raise KeyboardInterrupt
+
+    usual = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or (
+        usual is not signal.default_int_handler  # ignored, or another's
+    ):
+        yield pressed
+        return
+    signal.signal(signal.SIGINT, remember)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 class OneLine(TyperGroup):
@@ -23,20 +75,34 @@ class OneLine(TyperGroup):
 
     def main(self, args=None, prog_name=None, **extra) -> NoReturn:
         """Run a command and exit with the status that it returns."""
-        try:
-            status = super().main(args, prog_name, standalone_mode=False, **extra)
-        except UsageError as error:
+        with _interrupted() as pressed, _noted():
+            try:
+                status = super().main(args, prog_name, standalone_mode=False, **extra)
+                sys.stdout.flush()
+            except BaseException as error:
+                if pressed or isinstance(error, (KeyboardInterrupt, typer.Abort)):
+                    fail("interrupted", INTERRUPTED)
+                if isinstance(error, BrokenPipeError):  # nothing more can be said to who reads
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                _say(error)
+                raise
+        sys.exit(status)
+
+
+def _say(error):
+    """End with one line about what a user can change; other exceptions are faults of ours."""
+    match error:
+        case UsageError():
             message = error.format_message()
             fail(message if not error.ctx else f"{message} ({error.ctx.command_path} --help)")
-        except NotCertifiable as error:
+        case NotCertifiable():
             fail(f"not certified: {error}", NOT_CERTIFIED)
-        except MemoryError as error:
+        case MemoryError():
             fail(f"out of memory: {error}")
-        except OSError as error:
+        case OSError():
             fail(f"{error.filename}: {error.strerror}" if error.filename else error)
-        except (ValueError, ImportError) as error:
+        case ValueError() | ImportError():
             fail(error)
-        sys.exit(status)
 
 
 app = typer.Typer(

@@ -7,9 +7,10 @@ import keras
 import typer
 
 from lipkit import attacks
-from lipkit.cli import inputs, options, output, runs
+from lipkit.cli import inputs, options, output
 from lipkit.cli.app import DONE, NOT_CERTIFIED
 from lipkit.recipes import scaling
+from lipkit.runs.loading import Loaded, load
 
 
 def attack(
@@ -33,21 +34,26 @@ def attack(
         lipkit attack runs/cancer runs/cancer/test.npz
         lipkit attack somebodys.keras pixels.npz --rows 200 --steps 100 --restarts 5
     """
-    loaded = runs.load(model, run)
+    loaded = load(model, run)
     if not isinstance(loaded.model, keras.Model):
         raise ValueError(f"{model}: attacks follow gradients, and so need a Keras model.")
     dataset = inputs.read(loaded, data, target).head(rows)
     space, x = scaling.weighted_space(loaded.model, dataset.x, loaded.weights)
-    certificates = inputs.certify(runs.Loaded(space), replace(dataset, x=x), data, "real")
+    certificates = inputs.certify(Loaded(space), replace(dataset, x=x), data, "real")
     found = attacks.falsify(space, x, certificates, seed=seed, steps=steps, restarts=restarts)
     broken = int(found.broken.sum())
     document = {
         "model": str(model),
+        "sha256": loaded.sha256,
         "data": str(data),
         "inputs": len(dataset.x),
         "attacked": int(found.attacked.sum()),
         "broken": broken,
         "attacks": list(found.attacks),
     }
-    output.show(as_json, document, [f"{len(dataset.x)} rows: {found}"])
+    output.show(
+        as_json,
+        document,
+        [f"{len(dataset.x)} rows: {found}", output.identity(model, loaded.sha256)],
+    )
     return NOT_CERTIFIED if broken else DONE

@@ -7,7 +7,8 @@ import typer
 
 import lipkit
 from lipkit.certify.weights import weighted_bound
-from lipkit.cli import options, output, runs
+from lipkit.cli import options, output
+from lipkit.runs.loading import load
 
 
 def _shape(text):
@@ -39,14 +40,19 @@ def bound(
         lipkit bound somebodys.keras --input-shape 28,28,1 --json
     """
     shape = _shape(input_shape)
-    loaded = runs.load(model)
+    loaded = load(model)
     proven = lipkit.lipschitz_bound(loaded.model, shape)
     layers = [dataclasses.asdict(layer) for layer in proven.layers]
-    document = {"model": str(model), "lipschitz_bound": float(proven), "layers": layers}
-    lines = [str(proven)]
+    document = {
+        "model": str(model),
+        "sha256": loaded.sha256,
+        "lipschitz_bound": float(proven),
+        "layers": layers,
+    }
+    lines = str(proven).splitlines()
     if loaded.weights is not None:
         document["weighted_bound"] = weighted_bound(loaded.model, loaded.weights)
         lines.append(
             f"for distances {output.unit(loaded.weights)} <= {document['weighted_bound']:.9g}"
         )
-    output.show(as_json, document, lines)
+    output.show(as_json, document, [*lines, output.identity(model, loaded.sha256)])

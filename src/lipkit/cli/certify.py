@@ -10,8 +10,11 @@ import typer
 
 from lipkit._table import table
 from lipkit.certify.rounding import FORMATS
-from lipkit.cli import folders, inputs, options, output, runs
+from lipkit.cli import inputs, options, output
 from lipkit.cli.app import DONE, NOT_CERTIFIED
+from lipkit.data import cells
+from lipkit.runs.loading import load
+from lipkit.runs.writing import new_file
 
 SHARE = options.checked(lambda value: 0 <= value <= 1, "must be between 0 and 1")
 ARITHMETIC = ("real", *FORMATS)
@@ -60,13 +63,13 @@ def certify(
         raise ValueError(f"--out: expected a .csv or .json file. Received: {out}")
     if require is not None and eps is None:
         raise ValueError("--require needs a radius: --eps.")
-    loaded = runs.load(model, run)
+    loaded = load(model, run)
     dataset = inputs.read(loaded, data, target)
     if require is not None and dataset.y is None:
         raise ValueError(f"--require needs the true classes, which {data} does not have.")
     result = inputs.certify(loaded, dataset, data, arithmetic)
     if out is not None:
-        with folders.new_file(out, overwrite) as new:
+        with new_file(out, overwrite) as new:
             if out.suffix == ".json":
                 result.save(new)
             else:
@@ -76,7 +79,9 @@ def certify(
     shares = [[float(r), _share(result, r)] for r in radii]
     document = {
         "model": str(model),
+        "sha256": loaded.sha256,
         "data": str(data),
+        "data_sha256": dataset.sha256,
         "inputs": len(result),
         "certified": int(sure.sum()),
         "not_certified": dict(Counter(result.status[~sure].tolist())),
@@ -89,7 +94,13 @@ def certify(
     }
     rows = [(f"{radius:.4g}", f"{share:.4f}") for radius, share in shares]
     unit = [f"radii {output.unit(loaded.weights)}"] * (loaded.weights is not None)
-    lines = [str(result), *unit, *table(("radius", document["share"]), rows)]
+    lines = [
+        *str(result).splitlines(),
+        *unit,
+        *table(("radius", document["share"]), rows),
+        output.identity(model, loaded.sha256),
+        output.identity(data, dataset.sha256),
+    ]
     output.show(as_json, document, lines)
     failed = not sure.any() or (require is not None and shares[1][1] < require)
     return NOT_CERTIFIED if failed else DONE
@@ -109,4 +120,5 @@ def _write_csv(path, result, classes):
         writer.writerow(("row", "label", "radius", "status"))
         for i in range(len(result)):
             label = names[result.label[i]] if result.label[i] >= 0 else ""
-            writer.writerow((i + 1, label, repr(float(result.radius[i])), result.status[i]))
+            texts = label, repr(float(result.radius[i])), result.status[i]
+            writer.writerow((i + 1, *map(cells.escaped, texts)))

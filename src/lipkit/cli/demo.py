@@ -11,10 +11,13 @@ import numpy as np
 import typer
 
 from lipkit import plots
-from lipkit.cli import folders, options, output
+from lipkit._table import printable
+from lipkit.cli import options, output
 from lipkit.cli.app import NOT_CERTIFIED, fail
 from lipkit.demo import DATA_SETS, Settings, train
+from lipkit.runs.writing import new_folder
 
+PICTURES = ("data", "model", "export", "surface")
 _even = options.checked(lambda value: value % 2 == 0, "must be even (half of a batch per class)")
 _weight = options.checked(lambda value: value >= 0, "must be >= 0 (inf for the hinge alone)")
 _margin = options.checked(lambda value: 0 < value < float("inf"), "must be a finite number > 0")
@@ -37,6 +40,7 @@ def demo(
     samples: Annotated[int, typer.Option(min=2, help="Points in all.")] = Settings.samples,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = Settings.seed,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("lipkit-demo"),
+    overwrite: options.Overwrite = False,
     backend: options.Backend = None,
 ):
     """Train an HKR classifier on a toy problem, draw it and export it to plain Keras.
@@ -45,7 +49,6 @@ def demo(
 
         lipkit demo circles --epochs 5 --out /tmp/circles
     """
-    directory = folders.writable(out)
     options.use_backend(backend)
     settings = Settings(
         data_set=data_set,
@@ -57,9 +60,11 @@ def demo(
         samples=samples,
         seed=seed,
     )
-    _write(directory, settings, *train(settings, [output.Epochs(lines=True)]))
-    for path in sorted(directory.iterdir()):
-        typer.echo(path)
+    names = ("metrics.json", "model.keras", "export.keras", *(f"{name}.png" for name in PICTURES))
+    with new_folder(out, names, "a demo", overwrite) as folder:
+        _write(folder, settings, *train(settings, [output.Epochs(lines=True)]))
+    for name in sorted(names):
+        typer.echo(printable(out / name))
 
 
 def _write(directory, settings, model, points, history):
@@ -81,11 +86,12 @@ def _write(directory, settings, model, points, history):
     export.save(directory / "export.keras")
     matplotlib.use("agg")
     trained, exported = "Trained 1-Lipschitz model f", "The same function, exported to plain Keras"
-    for name, title, ax in (
-        ("data", f"Data: {settings.data_set}", plots.scatter(*points)),
-        ("model", trained, plots.decision_function(model, *points)),
-        ("export", exported, plots.decision_function(export, *points)),
-        ("surface", trained, plots.decision_surface(model, *points)),
-    ):
+    drawn = (
+        (f"Data: {settings.data_set}", plots.scatter(*points)),
+        (trained, plots.decision_function(model, *points)),
+        (exported, plots.decision_function(export, *points)),
+        (trained, plots.decision_surface(model, *points)),
+    )
+    for name, (title, ax) in zip(PICTURES, drawn, strict=True):
         ax.set_title(title)
         ax.figure.savefig(directory / f"{name}.png", dpi=120)

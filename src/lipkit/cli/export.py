@@ -6,8 +6,10 @@ from typing import Annotated
 import keras
 import typer
 
-from lipkit.cli import folders, options, output, runs
+from lipkit.cli import options, output
 from lipkit.export import vanilla_model
+from lipkit.runs.loading import load
+from lipkit.runs.writing import new_file
 
 SUFFIXES = {"keras": ".keras", "onnx": ".onnx", "saved_model": "", "litert": ".tflite"}
 
@@ -34,15 +36,17 @@ def export(
     if out.suffix != SUFFIXES[to]:
         wanted = f"end in {SUFFIXES[to]}" if SUFFIXES[to] else "be a folder, without a suffix"
         raise ValueError(f"--out must {wanted} for --to {to}. Received: {out}")
-    loaded = runs.load(model)
+    loaded = load(model)
     if to != "onnx" and not isinstance(loaded.model, keras.Model):
         raise ValueError(f"{model}: only Keras models can be exported to {to}.")
-    with folders.new_file(out, overwrite) as new:
+    with new_file(out, overwrite) as new:
         _export(loaded, to, new)
-    lines = [str(out)]
+    lines = [str(out), output.identity(model, loaded.sha256)]
     if to == "onnx" and loaded.weights is not None:
         lines.append(f"its radii are {output.unit(None)}, without weights of features")
-    output.show(as_json, {"model": str(model), "to": to, "out": str(out)}, lines)
+    output.show(
+        as_json, {"model": str(model), "sha256": loaded.sha256, "to": to, "out": str(out)}, lines
+    )
 
 
 def _export(loaded, to, path):

@@ -16,7 +16,7 @@ def read(loaded, path, target=None) -> files.Dataset:
     A model without a run takes numbers in the order of the columns, and its classes are numbers.
 
     Args:
-        loaded: `lipkit.cli.runs.Loaded`.
+        loaded: `lipkit.runs.loading.Loaded`.
         path: file or folder.
         target: column of the classes; None: that of the run, if a table has it.
 

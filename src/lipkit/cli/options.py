@@ -82,6 +82,8 @@ def use_backend(backend) -> None:
     if backend in (None, keras.backend.backend()):
         return
     check_backend(backend, "the option --backend")
-    command = [sys.executable, "-m", "lipkit_command", *sys.argv[1:]]
+    # -P: nothing that lies in the working folder, as a keras.py, is imported
+    flags = [*("-I",) * sys.flags.isolated, "-P", "-m", "lipkit_command"]
+    command = [sys.executable, *flags, *sys.argv[1:]]
     os.dup2(sys.stderr.fileno(), 2)
     os.execve(sys.executable, command, {**os.environ, "KERAS_BACKEND": backend})

@@ -7,10 +7,18 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from lipkit._table import printable
+
 
 def show(as_json: bool, document: dict, lines) -> None:
     """Print a result: one JSON object, or lines of text."""
-    typer.echo(json.dumps(document, allow_nan=False) if as_json else "\n".join(lines))
+    texts = [json.dumps(document, allow_nan=False)] if as_json else map(printable, lines)
+    typer.echo("\n".join(texts))
+
+
+def identity(path, sha256) -> str:
+    """A line that says which file, or run, a result is of."""
+    return f"SHA-256 of {path}: {sha256 or 'none, the run has no manifest'}"
 
 
 def unit(weights) -> str:

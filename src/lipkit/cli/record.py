@@ -10,7 +10,7 @@ from lipkit._version import __version__
 from lipkit.certify import certify, lipschitz_bound, reweighted
 from lipkit.cli import options
 from lipkit.cli.app import NOT_CERTIFIED, fail
-from lipkit.data import files
+from lipkit.runs import manifest
 
 
 def results(dataset, trained, held):
@@ -41,7 +41,7 @@ def description(dataset, data, target) -> dict:
     """What run.json says of the data."""
     return {
         "path": str(data),
-        "sha256": files.sha256(data),
+        "sha256": dataset.sha256,
         "rows": len(dataset.x),
         "kind": dataset.kind,
         "target": target,
@@ -51,11 +51,12 @@ def description(dataset, data, target) -> dict:
     }
 
 
-def write(folder, model, dataset, held, certificates, run) -> None:
-    """Write the files of a run."""
+def write(folder, model, dataset, held, certificates, run) -> str:
+    """Write the files of a run; gives the hash of its manifest."""
     model.save(folder / "lipkit.keras")
     model.vanilla_export().save(folder / "model.keras")
     x, y, names = dataset.x[held], dataset.y[held], np.array(dataset.classes)
     np.savez_compressed(folder / "test.npz", x=x, y=y, classes=names)
     certificates.save(folder / "certificates.json")
     (folder / "run.json").write_text(json.dumps(run, indent=1, allow_nan=False) + "\n")
+    return manifest.write(folder)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from lipkit.cli import options, output
+from lipkit.runs import manifest
 
 
 def report(
@@ -18,7 +19,9 @@ def report(
 
         lipkit report runs/cancer
     """
-    from lipkit.report import write_report
+    from lipkit.report.page import read, write
 
-    path = write_report(run)
-    output.show(as_json, {"run": str(run), "report": str(path)}, [str(path)])
+    found = read(run)
+    path, sha256 = write(found), found.sha256.get(manifest.NAME)
+    lines = [str(path), output.identity(run, sha256)]
+    output.show(as_json, {"run": str(run), "sha256": sha256, "report": str(path)}, lines)

@@ -1,6 +1,5 @@
 """`lipkit train`: from a data file to the folder of a run."""
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -11,8 +10,10 @@ import numpy as np
 import typer
 
 from lipkit import recipes
-from lipkit.cli import folders, options, output, record
+from lipkit._files.opened import read_json
+from lipkit.cli import options, output, record
 from lipkit.data import files, frames, imputation, splits
+from lipkit.runs.writing import new_run
 
 LARGEST_TEST = 100_000
 POSITIVE = options.checked(lambda value: 0 < value < float("inf"), "must be a finite number > 0")
@@ -90,7 +91,7 @@ def train(
 
     RUN will hold: model.keras (plain Keras, needs no lipkit), lipkit.keras (to go on training),
     test.npz and certificates.json (held-out samples and their certificates), run.json (all
-    settings).
+    settings), manifest.json (the SHA-256 of each).
 
     For example:
 
@@ -100,7 +101,7 @@ def train(
     """
     options.use_backend(backend)
     started = time.monotonic()
-    with folders.new_run(out, overwrite) as folder:
+    with new_run(out, overwrite) as folder:
         dataset = files.read(
             data,
             target,
@@ -130,8 +131,9 @@ def train(
             "seconds": time.monotonic() - started,
             "data": record.description(dataset, data, target),
         }
-        record.write(folder, trained.model, dataset, held, certificates, run)
-    _show(as_json, run, certificates, out, capped=test_size * len(y) > LARGEST_TEST)
+        sha256 = record.write(folder, trained.model, dataset, held, certificates, run)
+    capped = test_size * len(y) > LARGEST_TEST
+    _show(as_json, {**run, "sha256": sha256}, certificates, out, capped)
 
 
 def _classes(dataset, data):
@@ -154,7 +156,7 @@ def _weights(path, dataset):
     for column in dataset.columns():
         places[column.name] = list(range(start, start := start + len(column.features)))
     try:
-        given = json.loads(path.read_text())
+        given = read_json(path)
         weights = {str(name): float(weight) for name, weight in given.items()}
     except (ValueError, TypeError, AttributeError):
         raise ValueError(
@@ -187,6 +189,7 @@ def _show(as_json, run, certificates, out, capped):
             ("radius", f"{median:.4g} in the median, {output.unit(settings['feature_weights'])}"),
             ("Lipschitz", f"at most {run['lipschitz_bound']:.6g} (proven)"),
             ("wrote", f"{out} in {run['seconds']:.1f} s"),
+            ("SHA-256", f"{run['sha256']} of its manifest"),
             ("next", f"lipkit report {out}"),
             ("", f"lipkit certify {out} NEW_DATA"),
             ("", f"lipkit export {out} --to onnx --out model.onnx"),

@@ -1,13 +1,13 @@
 """Data sets from files: tables, arrays and folders of images."""
 
-import hashlib
-import zipfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from lipkit.data import frames, images, imputation, labels, tables
+from lipkit._files import opened
+from lipkit.data import cells, frames, images, imputation, labels, tables
+from lipkit.data.arrays import read_npz
 
 
 @dataclass(frozen=True)
@@ -15,14 +15,15 @@ class Dataset:
     """Samples, and how they were read.
 
     Attributes:
-        x: float32 (n, ...). Of a table: numbers as they are, booleans as 0 and 1, one number for
-            each category: distances, and so radii, take a change of category as sqrt(2). Of
-            images: (n, height, width, 1 or 3), from 0 to 1.
+        x: float64 (n, ...), the numbers of the file. Of a table: numbers as they are, booleans as
+            0 and 1, one number for each category: distances, and so radii, take a change of
+            category as sqrt(2). Of images: (n, height, width, 1 or 3), from 0 to 1.
         y: int64 (n,), the number of each sample's class, or None.
         kind: `"table"` or `"images"`.
         classes: names of the classes, or ().
         features: names of the numbers of a table's rows, or ().
         encoding: what `read` needs to read another file in the same way; JSON-ready.
+        sha256: of what was read, as `sha256` gives it.
     """
 
     x: np.ndarray
@@ -31,6 +32,7 @@ class Dataset:
     classes: tuple[str, ...]
     features: tuple[str, ...]
     encoding: dict
+    sha256: str = ""
 
     def head(self, rows: int):
         """The data set of the first rows."""
@@ -83,7 +85,20 @@ def read(
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"There is no file or folder {path}.")
-    if path.suffix.lower() in frames.SUFFIXES and path.is_file():
+    if not path.is_dir():
+        opened.regular(path)
+    with opened.unchanged(*_files(path)) as digest:
+        data = _read(path, target, encoding, classes, categorical, drop, impute, image_size)
+    return replace(data, sha256=digest)
+
+
+def _files(path):
+    """The files that a data set is in, and the folder that they are in."""
+    return (images.find(path)[0], path) if path.is_dir() else ([path], None)
+
+
+def _read(path, target, encoding, classes, categorical, drop, impute, image_size):
+    if path.suffix.lower() in frames.SUFFIXES and not path.is_dir():
         data = _table(path, target, encoding, classes, categorical, drop)
     elif categorical or drop or impute or target:
         raise ValueError(
@@ -142,7 +157,7 @@ def _table(path, target, encoding, classes, categorical, drop):
     if not columns:
         raise ValueError(f"{path} has no column besides {target!r}: nothing to learn from.")
     features = [name for column in columns for name in column.features]
-    x = imputation.fill(tables.encode(inputs, columns), columns)
+    x = imputation.fill(tables.encode(inputs, columns, path), columns)
     saved = {"columns": [asdict(column) for column in columns]}
     return Dataset(x, y, "table", tuple(classes or ()), tuple(features), saved)
 
@@ -150,7 +165,8 @@ def _table(path, target, encoding, classes, categorical, drop):
 def _target(series, target, classes):
     if series.isna().any():
         raise ValueError(f"Target {target!r} has {series.isna().sum()} missing values.")
-    return labels.encode(series.to_numpy(), f"Target {target!r}", classes)
+    texts = series.map(cells.unescaped) if series.dtype.kind not in "biuf" else series
+    return labels.encode(texts.to_numpy(), f"Target {target!r}", classes)
 
 
 def _images(path, encoding, classes, size):
@@ -166,11 +182,7 @@ def _images(path, encoding, classes, size):
 
 
 def _arrays(path, classes):
-    try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = dict(file)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not a readable NPZ file of numbers: {error}") from None
+    arrays = read_npz(path)
     if "x" not in arrays:
         raise ValueError(f"{path} needs an array 'x'. It has: {', '.join(arrays) or 'none'}.")
     x, y, names = arrays["x"], arrays.get("y"), arrays.get("classes")
@@ -179,9 +191,8 @@ def _arrays(path, classes):
             f"{path}: x must be numbers of shape (n, ...) with 2 to 4 axes, n >= 1. Received: "
             f"{x.dtype} of shape {x.shape}."
         )
-    with np.errstate(over="ignore"):
-        x = x.astype("float32")
-    bad = ~np.isfinite(x).reshape(len(x), -1).all(axis=1)
+    x = tables.exact(x, f"{path}: x")
+    bad = ~(np.abs(x) <= tables.LARGEST).reshape(len(x), -1).all(axis=1)
     if bad.any():
         raise ValueError(
             f"{path}: x has missing, infinite or (for float32) too large numbers in {bad.sum()} "
@@ -199,12 +210,4 @@ def _arrays(path, classes):
 
 def sha256(path) -> str:
     """Hash of a file, or of the names and contents of a folder's images."""
-    path = Path(path)
-    digest = hashlib.sha256()
-    for file in images.find(path)[0] if path.is_dir() else [path]:
-        if path.is_dir():
-            digest.update(f"{file.relative_to(path).as_posix()}\0{file.stat().st_size}\0".encode())
-        with file.open("rb") as opened:
-            while block := opened.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
+    return opened.sha256(*_files(Path(path)))

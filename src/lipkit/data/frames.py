@@ -3,6 +3,8 @@
 import csv
 from pathlib import Path
 
+from lipkit._files.limits import check_bytes
+
 SUFFIXES = (".csv", ".tsv", ".parquet")
 
 
@@ -38,7 +40,10 @@ def _parquet(path):
     except ImportError:
         raise ImportError("Parquet files need pyarrow: pip install 'lipkit[tables]'.") from None
     try:
-        _check_names(path, parquet.read_schema(path).names)
+        about = parquet.read_metadata(path)
+        _check_names(path, about.schema.to_arrow_schema().names)
+        groups = [about.row_group(i).total_byte_size for i in range(about.num_row_groups)]
+        check_bytes(path, max(sum(groups), 8 * about.num_rows * about.num_columns), "its columns")
         return read_parquet(path)
     except ArrowException as error:
         raise ValueError(f"{path} is not a readable Parquet file: {error}") from None
@@ -57,6 +62,7 @@ def _csv(path, texts):
             dtype=dict.fromkeys(texts, str),
             skipinitialspace=True,
             low_memory=False,
+            float_precision="round_trip",  # the double that is nearest to the decimal number
             encoding="utf-8-sig",
         )
     except errors as error:

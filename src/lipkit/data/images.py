@@ -1,8 +1,13 @@
 """Images from a folder, one sub-folder a class."""
 
+import math
+import warnings
 from pathlib import Path
 
 import numpy as np
+
+from lipkit._files.limits import PIXELS, check_bytes
+from lipkit._files.opened import regular
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 GREY, COLOUR = ("1", "L", "LA"), ("P", "PA", "RGB", "RGBA", "YCbCr", "CMYK", "HSV", "LAB")
@@ -31,8 +36,12 @@ def _open(path):
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
-            image.load()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # we have a limit
+            with Image.open(regular(path)) as image:
+                if image.width * image.height > PIXELS:
+                    raise ValueError(f"it has {image.width} x {image.height} pixels, too many")
+                image.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} is not a readable image: {error}") from None
     if image.mode not in GREY + COLOUR:
@@ -44,7 +53,7 @@ def _open(path):
 
 
 def read(paths, size=None, shape=None) -> np.ndarray:
-    """Values from 0 to 1, float32 (n, height, width, channels): 1 if all files are grey, or 3.
+    """Values from 0 to 1, float64 (n, height, width, channels): 1 if all files are grey, or 3.
 
     Args:
         paths: image files.
@@ -57,7 +66,9 @@ def read(paths, size=None, shape=None) -> np.ndarray:
     if shape is None:
         colour = any(_open(path).mode == "RGB" for path in paths)
         shape = (*(size or _open(paths[0]).size[::-1]), 3 if colour else 1)
-    values = np.empty((len(paths), *shape), "float32")
+    largest = max(math.prod(shape), math.prod(size or ()))
+    check_bytes(paths[0].parent, 8 * len(paths) * largest, f"{len(paths)} images of {shape}")
+    values = np.empty((len(paths), *shape))
     for row, path in zip(values, paths, strict=True):
         image = _open(path)
         if image.mode == "RGB" and shape[2] == 1:
@@ -70,5 +81,5 @@ def read(paths, size=None, shape=None) -> np.ndarray:
                 f"{shape[1]}. To resize all images at training: --image-size HEIGHT,WIDTH."
             )
         image = image.convert("L" if shape[2] == 1 else "RGB")
-        row[:] = np.asarray(image, "float32").reshape(row.shape) / 255
+        row[:] = np.asarray(image, "float64").reshape(row.shape) / 255
     return values

@@ -28,8 +28,7 @@ def learn(x, columns, method):
         method: `"median"` or `"mean"`; booleans take the more frequent value.
     """
     return [
-        replace(column, fill=_fill(column, part.astype("float64"), method))
-        for column, part in _parts(x, columns)
+        replace(column, fill=_fill(column, part, method)) for column, part in _parts(x, columns)
     ]
 
 

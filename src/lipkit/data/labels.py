@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from lipkit._files.limits import TEXT
+
 MOST_CLASSES = 1000
 
 
@@ -10,6 +12,16 @@ def text_of(value) -> str:
     if isinstance(value, (float, np.floating)) and float(value).is_integer():
         return str(int(value))
     return str(value)
+
+
+def check_texts(texts, name) -> None:
+    """Refuse texts that are too long for a name."""
+    longest = max(map(len, texts), default=0)
+    if longest > TEXT:
+        raise ValueError(
+            f"{name} has a text of {longest} characters, and classes and categories have at most "
+            f"{TEXT}. Shorten it, or leave the column out (--drop)."
+        )
 
 
 def encode(values, name, classes=None, names=None) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -39,10 +51,11 @@ def encode(values, name, classes=None, names=None) -> tuple[np.ndarray, tuple[st
         )
     if names is not None:
         values = _named(values, np.asarray(names), name)
-    found, y = np.unique(
-        values.astype(str) if values.dtype.kind == "O" else values, return_inverse=True
-    )
+    if values.dtype.kind == "O":  # not in an array of texts, where all are as long as the longest
+        values = np.array([str(value) for value in values], dtype=object)
+    found, y = np.unique(values, return_inverse=True)
     names = [text_of(value) for value in found]
+    check_texts(names, name)
     if classes is None:
         if len(names) > MOST_CLASSES or len(names) > max(20, len(values) // 2):
             raise ValueError(

@@ -1,13 +1,16 @@
 """The columns of tables as numbers."""
 
+import math
 import re
 from dataclasses import dataclass
 
 import numpy as np
 
+from lipkit._files.limits import check_bytes
 from lipkit.data.frames import is_number, pandas, some
-from lipkit.data.labels import text_of
+from lipkit.data.labels import check_texts, text_of
 
+LARGEST = float(np.finfo("float32").max)  # models compute in float32
 MOST_CATEGORIES, MOST_CHOSEN = 100, 1000
 NUMBER = re.compile(r"[-+$€£]*[\d.,'_ ]*\d[\d.,'_ ]*(e[-+]?\d+)?\s*%?", re.IGNORECASE)
 KINDS = {
@@ -50,8 +53,8 @@ class Column:
     def filling(self) -> np.ndarray:
         """The numbers of a missing cell: (features,)."""
         if self.kind == "category":
-            return np.array([category == self.fill for category in self.categories], "float32")
-        return np.array([self.fill], "float32")
+            return np.array([category == self.fill for category in self.categories], "float64")
+        return np.array([self.fill], "float64")
 
 
 def infer(frame, categorical=()) -> list[Column]:
@@ -87,8 +90,7 @@ def _infer(series, chosen):
         return Column(name, KINDS[read])
     if not chosen and read not in KINDS:
         raise ValueError(f"Column {name!r} is of the type {read}, which is no number: --drop it.")
-    codes, values = pandas().factorize(series)
-    texts = [text_of(value) for value in values]
+    codes, texts = _texts(series)
     if not chosen:
         _refuse_numbers(name, codes, texts)
     if len(texts) > (MOST_CHOSEN if chosen else MOST_CATEGORIES):
@@ -97,6 +99,14 @@ def _infer(series, chosen):
             + ("." if chosen else f", or use them as categories (--categorical '{name}').")
         )
     return Column(name, "category", tuple(sorted(set(texts))))
+
+
+def _texts(series):
+    """The number of each cell's text, -1 where it is missing, and the texts."""
+    codes, values = pandas().factorize(series)
+    texts = [text_of(value) for value in values]
+    check_texts(texts, f"Column {str(series.name)!r}")
+    return codes, texts
 
 
 def _refuse_numbers(name, codes, texts):
@@ -113,7 +123,24 @@ def _refuse_numbers(name, codes, texts):
 
 def _values(series):
     """Float64, NaN where a cell is missing."""
+    present = series.dropna() if series.dtype.kind not in "fb" else series[:0]
+    exact(present.to_numpy(), f"Column {str(series.name)!r}")
     return series.to_numpy(dtype="float64", na_value=np.nan)
+
+
+def exact(values, name) -> np.ndarray:
+    """The values in float64, if that has them."""
+    if values.dtype.kind == "f" and values.dtype.itemsize > 8:
+        raise ValueError(f"{name} is of the type {values.dtype}: save it as float64.")
+    integers = [values.max(), values.min()] if values.dtype.kind in "iu" and values.size else []
+    if values.dtype.kind == "O":
+        integers = [value for value in values.ravel() if isinstance(value, int)]
+    if any(abs(int(value)) > 2**53 for value in integers):
+        raise ValueError(
+            f"{name} has integers above 2**53, which float64 rounds. Subtract a number from "
+            "them, or leave them out."
+        )
+    return values.astype("float64")
 
 
 def _refuse_rounding(name, values):
@@ -128,13 +155,15 @@ def _refuse_rounding(name, values):
         )
 
 
-def encode(frame, columns) -> np.ndarray:
-    """Numbers float32 (n, features) of a table: NaN where a cell is missing.
+def encode(frame, columns, name="The table") -> np.ndarray:
+    """Numbers float64 (n, features) of a table: NaN where a cell is missing.
 
     Raises:
         ValueError: a cell is not what its column holds: the column, the row and the cell.
     """
-    x = np.empty((len(frame), sum(len(column.features) for column in columns)), "float32")
+    shape = len(frame), sum(len(column.features) for column in columns)
+    check_bytes(name, 8 * math.prod(shape), f"its {shape[0]} rows of {shape[1]} numbers")
+    x = np.empty(shape)
     start = 0
     for column in columns:
         part = x[:, start : start + len(column.features)]
@@ -150,15 +179,13 @@ def _numbers(series, column, part):
         part[:] = np.nan
         return
     if KINDS.get(read) == "category":
-        codes, values = pandas().factorize(series)
-        texts = [text_of(value) for value in values]
+        codes, texts = _texts(series)
         _refuse_numbers(column.name, codes, texts)
     if KINDS.get(read) not in ("number", "boolean"):
         raise ValueError(f"Column {column.name!r} must hold numbers. It is of the type {read}.")
     values = _values(series)
-    with np.errstate(over="ignore"):
-        part[:, 0] = values
-    bad = np.isinf(part[:, 0])
+    part[:, 0] = values
+    bad = np.abs(values) > LARGEST
     if column.kind == "boolean":
         bad |= ~np.isnan(values) & (values != 0) & (values != 1)
     if bad.any():
@@ -171,9 +198,8 @@ def _numbers(series, column, part):
 
 
 def _categories(series, column, part):
-    codes, values = pandas().factorize(series)
+    codes, texts = _texts(series)
     place = {category: i for i, category in enumerate(column.categories)}
-    texts = [text_of(value) for value in values]
     unknown = [i for i, text in enumerate(texts) if text not in place]
     if unknown:
         raise ValueError(

@@ -9,9 +9,11 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from lipkit import backend
 from lipkit._checks import real
+from lipkit.losses.functional.labels import mean
 
 _training = contextvars.ContextVar("training", default=None)
 training = _training.get  # True in a training step of a lipkit model, False where it evaluates
@@ -51,7 +53,7 @@ class Parameter:
             return self
         loss._sync()
         # the shortest decimal number of the variable's precision: 0.3, not 0.30000001192092896
-        return float(str(np.asarray(keras.ops.convert_to_numpy(loss._values[self._name]))[()]))
+        return float(str(np.asarray(ops.convert_to_numpy(loss._values[self._name]))[()]))
 
     def __set__(self, loss, value):
         value, variable = self.check(value), loss._values.get(self._name)
@@ -76,6 +78,11 @@ class Loss(keras.losses.Loss):
 
     A subclass sets `function` and declares each parameter as a `Parameter`.
 
+    Sample and class weights follow the convention of `lipkit.losses.functional`. A weight of 2 is
+    the sample twice where the reduction is `"sum"` or `"mean_with_sample_weight"`, which divides by
+    the sum of the weights; the default divides by the number of samples, as everywhere in Keras,
+    so that weights c w give c times the loss of w.
+
     Args:
         reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class. Keras 2's
             reduction `"auto"` is the default.
@@ -85,8 +92,6 @@ class Loss(keras.losses.Loss):
     """
 
     function: Callable[..., Any]  # (y_true, y_pred, **parameters, sample_weight) -> (B,)
-    # Whether sample weights belong inside `function`; else Keras multiplies the values by them.
-    weighs = False
 
     def __init__(
         self,
@@ -100,11 +105,6 @@ class Loss(keras.losses.Loss):
         if reduction == "auto":
             reduction = "sum_over_batch_size"
         super().__init__(name=name or type(self).__name__, reduction=reduction, dtype=dtype)
-        if self.weighs and reduction == "mean_with_sample_weight":
-            raise ValueError(
-                f"{type(self).__name__} has the sample weights in its means over the classes. Use "
-                f"reduction='sum_over_batch_size'. Received: reduction={reduction!r}"
-            )
         self._values, self._constants, self._models = {}, set(), weakref.WeakSet()
         for parameter, value in parameters.items():
             setattr(self, parameter, value)
@@ -139,19 +139,23 @@ class Loss(keras.losses.Loss):
                 model.jax_state_sync()
 
     def __call__(self, y_true, y_pred, sample_weight=None):
-        if isinstance(y_true, list | np.ndarray):  # the values of such labels are checked
+        if isinstance(y_true, list | tuple | np.ndarray):  # the values of such labels are checked
             y_true = np.asarray(y_true)
             self.function(y_true, y_pred)
-        if sample_weight is None or not self.weighs:
-            return super().__call__(y_true, y_pred, sample_weight)
-        return super().__call__((y_true, sample_weight), y_pred)
+        if sample_weight is None:
+            return super().__call__(y_true, y_pred)
+        # not to Keras, which would multiply the values: class means need the weights themselves
+        weight = ops.convert_to_tensor(sample_weight, dtype=self.dtype)
+        if self.reduction == "mean_with_sample_weight":
+            weight = ops.divide_no_nan(weight, mean(weight, ops.ones_like(weight)))
+        return super().__call__((y_true, weight), y_pred)
 
     def call(self, y_true, y_pred):
         labels, weight = y_true if isinstance(y_true, tuple) else (y_true, None)
-        numbers = self._numbers(y_pred)
+        numbers = self._numbers(y_pred, weight)
         return self.function(labels, y_pred, sample_weight=weight, **numbers)
 
-    def _numbers(self, y_pred):
+    def _numbers(self, y_pred, sample_weight):
         """The parameters as tensors."""
         numbers = {name: variable.value for name, variable in self._values.items()}
         with keras.SymbolicScope() as scope:

@@ -20,7 +20,6 @@ class KR(Loss):
     """
 
     function = staticmethod(functional.kr)
-    weighs = True
 
 
 @register
@@ -28,7 +27,6 @@ class NegKR(Loss):
     """`lipkit.losses.neg_kr`: -KR, to be minimised. As a metric, averaged as `KR` is."""
 
     function = staticmethod(functional.neg_kr)
-    weighs = True
 
 
 @register
@@ -61,7 +59,6 @@ class HKR(Loss):
     """
 
     function = staticmethod(functional.hkr)
-    weighs = True
     alpha = Parameter("[0, inf]")
     min_margin = Parameter("]0, inf[")
 

@@ -12,7 +12,6 @@ class MulticlassKR(Loss):
     """`lipkit.losses.multiclass_kr`: positive sign, to be maximised."""
 
     function = staticmethod(functional.multiclass_kr)
-    weighs = True
 
 
 @register
@@ -20,7 +19,6 @@ class MulticlassNegKR(Loss):
     """`lipkit.losses.multiclass_neg_kr`: -MulticlassKR, to be minimised."""
 
     function = staticmethod(functional.multiclass_neg_kr)
-    weighs = True
 
 
 @register
@@ -80,16 +78,15 @@ class MulticlassSoftHKR(Loss):
         )
         self.alpha_mean = real("alpha_mean", alpha_mean, "[0, 1]")
 
-    def _numbers(self, y_pred):
-        numbers = super()._numbers(y_pred)
+    def _numbers(self, y_pred, sample_weight):
+        numbers = super()._numbers(y_pred, sample_weight)
         training = base.training()
         if training:
-            numbers["mean"] = self._moved(numbers["mean"], y_pred)
+            numbers["mean"] = self._moved(numbers["mean"], mean_size(y_pred, sample_weight))
         return {**numbers, "mean": None} if training is None else numbers
 
-    def _moved(self, mean, y_pred):
+    def _moved(self, mean, size):
         """The running mean after a step, remembered."""
-        size = mean_size(y_pred)
         return self._values["mean"].assign(self.alpha_mean * mean + (1 - self.alpha_mean) * size)
 
     def get_config(self):

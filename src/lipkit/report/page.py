@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from lipkit._files.atomic import replacing
 from lipkit.report.examples import examples
 from lipkit.report.findings import Findings, investigate
 from lipkit.report.markup import Html, tag
@@ -9,7 +10,7 @@ from lipkit.report.overview import headline, trained
 from lipkit.report.proof import assumptions, layers
 from lipkit.report.provenance import checks, reproduce, training
 from lipkit.report.robustness import accuracy, confusion, radii
-from lipkit.report.run import read
+from lipkit.report.run import Run, read
 from lipkit.report.style import sheet
 
 NAMED = 10  # classes in the header
@@ -51,14 +52,17 @@ def write_report(directory) -> Path:
     >>> lipkit.report.write_report("runs/cancer")
     PosixPath('runs/cancer/report.html')
     """
-    text = page(investigate(read(directory)))
-    path = Path(directory) / "report.html"
-    partial = path.with_name(path.name + ".partial")
+    return write(read(directory))
+
+
+def write(run: Run) -> Path:
+    """`write_report` for a run that was read."""
+    text = page(investigate(run))
+    path = run.directory / "report.html"
     try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        with replacing(path) as new:
+            new.write_text(text, encoding="utf-8")
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise ValueError(f"{path} cannot be written: {error.strerror}.") from None
     return path
 

@@ -1,6 +1,5 @@
 """A run directory, read and checked: its files must be whole, and belong to each other."""
 
-import hashlib
 import math
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,10 +9,13 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from lipkit._files.opened import sha256 as file_hash
 from lipkit.certify import Certificates, LipschitzBound, certify, lipschitz_bound, reweighted
+from lipkit.data.arrays import read_npz
 from lipkit.errors import NotCertifiable
 from lipkit.recipes.scaling import weighted_space, weights_of
-from lipkit.report.folder import FILES, Files, check_info
+from lipkit.runs import manifest, models
+from lipkit.runs.folder import FILES, RunFolder, check_info
 
 SAMPLE, VALUES = 128, 2**21  # test points that are looked at closely: so many, fewer if large
 CLOSE = 1e-4  # relative: kernels are computed anew in float32, on this machine
@@ -26,7 +28,7 @@ class Run:
     Attributes:
         directory: where the files are.
         info: run.json.
-        x, y: the held-out inputs (n, ...) float32 and classes (n,).
+        x, y: the held-out inputs (n, ...) and classes (n,).
         certificates: of them all.
         model: the exported model, which the certificates are of.
         bound: its proven Lipschitz bound, computed anew.
@@ -97,7 +99,7 @@ def read(directory) -> Run:
     Raises:
         ValueError: a file is missing, cannot be read, or does not belong to the others.
     """
-    files = Files(directory)
+    files = RunFolder.open(directory)
     info = check_info(files)
     x, y = _test(files, info)
     certificates = _certificates(files, info, y)
@@ -109,18 +111,18 @@ def read(directory) -> Run:
     weights = weights_of(info["settings"])
     _certify_again(files, model, x[sample], certificates, sample, weights)
     difference = _difference(files, model, trained, x[sample])
-    sha256 = {
-        name: hashlib.sha256((files.directory / name).read_bytes()).hexdigest() for name in FILES
-    }
+    sha256 = files.hashes or {name: file_hash([files.directory / name]) for name in FILES}
+    if files.sha256 is not None:
+        sha256 = {**sha256, manifest.NAME: files.sha256}
     return Run(files.directory, info, x, y, certificates, model, bound, sample, difference, sha256)
 
 
 def _arrays(path):
-    with np.load(path, allow_pickle=False) as arrays:
-        return arrays["x"], arrays["y"]
+    arrays = read_npz(path)
+    return arrays["x"], arrays["y"]
 
 
-def _test(files: Files, info):
+def _test(files: RunFolder, info):
     name, data = "test.npz", info["data"]
     x, y = files.load(name, _arrays)
     n, classes = info["split"]["test"], len(info["classes"])
@@ -137,7 +139,7 @@ def _test(files: Files, info):
     return x, y
 
 
-def _certificates(files: Files, info, y):
+def _certificates(files: RunFolder, info, y):
     name = "certificates.json"
     found = files.load(name, Certificates.load)
     columns = [found.label, found.radius, found.status, found.y]
@@ -155,8 +157,8 @@ def _certificates(files: Files, info, y):
     return found
 
 
-def _model(files: Files, name, info, x):
-    model = files.load(name, keras.saving.load_model, compile=False)
+def _model(files: RunFolder, name, info, x):
+    model = files.load(name, models.read)
     shapes = [tuple(t.shape) for t in (*(model.inputs or ()), *(model.outputs or ()))]
     outputs = (len(info["classes"]),) + ((1,) if len(info["classes"]) == 2 else ())
     good = (
@@ -168,7 +170,7 @@ def _model(files: Files, name, info, x):
     return model
 
 
-def _bound(files: Files, model, info):
+def _bound(files: RunFolder, model, info):
     name = "model.keras"
     try:
         bound = lipschitz_bound(model)
@@ -179,7 +181,7 @@ def _bound(files: Files, model, info):
     return bound
 
 
-def _certify_again(files: Files, model, x, certificates, sample, weights):
+def _certify_again(files: RunFolder, model, x, certificates, sample, weights):
     again = certify(model, x, arithmetic=certificates.arithmetic, progress=False)
     again = reweighted(again, model, weights)
     radius, label = certificates.radius[sample], certificates.label[sample]
@@ -194,7 +196,7 @@ def _certify_again(files: Files, model, x, certificates, sample, weights):
     )
 
 
-def _difference(files: Files, model, trained, x):
+def _difference(files: RunFolder, model, trained, x):
     first, second = (np.asarray(m.predict(x, verbose=0), "float64") for m in (model, trained))
     difference = float(np.abs(first - second).max())
     good = difference <= CLOSE * max(1.0, float(np.abs(first).max()))

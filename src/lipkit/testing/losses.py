@@ -120,6 +120,12 @@ def _sample_weights(s):
     moved[0] += 3
     same(s.value(f=moved, sample_weight=w), value, _TOLERANCE, "a sample of weight 0 changed")
     require(np.isfinite(s.value(sample_weight=0 * w)), "all weights are 0")
+    total = s.new(reduction="sum")
+    single, fourfold = (s.value(loss=total, sample_weight=c * w) for c in (1, 4))
+    same(fourfold, 4 * single, _TOLERANCE, "weights 4 w, against 4 times the loss")
+    y, f = (np.concatenate([part[:3], part]) for part in (s.y, s.f))
+    doubled = s.value(loss=total, sample_weight=1.0 + (np.arange(s.n) < 3))
+    same(doubled, s.value(y, f, total), _TOLERANCE, "weights 2, against the samples twice")
 
 
 @LOSS_CHECKS.check("gradient")

@@ -7,6 +7,7 @@ import numpy as np
 from lipkit.certify import evaluate
 from lipkit.certify import graph as g
 from lipkit.certify.reader.fusion import fused
+from lipkit.certify.reader.pairs import expanded
 from lipkit.errors import NotCertifiable
 
 
@@ -15,6 +16,7 @@ class Builder:
 
     def __init__(self):
         self.nodes: list[g.Node] = []
+        self._known: dict = {}
 
     def graph(self, outputs) -> g.Graph:
         """The nodes that these outputs depend on; all inputs stay."""
@@ -28,7 +30,21 @@ class Builder:
         return g.Graph(tuple(kept), tuple(place[i] for i in outputs))
 
     def add(self, op, inputs, layer, kind, shape=None):
-        """Append a node, its shape found by evaluating it on zeros; return its index."""
+        """Append a node; return its index. Operations without weights that read the same are one.
+
+        So the two ends of a pair are those of one sort.
+        """
+        key = (type(op), *inputs, *vars(op).values())
+        try:
+            known = self._known.get(key)
+        except TypeError:  # with arrays
+            return self._added(op, inputs, layer, kind, shape)
+        if known is None or isinstance(op, g.Input):
+            known = self._known[key] = self._added(op, inputs, layer, kind, shape)
+        return known
+
+    def _added(self, op, inputs, layer, kind, shape):
+        """Append a node, its shape found by evaluating it on zeros."""
         if shape is None:
             given = [np.zeros((1, *self.nodes[i].shape)) for i in inputs]
             shapes = {x.shape for x in given}
@@ -60,7 +76,9 @@ class Builder:
             merges = isinstance(op, (g.Sum, g.Concat, g.Maximum))
             if merges and len(inputs) == 1 and getattr(op, "signs", None) in (None, (1,)):
                 continue  # of one tensor: that tensor
-            inputs = [self._append(*fused(self.nodes, op, inputs), layer, kind)]
+            ops, inputs = expanded(self.nodes, op, inputs)
+            for part in ops:
+                inputs = [self._append(*fused(self.nodes, part, inputs), layer, kind)]
         return inputs[0]
 
     def _append(self, op, inputs, layer, kind):

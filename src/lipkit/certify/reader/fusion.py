@@ -6,6 +6,7 @@ import numpy as np
 
 from lipkit.certify import graph as g
 from lipkit.certify.reader.windows import mean_matrix
+from lipkit.certify.rules import selects
 
 
 def fused(nodes, op, inputs):
@@ -51,20 +52,21 @@ def _rows(nodes, index, source, axis):
         axes, matrices = zip(*node.op.matrices, strict=True)
         return matrices[0] if axes == (axis,) else None
     if isinstance(node.op, g.Slice) and node.inputs == (source,) and node.op.axis == axis:
-        return np.eye(nodes[source].shape[axis])[node.op.start : node.op.stop]
+        return np.eye(nodes[source].shape[axis])[node.op.start : node.op.stop : node.op.step]
     return None
 
 
 def _stacked(nodes, op, inputs):
     """Padding written as a concatenation of parts of one node: that node and one matrix."""
     if not isinstance(op, g.Concat) or all(isinstance(nodes[i].op, g.Slice) for i in inputs):
-        return None  # disjoint slices are isometries together, without a matrix
+        return None  # disjoint parts are isometries together, without a matrix
     first = nodes[inputs[0]]
     axis = op.axis % len(first.shape)
     for source in (inputs[0], *first.inputs):
         rows = [r for i in inputs if (r := _rows(nodes, i, source, axis)) is not None]
         if len(rows) == len(inputs):
-            return source, g.AxisMaps(((axis, np.concatenate(rows)),))
+            matrix = np.concatenate(rows)
+            return None if selects(matrix) else (source, g.AxisMaps(((axis, matrix),)))
     return None
 
 

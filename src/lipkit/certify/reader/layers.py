@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import layers as kl
+from keras import ops
 
 from lipkit import layers as ll
 from lipkit.certify import graph as g
@@ -82,6 +83,8 @@ def _relu(layer, shape):
             f"Layer {layer.name!r} (ReLU) cannot be certified: it jumps at its threshold "
             f"{layer.threshold}. Use threshold=0."
         )
+    if not layer.negative_slope and layer.max_value is None:
+        return g.Elementwise("relu")
     top = np.inf if layer.max_value is None else float(layer.max_value)
     return g.Elementwise("relu", (float(layer.negative_slope), top))
 
@@ -190,8 +193,8 @@ def _rescaling(layer, shape):
             f"Layer {layer.name!r} (Rescaling) cannot be certified: `scale` must be a number or an "
             f"array. Received: scale={layer.scale!r}"
         )
-    dtype = layer.compute_dtype
-    return diagonal(np.asarray(layer.scale, dtype), np.asarray(layer.offset, dtype))
+    numbers = (ops.cast(number, layer.compute_dtype) for number in (layer.scale, layer.offset))
+    return diagonal(*map(array, numbers))  # as the backend casts them: TensorFlow to float32 first
 
 
 def standardize(mean, variance, gamma, beta, epsilon):

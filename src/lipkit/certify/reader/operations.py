@@ -9,6 +9,7 @@ from lipkit.certify import graph as g
 from lipkit.certify.reader import contractions, reductions, registry, resizing, shaping
 from lipkit.certify.reader.constants import is_tensor, sample_constant
 from lipkit.certify.reader.layers import diagonal, sample_axis
+from lipkit.certify.reader.pairs import taken
 from lipkit.errors import NotCertifiable
 
 
@@ -90,14 +91,13 @@ def _get_item(op, arguments, shapes):
     known = all(
         k is None
         or (isinstance(k, numbers.Integral) and not isinstance(k, bool))
-        or (isinstance(k, slice) and k.step in (None, 1))
+        or isinstance(k, slice)
         for k in key
     )
     if not known or key[0] != whole:
         raise shaping.refusal(
             op,
-            "only slices of step 1, and integers, that keep the batch axis are. "
-            f"Received: {arguments[1]}",
+            f"only slices and integers that keep the batch axis are. Received: {arguments[1]}",
         )
     ops, kept, sizes = [], [], iter(enumerate(shapes[0]))
     for k in key[1:]:
@@ -106,13 +106,9 @@ def _get_item(op, arguments, shapes):
             continue
         axis, n = next(sizes)
         one = not isinstance(k, slice)
-        start, stop, _ = (slice(k, k + 1 or None) if one else k).indices(n)
-        if stop <= start:
-            raise shaping.refusal(
-                op, f"nothing is left of axis {axis + 1}. Received: {arguments[1]}"
-            )
-        ops += [g.Slice(axis, start, stop)] if k != whole else []
-        kept += [] if one else [stop - start]
+        indices = range(n)[k : k + 1 or None] if one else range(n)[k]
+        ops += taken(axis, n, indices)
+        kept += [] if one else [len(indices)]
     return [*ops, g.Reshape(tuple(kept))] if len(kept) != len(shapes[0]) or None in key else ops
 
 

@@ -19,7 +19,8 @@ class Reading:
 
     Attributes:
         graph: what the program computes, in real arithmetic.
-        dtype: the arithmetic of the program.
+        dtype: the format that the program computes in.
+        program: what computes it, one of `lipkit.certify.activations.PROGRAMS`.
         rewritten: the layers that compute it in another way: they have the graph's real function,
             but neither its weights nor its order of operations.
         name: the program's, for messages.
@@ -30,11 +31,17 @@ class Reading:
 
     graph: g.Graph
     dtype: str
+    program: str
     rewritten: tuple[str, ...]
     name: str
     inputs: tuple[str, ...]
     run: Callable
     batch: int | None = None
+
+    @property
+    def arithmetic(self) -> rounding.Arithmetic:
+        """The format and what computes in it."""
+        return rounding.FORMATS[self.dtype]._replace(program=self.program)
 
 
 def sizes(name, shapes, input_shape):
@@ -66,7 +73,7 @@ def compare(reading, bounds):
         NotCertifiable: if its outputs differ from the graph's by more than rounding can, or if none
             can be compared because values may overflow at every size of inputs.
     """
-    graph, arithmetic = reading.graph, rounding.FORMATS[reading.dtype]
+    graph, arithmetic = reading.graph, reading.arithmetic
     inputs, size = probes(graph, reading.inputs)
     values = evaluate.run(graph, *(x.astype("float64") for x in inputs))
     reach = [rounding.norms(v) for v in values]

@@ -9,8 +9,9 @@ from keras import ops as kops
 
 from lipkit.certify import graph as g
 from lipkit.certify import rounding
-from lipkit.certify.reader import layers, operands, registry, resizing, shaping, structures, windows  # noqa: F401
+from lipkit.certify.reader import layers, operands, registry, resizing, shaping, structures, windows  # noqa: F401 (they register rules)
 from lipkit.certify.reader.builder import Builder
+from lipkit.certify.reader.formats import check_format
 from lipkit.certify.reader.reading import Reading, sizes
 from lipkit.certify.reader.repeated import repeated
 from lipkit.errors import NotCertifiable
@@ -36,9 +37,7 @@ class _Walk(Builder):
         if resizing.interpolates(layer):
             self.rewritten.append(layer.name)
         if not isinstance(layer, keras.layers.Layer):
-            given, inputs = operands.call_of(self, layer, node, inputs)
-            if kind in shaping.SEVERAL:
-                given = given[place]
+            given, inputs = self._call(layer, node, inputs, place)
             if owner is None:
                 return self.chain(given, inputs, layer.name, kind)
             if hasattr(owner, "inner"):  # its operations do not follow one another
@@ -58,8 +57,15 @@ class _Walk(Builder):
         if exported or registry.is_wrapper(layer):
             operands.check_call(layer, node)
             return (self.exported if exported else self.wrapped)(layer, inputs)
-        given, inputs = operands.call_of(self, layer, node, inputs)
+        given, inputs = self._call(layer, node, inputs)
         return self.chain(given, inputs, layer.name, kind)
+
+    def _call(self, layer, node, inputs, place=0):
+        given, inputs = operands.call_of(self, layer, node, inputs)
+        if type(layer).__name__ in shaping.SEVERAL:
+            given = given[place]
+        check_format(layer, node, given, [self.nodes[i].shape for i in inputs], place)
+        return given, inputs
 
     def exported(self, layer, inputs):
         """Append a layer's plain operations, with the layers of its inner model if it has one."""
@@ -111,7 +117,8 @@ class _Walk(Builder):
             return outputs[0]
         call = [keras.KerasTensor((None, *self.nodes[i].shape)) for i in inputs]
         arguments = SimpleNamespace(args=call, kwargs={})
-        return self.layer(layer, SimpleNamespace(arguments=arguments, outputs=call), inputs)
+        node = SimpleNamespace(arguments=arguments, input_tensors=call, outputs=call)
+        return self.layer(layer, node, inputs)
 
     @staticmethod
     def _check_weights(layer):
@@ -220,6 +227,7 @@ def read(model, input_shape=None) -> Reading:
     return Reading(
         graph=walk.graph(outputs),
         dtype=dtypes.pop(),
+        program=keras.backend.backend(),
         rewritten=tuple(walk.rewritten),
         name=model.name,
         inputs=tuple(t.dtype for t in model.inputs),

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import keras
 
+from lipkit._files.atomic import replacing
 from lipkit._version import __version__
 from lipkit.certify import graph as g
 from lipkit.certify.api import analyse
 from lipkit.certify.certificate import find_head
 from lipkit.certify.reader.onnx import OnnxFile, import_onnx
-from lipkit.certify.result import ASSUMPTIONS
+from lipkit.certify.result import ASSUMPTIONS, ELEMENTARY
 from lipkit.errors import NotCertifiable
 from lipkit.export.onnx import radius
 from lipkit.export.onnx.activations import IN_SINGLE
@@ -93,11 +94,9 @@ def export_onnx(
     }
     onnx.helper.set_model_props(proto, {f"lipkit.{key}": value for key, value in facts.items()})
     onnx.checker.check_model(proto, full_check=True)
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(proto.SerializeToString())
-    partial.replace(path)
-    return path
+    with replacing(path) as new:
+        new.write_bytes(proto.SerializeToString())
+    return Path(path)
 
 
 def weights_sha256(model) -> str:
@@ -194,8 +193,7 @@ def _assumptions(graph, arithmetic):
     found = {op.name for op in (n.op for n in graph.nodes) if isinstance(op, g.Elementwise)}
     return [
         *ASSUMPTIONS,
-        f"the runtime computes in IEEE {formats} with conventional sums in any order; its "
-        "elementary functions are within 16 ulps",
+        f"the runtime computes in IEEE {formats} with conventional sums in any order; {ELEMENTARY}",
         *(
             f"{name} is computed in IEEE float32, and its rounding error is taken off the margins"
             for name in sorted(found & IN_SINGLE)

@@ -91,7 +91,8 @@ def _conv_transpose(op: g.ConvTranspose, p, shapes, x):
         windows, taps = math.prod(counts), math.prod(conv.kernel.shape[:-2])
         index = np.zeros((math.prod(op.size) + 1, taps), dtype=int)
         index[reads.reshape(windows, taps), np.arange(taps)] = np.arange(1, windows + 1)[:, None]
-        kernel = conv.kernel.reshape(1, taps, -1, channels).swapaxes(-1, -2)
+        kernel = conv.kernel.reshape(taps, -1, conv.groups, channels // conv.groups)
+        kernel = kernel.transpose(2, 0, 3, 1)
         index = index[1:].reshape(*op.size, taps)
         return p.plus(_gathered(p, shapes[0], x, index, kernel), op.bias)
     high, extra = [], []
@@ -172,6 +173,11 @@ def _softmax(op: g.Softmax, p, shapes, x):
 
 
 @lower.register
+def _log_softmax(op: g.LogSoftmax, p, shapes, x):
+    return p("LogSoftmax", x, axis=_place(op.axis, shapes[0]))
+
+
+@lower.register
 def _sort(op: g.Sort, p, shapes, x):
     size = p.integers(shapes[0][op.axis])
     return p("TopK", x, size, outputs=2, axis=_place(op.axis, shapes[0]), largest=0, sorted=1)
@@ -186,6 +192,7 @@ def _concat_relu(op: g.ConcatReLU, p, shapes, x):
 @lower.register
 def _max_pool(op: g.MaxPool, p, shapes, x):
     arguments = {"kernel_shape": op.window, "strides": op.strides, "pads": _pads(op.padding)}
+    arguments |= {} if op.dilation is None else {"dilations": op.dilation}
     return p.channels_first(x, len(shapes[0]), lambda y: p("MaxPool", y, **arguments))
 
 
@@ -193,6 +200,13 @@ def _max_pool(op: g.MaxPool, p, shapes, x):
 def _norm(op: g.Norm, p, shapes, x):
     axes = p.integers(*(_place(axis, shapes[0]) for axis in op.axes))
     return p("ReduceL2", x, axes, keepdims=0)
+
+
+@lower.register
+def _root_of_squares(op: g.RootOfSquares, p, shapes, x):
+    x = lower(g.AxisMaps(op.matrices), p, shapes, p("Mul", x, x))
+    x = x if op.scale == 1 else p.times(x, op.scale)
+    return p("Sqrt", p.plus(x, np.float64(op.shift)) if op.shift else x)
 
 
 @lower.register
@@ -207,8 +221,13 @@ def _permute(op: g.Permute, p, shapes, x):
 
 @lower.register
 def _slice(op: g.Slice, p, shapes, x):
-    bounds = (p.integers(n) for n in (op.start, op.stop, _place(op.axis, shapes[0])))
-    return p("Slice", x, *bounds)
+    bounds = op.start, op.stop, _place(op.axis, shapes[0]), op.step
+    return p("Slice", x, *(p.integers(n) for n in bounds))
+
+
+@lower.register
+def _rounded(op: g.Rounded, p, shapes, x):
+    return x
 
 
 @lower.register

@@ -5,8 +5,11 @@ Labels are {0, 1} or {-1, 1}: a label is positive iff it is above one half. Pred
 integers, (B,) or (B, 1). The value has shape (B,), so that its mean over the batch is the loss, and
 at least 32 bits.
 
-`sample_weight` of shape (B,) or (B, 1) weighs the samples: inside the class means of `kr`, and as
-everywhere in Keras in the other terms, where it multiplies the values.
+`sample_weight` of shape (B,) or (B, 1) weighs the samples by one convention for all terms:
+weights c w give c times the values of w, and a weight of 2 gives the same sum of the values as the
+sample twice. So the mean is that of the weighted samples, times the mean weight sum(w) / n: of a
+hinge h that is sum(w h) / n, as everywhere in Keras; of `kr` the means sum(w f) / sum(w) over each
+class, times sum(w) / n. A class without weight contributes 0.
 
 Parameters may be tensors, also traced ones. `min_margin` is the full margin in every hinge.
 """

@@ -2,22 +2,22 @@
 
 from keras import ops
 
+from lipkit import backend
 from lipkit.losses.functional import labels
 
 
-def _shares(weight):
-    """Weights over their sum in each column, 0 where that is 0: (B, C) -> (B, C)."""
-    total = ops.sum(weight, axis=0, keepdims=True)
-    return weight / ops.where(ops.equal(total, 0), 1.0, total)
-
-
 def mean_gap(positive, y_pred, sample_weight):
-    """Values (B,) whose mean is E[f | +] - E[f | -], averaged over the columns."""
-    up = ops.cast(positive, y_pred.dtype)
-    batch = ops.cast(ops.shape(y_pred)[0], y_pred.dtype)
+    """Values (B,) whose mean is E[f | +] - E[f | -] times the mean weight, over the columns too.
+
+    Classes are those of all replicas, so no value has the batch's size in it.
+    """
     weight = labels.weights(sample_weight, y_pred)
-    signed = _shares(weight * up) - _shares(weight * (1 - up))
-    return ops.mean(batch * signed * y_pred, axis=-1)
+    up = weight * ops.cast(positive, y_pred.dtype)
+    down = weight - up
+    ups, downs = (backend.over_replicas(ops.sum(w, axis=0, keepdims=True)) for w in (up, down))
+    total = ups + downs
+    signed = ops.divide_no_nan(total, ups) * up - ops.divide_no_nan(total, downs) * down
+    return ops.mean(signed * y_pred, axis=-1)
 
 
 def weighted(values, sample_weight):
@@ -44,8 +44,6 @@ def kr(y_true, y_pred, sample_weight=None):
 
     For a 1-Lipschitz f it is a lower bound of the Wasserstein-1 distance between the classes, to
     be maximised. A class missing from the batch contributes 0.
-
-    With weights w a class mean is sum(w f) / sum(w).
 
     Returns:
         (B,) values whose mean is the term (averaged over the columns of `y_pred`).

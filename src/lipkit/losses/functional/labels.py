@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from lipkit import backend
+
 # integers up to here are exact in the floats that Keras makes of labels
 _EXACT = {"float16": 2**11, "bfloat16": 2**8, "float32": 2**24}
 
@@ -45,6 +47,12 @@ def weights(sample_weight, y_pred):
             f"{tuple(weight.shape)} for predictions {tuple(y_pred.shape)}"
         )
     return weight
+
+
+def mean(x, weight):
+    """The weighted mean of all entries, those of all replicas: a scalar, 0 without any weight."""
+    total, weights = (backend.over_replicas(ops.sum(part)) for part in (weight * x, weight))
+    return ops.divide_no_nan(total, weights)
 
 
 def aligned(y_true, y_pred, soft=False):

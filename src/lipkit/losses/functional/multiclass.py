@@ -47,9 +47,10 @@ def multiclass_hkr(y_true, y_pred, alpha=10.0, min_margin=1.0, sample_weight=Non
     return regularised(mean_gap(own, y_pred, sample_weight), hinge, alpha)
 
 
-def mean_size(y_pred):
-    """Mean of |f| over the batch and the classes: a scalar, not differentiated."""
-    return ops.mean(ops.abs(ops.stop_gradient(labels.floats(y_pred))))
+def mean_size(y_pred, sample_weight=None):
+    """Weighted mean of |f| over the batch and the classes: a scalar, not differentiated."""
+    size = ops.abs(ops.stop_gradient(labels.floats(y_pred)))
+    return labels.mean(size, labels.weights(sample_weight, size) * ops.ones_like(size))
 
 
 def multiclass_soft_hkr(
@@ -68,7 +69,7 @@ def multiclass_soft_hkr(
     """
     own, y_pred = labels.own_class(y_true, y_pred)
     margin, scale = labels.number(min_margin, y_pred), labels.number(temperature, y_pred)
-    mean = mean_size(y_pred) if mean is None else labels.number(mean, y_pred)
+    mean = mean_size(y_pred, sample_weight) if mean is None else labels.number(mean, y_pred)
     sharpness = ops.clip(scale * margin / ops.clip(mean, margin, 2e4), 0.005, 250.0)
     wrong = ops.softmax(_others(own, sharpness * y_pred), axis=-1)
     share = ops.where(own, 1.0, wrong)

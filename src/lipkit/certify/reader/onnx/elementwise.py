@@ -3,8 +3,11 @@
 import numpy as np
 
 from lipkit.certify import graph as g
-from lipkit.certify.reader.fusion import fused
 from lipkit.certify.reader.layers import diagonal
+from lipkit.certify.reader.onnx.composed import Pending
+
+SLOPE = "its slope has no bound over all inputs"
+CHOICE = "it chooses between values, so it may jump"
 
 
 def _same(name):
@@ -19,9 +22,23 @@ def _identity(call):
     return []
 
 
+def _cast(call):
+    from onnx import helper
+
+    call.attribute("saturate")
+    call.attribute("round_mode")
+    name = str(helper.tensor_dtype_to_np_dtype(call.attribute("to")))
+    if name != call.dtype:
+        raise call.refusal(
+            f"it converts values to {name}, and the file computes in {call.dtype}: only casts to "
+            "that are covered. Export the model in one format"
+        )
+    return []
+
+
 def _dropout(call):
     call.attribute("seed")
-    call.constant(1)  # the ratio
+    call.either("ratio", 1)
     training = call.constant(2)
     if training is not None and training.any():
         raise call.refusal("it is in training mode: export the model after model.eval()")
@@ -65,19 +82,41 @@ def _shrink(call):
 
 
 def _clip(call):
-    low, high = call.constant(1), call.constant(2)
-    low = -np.inf if low is None else low.item()
-    return [g.Elementwise("clip", (low, np.inf if high is None else high.item()))]
+    low, high = call.either("min", 1), call.either("max", 2)
+    low = -np.inf if low is None else float(np.reshape(low, ()))
+    high = np.inf if high is None else float(np.reshape(high, ()))
+    if np.isnan(low) or np.isnan(high):
+        raise call.refusal(f"its ends {low}, {high} must be numbers")
+    return [g.Elementwise("clip", (min(low, high), high))]
 
 
-def _softmax(call):
-    return [g.Softmax(call.axis(call.attribute("axis", -1)))]
+def _over_an_axis(make):
+    """A rule of softmax's kind: below opset 13 it is over all axes from one on."""
+
+    def rule(call):
+        if call.opset >= 13:
+            return [make(call.axis(call.attribute("axis", -1)))]
+        shape, start = call.shapes[0], call.axis(call.attribute("axis", 1))
+        if start == len(shape) - 1:
+            return [make(start)]
+        flat = g.Reshape((*shape[:start], int(np.prod(shape[start:]))))
+        return [flat, make(start), g.Reshape(shape)]
+
+    return rule
 
 
-def _add(call):
-    if len(call.sources) == 2:
-        return [g.Sum()]
-    return [diagonal(1.0, call.broadcast(0 if call.is_constant(0) else 1))]
+def _added(call):
+    """The sum of all constant operands, and a bound of all partial sums of them."""
+    parts = [call.broadcast(i) for i in call.constants()]
+    return sum(parts, 0.0), len(call.operands) * sum(map(np.abs, parts), 0.0)
+
+
+def _sum(call):
+    ops = [g.Sum()] if len(call.sources) > 1 else []
+    if not call.constants():
+        return ops
+    shift, magnitude = _added(call)
+    return [*ops, diagonal(1.0, shift, magnitude if len(call.operands) > 2 else None)]
 
 
 def _subtract(call):
@@ -88,68 +127,71 @@ def _subtract(call):
     return [diagonal(1.0, -call.broadcast(1))]
 
 
-_GATES = {("sigmoid",): "silu", ("tanh", "softplus"): "mish"}
+def _mean(call):
+    return [*_sum(call), diagonal(1 / len(call.operands))] if len(call.operands) > 1 else []
+
+
+def part(reason):
+    """A rule of operators that only some known functions are composed of."""
+
+    def rule(call):
+        # sources, and so the node's inputs, are the operands that are tensors, in order
+        nodes = iter(source.node for source in call.sources)
+        constants = {i: call.broadcast(i) for i in call.constants()}
+        if any(value.size != 1 for value in constants.values()):
+            raise call.refusal(reason)
+        operands = tuple(
+            float(constants[i].item()) if i in constants else next(nodes)
+            for i in range(len(call.operands))
+        )
+        kind = call.node.op_type.removesuffix("OrEqual")  # only functions without a jump follow
+        return Pending(kind, operands, call.refusal(reason))
+
+    return rule
+
+
+_PRODUCT = part("a product of two tensors has no Lipschitz constant")
+_QUOTIENT = part("only division by a constant has a Lipschitz constant")
 
 
 def _multiply(call):
-    if len(call.sources) == 1:
-        return [diagonal(call.broadcast(0 if call.is_constant(0) else 1))]
-    indices = [source.node for source in call.sources]
-    for source, gate in (indices, indices[::-1]):
-        for functions, name in _GATES.items():
-            if _is_composed(call.nodes, gate, functions, source):
-                call.sources = [s for s in call.sources if s.node == source]
-                return [g.Elementwise(name)]
-    raise call.refusal("a product of two tensors has no Lipschitz constant")
-
-
-def _is_composed(nodes, index, functions, source):
-    """Whether a node is these functions, the last one first, of another node."""
-    for name in functions:
-        op = nodes[index].op
-        if not isinstance(op, g.Elementwise) or op.name != name:
-            return False
-        (index,) = nodes[index].inputs
-    return index == source
+    if len(call.sources) == 2:
+        return _PRODUCT(call)
+    return [diagonal(call.broadcast(0 if call.is_constant(0) else 1))]
 
 
 def _divide(call):
-    if len(call.sources) != 1 or call.is_constant(0):
-        raise call.refusal("only division by a constant has a Lipschitz constant")
+    if len(call.sources) == 2 or call.is_constant(0):
+        return _QUOTIENT(call)
     divisor = call.broadcast(1)
     if not divisor.all():
         raise call.refusal("it divides by zero")
     return [diagonal(1 / divisor)]
 
 
-def _sum(call):
-    return [g.Sum()]
-
-
-def _mean(call):
-    return [g.Sum(), diagonal(1 / len(call.sources))]
-
-
 def _extremum(sign):
     def rule(call):
+        most = np.maximum if sign > 0 else np.minimum
+        bounds = [call.broadcast(i) for i in call.constants()]
+        ends = []
+        if bounds:
+            bound = most.reduce(np.broadcast_arrays(*bounds))
+            ends = [g.Elementwise("clip", (bound, np.inf) if sign > 0 else (-np.inf, bound))]
         if len(call.sources) == 1:
-            bound = call.broadcast(0 if call.is_constant(0) else 1)
-            low, high = (bound, np.inf) if sign > 0 else (-np.inf, bound)
-            return [g.Elementwise("clip", (low, high))]
-        op, shapes = g.Maximum(sign), call.shapes
-        indices = [source.node for source in call.sources]
-        is_pair = len(indices) == 2 and shapes[0] == shapes[1]
-        if not is_pair or fused(call.nodes, op, indices)[0] is not op:
-            return [op]
-        # as one end of a sorted pair: together with the other end it is 1-Lipschitz
-        call.sources = sorted(call.sources)
-        end = g.Slice(0, 1, 2) if sign > 0 else g.Slice(0, 0, 1)
-        pair = [g.Concat(0), g.Reshape((2, *shapes[0])), g.Sort(0)]
-        return [*pair, end, g.Reshape(shapes[0])]
+            return ends
+        return [g.Maximum(sign), *ends]
 
     return rule
 
 
+PARTS = {
+    **{kind: part(SLOPE) for kind in ("Exp", "Log", "Reciprocal")},
+    **{kind: part(CHOICE) for kind in ("Where", "Greater", "Less", "Sign")},
+    **{f"{kind}OrEqual": part(CHOICE) for kind in ("Greater", "Less")},
+    "Erf": part(
+        "of what it is part of, only GELU is known. From opset_version=20 on that is one operator"
+    ),
+}
 RULES = {
     "Relu": _same("relu"),
     "Sigmoid": _same("sigmoid"),
@@ -171,8 +213,10 @@ RULES = {
     "Gelu": _gelu,
     "Shrink": _shrink,
     "Clip": _clip,
-    "Softmax": _softmax,
-    "Add": _add,
+    "Softmax": _over_an_axis(g.Softmax),
+    "LogSoftmax": _over_an_axis(g.LogSoftmax),
+    "Cast": _cast,
+    "Add": _sum,
     "Sub": _subtract,
     "Mul": _multiply,
     "Div": _divide,

@@ -1,13 +1,15 @@
 """An ONNX file: what it takes, what it gives, and how to run it."""
 
+import math
 from functools import cached_property
 from pathlib import Path
 
-from lipkit.certify.reader.onnx.walk import Walk
+from lipkit.certify.reader.onnx.walk import Walk, initializers
 from lipkit.certify.reader.reading import Reading, sizes
 from lipkit.errors import NotCertifiable
 
-OPSETS = range(13, 28)  # whose operators the rules were written for
+OPSETS = range(8, 28)  # whose operators the rules were written for
+MOST = 2**28  # numbers of an input
 OURS = "lipkit.version"  # metadata of files that have certificates among their outputs
 
 
@@ -40,6 +42,8 @@ class OnnxFile:
         self.outputs = ["logits"] if ours else [value.name for value in graph.output]
         shapes = [self._shape(value) for value in self.inputs]
         batches = {shape[0] for shape in shapes}
+        if not shapes:
+            raise self._refusal("it has no inputs")
         if len(batches) != 1:
             raise self._refusal("its inputs have different batch axes")
         (self.batch,) = batches
@@ -64,12 +68,16 @@ class OnnxFile:
             raise self._refusal(
                 f"its input {value.name!r} needs a first axis that is the batch's, and others"
             )
-        return tuple(dim.dim_value or None for dim in tensor.shape.dim)
+        sizes = tuple(dim.dim_value or None for dim in tensor.shape.dim)
+        known = [n for n in sizes if n is not None]
+        if min(known, default=1) < 0 or math.prod(known) > MOST:
+            raise self._refusal(f"its input {value.name!r} cannot have the shape {sizes}")
+        return sizes
 
     @property
     def weights(self):
         """The values of all initializers, in order."""
-        return [import_onnx().numpy_helper.to_array(t) for t in self.model.graph.initializer]
+        return list(initializers(self.model).values())
 
     @cached_property
     def dtype(self):
@@ -92,12 +100,13 @@ class OnnxFile:
             NotCertifiable: naming the node that has no rule.
         """
         shapes = sizes(self.name, self.shapes, input_shape)
-        walk = Walk(self.name, self.opset, self.batch)
+        walk = Walk(self.name, self.opset, self.batch, self.dtype)
         names = [value.name for value in self.inputs]
         graph = walk.read(self.model, dict(zip(names, shapes, strict=True)), self.outputs)
         return Reading(
             graph=graph,
             dtype=self.dtype,
+            program="onnx",
             rewritten=tuple(walk.rewritten),
             name=self.name,
             inputs=(self.dtype,) * len(shapes),
@@ -138,6 +147,7 @@ def _loaded(path):
     try:
         model = onnx.load(path)
         onnx.checker.check_model(model, full_check=True)
+        initializers(model)  # all of them can be read
     except Exception as error:  # of protobuf, or of the checker
         raise ValueError(
             f"`model` must be a Keras model or the path of an ONNX file, and {str(path)!r} is no "

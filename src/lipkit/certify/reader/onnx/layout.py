@@ -6,6 +6,7 @@ import numpy as np
 
 from lipkit.certify import graph as g
 from lipkit.certify.reader.onnx.folding import batch_size, rows_of
+from lipkit.certify.reader.pairs import taken
 from lipkit.certify.reader.windows import mean_matrix
 from lipkit.padding import padding_matrix
 
@@ -14,16 +15,24 @@ def _flatten(call):
     rank = len(call.inner) + 1
     axis = call.attribute("axis", 1)
     axis += rank * (axis < 0)
+    if call.batch == 1:
+        return _alone(call, [math.prod(call.whole[:axis]), math.prod(call.whole[axis:])])
     if axis < 1 or (call.merged and axis > 1):
         raise call.refusal(f"axis={axis} puts several samples in one row")
     outer, rest = math.prod(call.inner[: axis - 1]), math.prod(call.inner[axis - 1 :])
     return _arranged(call, call.outer[0] if call.merged else outer, [rest])
 
 
+def _alone(call, shape):
+    """The one sample of a file whose batch has the size 1, in a shape of the file."""
+    call.merged = len(shape) > 0 and shape[0] != 1
+    return [g.Reshape(tuple(shape[not call.merged :]))]
+
+
 def _target(call):
     """The sizes that a Reshape asks for, its zeros replaced by the sizes that they copy."""
     target = [int(n) for n in call.constant(1)]
-    known = [batch_size(*call.outer), *call.inner]
+    known = [batch_size(*call.outer, batch=call.batch), *call.inner]
     if call.attribute("allowzero", 0):
         return target
     return [n or known[i] if i < len(known) else n for i, n in enumerate(target)]
@@ -59,33 +68,52 @@ def _arranged(call, outer, rest):
 def _transpose(call):
     rank = len(call.inner) + 1
     order = call.attribute("perm", list(range(rank))[::-1])
+    if call.alone:
+        return [g.Permute(tuple(order))]
     if order[0] != 0:
         raise call.refusal("it must keep the batch axis first")
     return [g.Permute((*range(call.merged), *(call.axis(k) for k in order[1:])))]
 
 
 def _squeeze(call):
-    axes = call.axes("axes", 1)
-    kept = tuple(n for i, n in enumerate(call.shapes[0]) if i not in axes)
-    if math.prod(kept) != math.prod(call.shapes[0]):
+    given, whole = call.integers("axes", 1), call.whole
+    if given is None:
+        if not call.batch:
+            raise call.refusal("it must name its axes, other than the batch's")
+        given = [axis for axis, n in enumerate(whole) if n == 1]
+    axes = {axis + len(whole) * (axis < 0) for axis in given}
+    if not axes <= set(range(len(whole))) or any(whole[axis] not in (1, None) for axis in axes):
         raise call.refusal("it drops an axis of another size than 1")
-    return [g.Reshape(kept)]
+    kept = [n for axis, n in enumerate(whole) if axis not in axes]
+    if call.batch == 1:
+        return _alone(call, kept)
+    if call.ahead in axes:
+        raise call.refusal("it must keep the batch axis")
+    call.ahead -= sum(axis < call.ahead for axis in axes)
+    return [g.Reshape((*call.outer, *kept[call.ahead + 1 :]))]
 
 
 def _unsqueeze(call):
-    given = call.integers("axes", 1)
-    rank = len(call.inner) + 1 + len(given)
+    given, whole = call.integers("axes", 1), list(call.whole)
+    rank = len(whole) + len(given)
     places = sorted(axis + rank * (axis < 0) for axis in given)
-    shape = list(call.inner)
+    if not set(places) <= set(range(rank)):
+        raise call.refusal(f"it has no axes {given}")
+    batch = call.ahead
     for place in places:
-        if place < 1:
-            raise call.refusal("it must keep the batch axis first")
-        shape.insert(place - 1, 1)
-    return [g.Reshape((*call.outer, *shape))]
+        whole.insert(place, 1)
+        batch += place <= batch
+    if call.batch == 1:
+        return _alone(call, whole)
+    if batch and call.merged:
+        raise call.refusal("it must keep the batch axis first")
+    call.ahead = batch
+    return [g.Reshape((*call.outer, *whole[batch + 1 :]))]
 
 
 def _concat(call):
-    return [g.Concat(call.axis(call.attribute("axis")))]
+    axis = call.axis(call.attribute("axis"))
+    return [g.Concat(axis)] if len(call.sources) > 1 else []
 
 
 def _taken(call, axis, indices):
@@ -94,10 +122,7 @@ def _taken(call, axis, indices):
     indices = np.asarray(indices)
     if not len(indices) or (indices < -size).any() or (indices >= size).any():
         raise call.refusal(f"it takes entries {indices} of an axis of size {size}")
-    start, stop = int(indices[0]), int(indices[-1]) + 1
-    if np.array_equal(indices, np.arange(start, stop)) and start >= 0:
-        return [] if stop - start == size else [g.Slice(axis, start, stop)]
-    return [g.AxisMaps(((axis, np.eye(size)[indices]),))]
+    return taken(axis, size, indices % size)
 
 
 def _split(call):
@@ -117,13 +142,12 @@ def _split(call):
 
 
 def _slice(call):
-    starts, ends = call.constant(1), call.constant(2)
-    axes, steps = call.constant(3), call.constant(4)
-    axes = np.arange(len(starts)) if axes is None else axes
-    steps = np.ones_like(starts) if steps is None else steps
+    starts, ends = call.integers("starts", 1), call.integers("ends", 2)
+    axes, steps = call.integers("axes", 3) or range(len(starts)), call.constant(4)
+    steps = [1] * len(starts) if steps is None else steps.tolist()
     ops = []
-    for start, end, axis, step in np.stack([starts, ends, axes, steps], axis=1).tolist():
-        if axis == 0 and (start, step) == (0, 1) and end >= 2**31 - 1:
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        if axis == 0 and (start, step) == (0, 1) and end >= (call.batch or 2**31 - 1):
             continue  # all samples
         place = call.axis(axis)
         indices = range(*slice(start, end, step).indices(call.shapes[0][place]))
@@ -132,7 +156,12 @@ def _slice(call):
 
 
 def _gather(call):
-    axis, indices = call.axis(call.attribute("axis", 0)), call.constant(1)
+    axis, indices = call.attribute("axis", 0), call.constant(1)
+    if axis in (0, -1 - len(call.inner)) and call.batch == 1 and not call.merged:
+        if indices.shape or indices not in (0, -1):
+            raise call.refusal("it repeats the batch")
+        return _alone(call, call.inner)
+    axis = call.axis(axis)
     if indices.ndim > 1:
         raise call.refusal("only a list of indices is covered")
     ops = _taken(call, axis, indices.reshape(-1))
@@ -144,10 +173,10 @@ _MODES = {"reflect": "reflect", "edge": "replicate", "wrap": "circular"}
 
 
 def _pad(call):
-    mode, value = call.attribute("mode", "constant"), call.constant(2)
-    pads, axes = call.constant(1).tolist(), call.constant(3)
+    mode, value = call.attribute("mode", "constant"), call.either("value", 2)
+    pads, axes = call.integers("pads", 1), call.constant(3)
     axes = range(len(call.inner) + 1) if axes is None else axes.tolist()
-    if mode == "constant" and value is not None and value.any():
+    if mode == "constant" and value is not None and np.any(value):
         raise call.refusal("it pads with another value than zero")
     matrices = []
     for axis, low, high in zip(axes, pads[: len(axes)], pads[len(axes) :], strict=True):
@@ -191,13 +220,13 @@ def _space_to_depth(call):
 
 
 def _top_k(call):
-    axis, size = call.axis(call.attribute("axis", -1)), call.constant(1).item()
+    axis, size = call.axis(call.attribute("axis", -1)), int(np.reshape(call.either("k", 1), ()))
     whole = call.shapes[0][axis]
-    if size != whole or not call.attribute("sorted", 1):
-        raise call.refusal(f"only a sort of all {whole} entries is covered. Received: k={size}")
+    if not 0 < size <= whole or not call.attribute("sorted", 1):
+        raise call.refusal(f"only sorted entries of {whole} are covered. Received: k={size}")
     if not call.attribute("largest", 1):
-        return [g.Sort(axis)]
-    return [g.Sort(axis), g.AxisMaps(((axis, np.eye(size)[::-1]),))]
+        return [g.Sort(axis), *_taken(call, axis, np.arange(size))]
+    return [g.Sort(axis), g.AxisMaps(((axis, np.eye(whole)[::-1][:size]),))]
 
 
 def _reduction(make):

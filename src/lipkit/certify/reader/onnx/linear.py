@@ -4,18 +4,25 @@ import numpy as np
 
 from lipkit.certify import graph as g
 from lipkit.certify.reader.layers import standardize
-from lipkit.certify.reader.windows import average_matrix, channels_first, mean_matrix, same_padding
+from lipkit.certify.reader.windows import channels_first, same_padding
 
 
 def _matmul(call):
-    constant = call.constant(0 if call.is_constant(0) else 1)
-    if constant.ndim != 2:
+    """Products with a matrix, or with a vector, whose axis is then gone."""
+    left = call.is_constant(0)
+    constant = call.constant(0 if left else 1)
+    while 2 < constant.ndim <= len(call.inner) + 1 and len(constant) == 1:
+        constant = constant[0]
+    if constant.ndim not in (1, 2):
         raise call.refusal(f"its weights have the shape {constant.shape}: only a matrix is covered")
-    if not call.is_constant(0):
-        return [g.Dense(constant)]
-    if len(call.inner) < 2:
+    if len(call.inner) + call.alone <= left:
         raise call.refusal("it multiplies the batch axis")
-    return [g.AxisMaps(((len(call.shapes[0]) - 2, constant),))]
+    *outer, last = call.shapes[0]
+    if not left:
+        dense = g.Dense(constant.reshape(last, -1))
+        return [dense] if constant.ndim == 2 else [dense, g.Reshape(tuple(outer))]
+    maps = g.AxisMaps(((len(outer) - 1, np.atleast_2d(constant)),))
+    return [maps] if constant.ndim == 2 else [maps, g.Reshape((*outer[:-1], last))]
 
 
 def _gemm(call):
@@ -33,7 +40,7 @@ def _gemm(call):
     return [g.Dense(kernel, beta * np.broadcast_to(bias, kernel.shape[1:]))]
 
 
-class _Windows:
+class Windows:
     """The geometry of an operator with windows of this size: strides, dilation and padding."""
 
     def __init__(self, call, window):
@@ -74,16 +81,15 @@ def _kernel(call):
 
 def _conv(call):
     kernel, bias = _kernel(call), call.constant(2)
-    at = _Windows(call, kernel.shape[:-2])
+    at = Windows(call, kernel.shape[:-2])
     op = g.Conv(kernel, bias, at.strides, at.dilation, at.padding, call.attribute("group", 1))
     return channels_first([op], len(call.shapes[0]))
 
 
 def _conv_transpose(call):
     kernel, bias = _kernel(call), call.constant(2)  # (k_1..k_n, c_out, c_in): that of the adjoint
-    if call.attribute("group", 1) != 1:
-        raise call.refusal("only group=1 is covered")
-    at = _Windows(call, kernel.shape[:-2])
+    groups = call.attribute("group", 1)
+    at = Windows(call, kernel.shape[:-2])
     extra = call.attribute("output_padding", [0] * len(at.sizes))
     sizes, padding = [], []
     for i, (n, stride, reach) in enumerate(zip(at.sizes, at.strides, at.reach, strict=True)):
@@ -96,61 +102,16 @@ def _conv_transpose(call):
             raise call.refusal(f"output_padding={extra} with these strides has no rule")
         sizes.append(full - low - high)
         padding.append((low, high))
-    conv = g.Conv(kernel, None, at.strides, at.dilation, tuple(padding))
+    conv = g.Conv(kernel, None, at.strides, at.dilation, tuple(padding), groups)
     return channels_first([g.ConvTranspose(conv, tuple(sizes), bias)], len(call.shapes[0]))
-
-
-def _pool(call):
-    """The geometry of a pooling whose windows have no holes, and the zeros that fill the last."""
-    at = _Windows(call, tuple(call.attribute("kernel_shape")))
-    if set(at.dilation) != {1}:
-        raise call.refusal("windows with holes are not covered")
-    fill = [0] * len(at.sizes)
-    if call.attribute("ceil_mode", 0):
-        for i, (n, (low, high)) in enumerate(zip(at.sizes, at.padding, strict=True)):
-            k, s = at.window[i], at.strides[i]
-            count = -(-(n + low + high - k) // s) + 1
-            count -= (count - 1) * s >= n + low  # it would start behind the input
-            fill[i] = max((count - 1) * s + k - (n + low + high), 0)
-    return at, fill
-
-
-def _max_pool(call):
-    at, fill = _pool(call)
-    if call.attribute("storage_order", 0):
-        raise call.refusal("storage_order=1 has no rule")
-    padding = tuple((low, high + e) for (low, high), e in zip(at.padding, fill, strict=True))
-    return channels_first([g.MaxPool(at.window, at.strides, padding)], len(call.shapes[0]))
-
-
-def _average_pool(call):
-    at, fill = _pool(call)
-    counted, matrices = call.attribute("count_include_pad", 0), []
-    for axis, (n, (low, high)) in enumerate(zip(at.sizes, at.padding, strict=True)):
-        window, stride = at.window[axis], at.strides[axis]
-        if counted:  # zeros count as values, those that fill the last window do not
-            size = n + low + high
-            matrix = average_matrix(size, window, stride, (0, fill[axis])) @ np.eye(size, n, -low)
-        else:
-            matrix = average_matrix(n, window, stride, (low, high + fill[axis]))
-        matrices.append((axis + 1, matrix))
-    return [g.AxisMaps(tuple(matrices))]
-
-
-def _global_average(call):
-    return [g.AxisMaps(tuple((i, mean_matrix(n)) for i, n in enumerate(call.samples()) if i))]
-
-
-def _global_max(call):
-    sizes = call.samples()[1:]
-    op = g.MaxPool(sizes, (1,) * len(sizes), ((0, 0),) * len(sizes))
-    return channels_first([op], len(sizes) + 1)
 
 
 def _batch_normalization(call):
     gamma, beta, mean, variance = map(call.constant, (1, 2, 3, 4))
     call.attribute("momentum")
-    if call.attribute("training_mode", 0):
+    call.attribute("spatial")
+    statistics = call.opset < 14 and any(call.node.output[1:])  # which only training has
+    if call.attribute("training_mode", 0) or statistics:
         raise call.refusal("it is in training mode: export the model after model.eval()")
     if (variance < 0).any():
         raise call.refusal("it has negative variances")
@@ -165,9 +126,5 @@ RULES = {
     "Gemm": _gemm,
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
-    "MaxPool": _max_pool,
-    "AveragePool": _average_pool,
-    "GlobalAveragePool": _global_average,
-    "GlobalMaxPool": _global_max,
     "BatchNormalization": _batch_normalization,
 }

@@ -4,42 +4,44 @@ import numpy as np
 
 from lipkit.certify import graph as g
 from lipkit.certify.reader.builder import Builder
-from lipkit.certify.reader.onnx import elementwise, layout, linear
+from lipkit.certify.reader.onnx import ahead, elementwise, layout, linear, pooling, resize, roots
 from lipkit.certify.reader.onnx.call import Call, Tensor, refusal
+from lipkit.certify.reader.onnx.composed import Pending, recognised
 from lipkit.certify.reader.onnx.folding import batch_size, folded
+from lipkit.certify.rounding import FORMATS
 from lipkit.errors import NotCertifiable
 
-RULES = {**elementwise.RULES, **layout.RULES, **linear.RULES}
-_SLOPE = "its slope has no bound over all inputs"
-_CHOICE = "it chooses between values, so it may jump"
+RULES = {
+    **elementwise.RULES,
+    **layout.RULES,
+    **linear.RULES,
+    **pooling.RULES,
+    **resize.RULES,
+    **roots.RULES,
+}
 REASONS = {
-    **dict.fromkeys(("Exp", "Log", "Pow", "Sqrt", "Reciprocal"), _SLOPE),
     **dict.fromkeys(
-        ("LayerNormalization", "InstanceNormalization", "GroupNormalization", "Attention"), _SLOPE
+        ("LayerNormalization", "InstanceNormalization", "GroupNormalization", "Attention"),
+        elementwise.SLOPE,
     ),
-    **dict.fromkeys(("Where", "Greater", "Less", "Equal", "ThresholdedRelu", "Sign"), _CHOICE),
+    **dict.fromkeys(("Equal", "ThresholdedRelu"), elementwise.CHOICE),
     **dict.fromkeys(("LSTM", "GRU", "RNN", "If", "Loop", "Scan"), "loops are not covered"),
-    "LogSoftmax": "export the model that ends with the logits",
-    "Erf": "GELU is one operator from opset 20 on, so export with opset_version=20",
 }
 
 
 class Walk(Builder):
     """The nodes found so far, and the value of each name of the file."""
 
-    def __init__(self, file, opset, batch):
+    def __init__(self, file, opset, batch, dtype):
         super().__init__()
-        self.file, self.opset, self.batch = file, opset, batch
+        self.file, self.opset, self.batch, self.dtype = file, opset, batch, dtype
         self.rewritten: list[str] = []
+        self.pending: set[int] = set()  # nodes that are, or depend on, a `Pending`
         self.values: dict = {}
-        self._known: dict = {}
 
     def read(self, model, shapes, outputs) -> g.Graph:
         """The graph of a model's outputs on inputs of these shapes, by name."""
-        from onnx import numpy_helper
-
-        for tensor in model.graph.initializer:
-            self.values[tensor.name] = numpy_helper.to_array(tensor)
+        self.values.update(initializers(model))
         for name, shape in shapes.items():
             self.values[name] = Tensor(self.add(g.Input(), (), name, "Input", shape))
         for node in _needed(model.graph.node, outputs):
@@ -47,24 +49,17 @@ class Walk(Builder):
         indices = []
         for name in outputs:
             value = self.values.get(name)
-            if not isinstance(value, Tensor) or value.merged:
+            if not isinstance(value, Tensor) or value.ahead or (value.merged and self.batch != 1):
                 raise NotCertifiable(
                     f"ONNX file {self.file!r} cannot be certified: its output {name!r} does not "
                     "hold outputs, one for each input."
                 )
             indices.append(value.node)
-        return self.graph(indices)
-
-    def add(self, op, inputs, layer, kind, shape=None):
-        """`Builder.add`, once for operations without weights that read the same."""
-        key = (type(op), *inputs, *vars(op).values())
-        try:
-            known = self._known.get(key)
-        except TypeError:  # with arrays
-            return super().add(op, inputs, layer, kind, shape)
-        if known is None or isinstance(op, g.Input):
-            known = self._known[key] = super().add(op, inputs, layer, kind, shape)
-        return known
+        graph = self.graph(indices)
+        for node in graph.nodes:
+            if isinstance(node.op, Pending):
+                raise node.op.refusal
+        return graph
 
     def node(self, node):
         """Find the values of a node's outputs."""
@@ -92,9 +87,18 @@ class Walk(Builder):
             return self._constants(node, operands)
         if node.op_type == "Shape":
             return [self._shape(tensors[0], **attributes)]
-        return self._translated(
-            node, Call(node, attributes, operands, self.nodes, self.file, self.batch)
-        )
+        call = Call(node, attributes, operands, self.nodes, self)
+        if call.ahead and node.op_type not in ahead.OPERATORS:
+            raise call.refusal("an earlier Unsqueeze has put axes before the batch's")
+        if call.ahead == 2 and node.op_type in ahead.WINDOWS:
+            index = self.chain(ahead.images(call.shapes[0]), [call.sources[0].node], *call.title)
+            operands, attributes = ahead.moved(call, operands, attributes, Tensor(index))
+            ((index, *_),) = self._translated(
+                node, Call(node, attributes, operands, self.nodes, self)
+            )
+            shape = self.nodes[index].shape
+            return [Tensor(self.chain(ahead.back(shape), [index], *call.title), ahead=2)]
+        return self._translated(node, call)
 
     def _constants(self, node, operands):
         results = folded(node, operands, self.opset)
@@ -106,22 +110,50 @@ class Walk(Builder):
 
     def _shape(self, tensor, start=0, end=None):
         shape = self.nodes[tensor.node].shape
-        sizes = (batch_size(*shape[: tensor.merged]), *shape[tensor.merged :])
+        first = batch_size(*shape[: tensor.merged], batch=self.batch)
+        sizes = (*[1] * tensor.ahead, first, *shape[tensor.merged :])
         return np.array(sizes[start:end], dtype="int64")
 
     def _translated(self, node, call):
-        if node.op_type not in RULES:
+        rule = RULES.get(node.op_type) or elementwise.PARTS.get(node.op_type)
+        if rule is None:
             names = ", ".join(sorted(RULES))
             reason = f"it has no rule. Write it with operators that have one: {names}"
             raise refusal(node, self.file, REASONS.get(node.op_type, reason))
-        chains = RULES[node.op_type](call)
+        chains = rule(call)
         call.finish()
-        inputs = [source.node for source in call.sources]
-        name = node.name or node.output[0]
-        return [
-            Tensor(self.chain(chain, inputs, name, node.op_type), call.merged)
-            for chain in (chains if isinstance(chains, tuple) else (chains,))
-        ]
+        if call.rewritten:
+            self.rewritten.append(call.title[0])
+        chains = chains if isinstance(chains, tuple) else (chains,)
+        return [Tensor(self._found(chain, call), call.merged, call.ahead) for chain in chains]
+
+    def _found(self, chain, call):
+        """The node of a chain of operations, or that of a known function which they complete."""
+        inputs, first = [source.node for source in call.sources], len(self.nodes)
+        if isinstance(chain, Pending):
+            if len(set(call.shapes)) > 1:
+                raise chain.refusal
+            index = self.add(chain, inputs, *call.title, call.shapes[0])
+        else:
+            index = self.chain(chain, inputs, *call.title)
+        for i in range(first, len(self.nodes)):
+            node = self.nodes[i]
+            if isinstance(node.op, Pending) or self.pending.intersection(node.inputs):
+                self.pending.add(i)
+        if index in self.pending:
+            known = recognised(self.nodes, index, FORMATS[self.dtype].unit)
+            if known is not None:
+                base, ops, same = known
+                index = self.chain(ops, [base], *call.title)
+                self.rewritten += [] if same else call.title[:1]
+        return index
+
+
+def initializers(model):
+    """The stored weights of a model, by name."""
+    from onnx import numpy_helper
+
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
 
 def _needed(nodes, outputs):

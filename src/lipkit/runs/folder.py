@@ -1,15 +1,23 @@
 """The files of a run directory, and what its run.json says."""
 
-import json
+import logging
 import math
+import os
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
 
+from lipkit._files.atomic import sweep
+from lipkit._files.opened import read_json, unchanged
 from lipkit.certify.weights import checked
 from lipkit.data.files import encoded_columns
+from lipkit.errors import NotCertifiable
+from lipkit.runs import manifest
 
 FILES = ("run.json", "test.npz", "certificates.json", "model.keras", "lipkit.keras")
+DERIVED = ("report.html",)
+LOG = logging.getLogger("lipkit")
 NUMBER = (int, float)
 FIELDS = {
     "run.json": {
@@ -39,19 +47,53 @@ FIELDS = {
 }
 
 
-class Files:
-    """The files of a directory; `fail` says what is wrong with one, and the way out."""
+@dataclass(frozen=True)
+class RunFolder:
+    """A run directory whose files are those of its manifest; see `open`.
 
-    def __init__(self, directory, names=FILES):
-        self.directory = Path(directory)
-        if not self.directory.is_dir():
+    Attributes:
+        directory: where they are.
+        hashes: SHA-256 of each file; {} for a run without a manifest, of an older lipkit.
+        sha256: of the manifest, which stands for the run; None without one.
+    """
+
+    directory: Path
+    hashes: dict[str, str]
+    sha256: str | None
+
+    @classmethod
+    def open(cls, directory, names=FILES):
+        """The folder, if it has files of these names, and its files are those of the manifest.
+
+        Raises:
+            ValueError: a file is missing, or is not the one that was written.
+        """
+        directory = Path(directory)
+        if not directory.is_dir():
             raise ValueError(
                 "`directory` must be a folder that `lipkit train ... --out DIR` wrote. "
                 f"Received: {str(directory)!r}"
             )
+        sweep(directory)
+        hashes, own = {}, None
+        if os.path.lexists(directory / manifest.NAME):
+            names = FILES
+            hashes, own = cls(directory, {}, None).load(
+                manifest.NAME, lambda _: _manifest(directory)
+            )
+        elif all((directory / name).is_file() for name in names):
+            LOG.warning(
+                "%s has no %s, as runs of older versions: nothing shows whether its files belong "
+                "together",
+                *(directory, manifest.NAME),
+            )
+        found = cls(directory, hashes, own)
         for name in names:
-            if not (self.directory / name).is_file():
-                self.fail(name, "is missing")
+            if not (directory / name).is_file():
+                found.fail(name, "is missing")
+        for name in hashes:
+            found.load(name, lambda _: None)
+        return found
 
     def fail(self, name, problem) -> NoReturn:
         """Give up on a file."""
@@ -61,12 +103,21 @@ class Files:
         ) from None
 
     def load(self, name, function, *args, **kwargs):
-        """What a function reads from a file."""
+        """What a function reads from a file, which must be the one that was written."""
+        path = self.directory / name
         try:
-            return function(self.directory / name, *args, **kwargs)
+            with unchanged([path]) as digest:
+                same = self.hashes.get(name, digest) == digest
+                found = function(path, *args, **kwargs) if same else None
+        except NotCertifiable:
+            raise
         except Exception as error:  # a damaged archive can raise anything
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
             self.fail(name, f"cannot be read ({first[:200]})")
+        self.check(
+            name, same, f"is not the file that was written: {manifest.NAME} has another hash"
+        )
+        return found
 
     def check(self, name, holds, problem):
         """Give up on a file unless something holds."""
@@ -74,19 +125,18 @@ class Files:
             self.fail(name, problem)
 
 
-def read_info(directory) -> dict:
-    """The file run.json of a run directory, checked; the other files may be missing.
+def _manifest(directory):
+    """What the manifest says, if it is about all files of a run."""
+    hashes, own = manifest.read(directory)
+    if not set(hashes) >= set(FILES):
+        raise ValueError(f"it does not name {', '.join(sorted({*FILES} - {*hashes}))}")
+    return hashes, own
 
-    Raises:
-        ValueError: what is wrong with it.
-    """
-    return check_info(Files(directory, ("run.json",)))
 
-
-def check_info(files: Files) -> dict:
+def check_info(files: RunFolder) -> dict:
     """The contents of run.json, if each of them can be right."""
     name = "run.json"
-    info = files.load(name, lambda path: json.loads(path.read_text(encoding="utf-8")))
+    info = files.load(name, read_json)
     files.check(name, isinstance(info, dict), "must hold a JSON object")
     for part, fields in FIELDS.items():
         values = info if part == name else info[part]

@@ -1,0 +1,58 @@
+"""NPZ files: arrays of numbers, read only if they are as large as they say, and not too large."""
+
+import math
+import zipfile
+import zlib
+
+import numpy as np
+
+from lipkit._files.limits import TooLarge, check_bytes
+from lipkit._files.opened import regular
+
+HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+# what zipfile and NumPy raise for damaged archives
+DAMAGES = (
+    *(ValueError, OSError, EOFError, RuntimeError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+
+
+def read_npz(path) -> dict[str, np.ndarray]:
+    """The arrays in a file, by name.
+
+    Raises:
+        ValueError: it is no archive of arrays, one is cut off or holds objects, or all together
+            take more memory than is allowed.
+    """
+    path = regular(path)
+    try:
+        with path.open("rb") as opened:
+            with zipfile.ZipFile(opened) as archive:
+                _check(path, archive)
+            opened.seek(0)
+            with np.load(opened, allow_pickle=False) as file:
+                return dict(file)
+    except TooLarge:
+        raise
+    except DAMAGES as error:
+        raise ValueError(f"{path} is not a readable NPZ file of numbers: {error}") from None
+
+
+def _check(path, archive):
+    """Refuse arrays that are larger than what is stored of them, or than what is allowed."""
+    total = 0
+    for member in archive.infolist():
+        with archive.open(member) as file:
+            version = np.lib.format.read_magic(file)
+            if version not in HEADERS:
+                raise ValueError(f"{member.filename} is of the version {version}")
+            shape, _, dtype = HEADERS[version](file)
+            numbers = math.prod(shape)
+            stored = member.file_size - file.tell()
+        if dtype.hasobject or numbers * dtype.itemsize > stored:
+            raise ValueError(f"{member.filename} holds objects, or is cut off")
+        total += numbers * max(dtype.itemsize, np.dtype("float64").itemsize)
+    check_bytes(path, total, "the arrays")

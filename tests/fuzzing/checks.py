@@ -1,0 +1,145 @@
+"""Attempts to refute a bound and certificates: what they find is a fault, what they miss is not."""
+
+import re
+from dataclasses import dataclass, field
+
+import keras
+import numpy as np
+
+import lipkit
+from fuzzing import levels, slopes
+from fuzzing.function import Joint, decision, margins
+from lipkit.certify import graph as g
+from lipkit.certify.api import reading_of
+
+KINKED = {"linear", "relu", "relu6", "abs", "negative", "clip", "hard_tanh", "soft_shrink"}
+KINKED |= {"hard_sigmoid"}
+CURVED = (g.Softmax, g.Norm, g.Custom)
+NOTHING = 1e-100  # bounds of zeros
+
+
+@dataclass
+class Outcome:
+    """What happened to one graph.
+
+    Attributes:
+        status: "bounded", "refused" or "violated".
+        reason: of a refusal.
+        violations: what was claimed and is not so, or raised and is no refusal.
+        linear: whether the graph is piecewise linear.
+        share: the largest slope that was found, as a share of the bound; None where that is 0.
+        certificates: those in the program's format that were attacked.
+        error: the largest error of the program's margins, as a share of the one that is modelled.
+    """
+
+    status: str = "bounded"
+    reason: str = ""
+    violations: list[str] = field(default_factory=list)
+    linear: bool = False
+    share: float | None = None
+    certificates: int = 0
+    error: float = 0.0
+
+
+def check(subject, rng) -> Outcome:
+    """Attack all that lipkit says of a program."""
+    outcome = Outcome()
+    try:
+        bound = float(lipkit.lipschitz_bound(subject.model))
+    except lipkit.NotCertifiable as error:
+        return Outcome("refused", _kind(error))
+    except Exception as error:  # that lipkit raises no others is what is tested
+        if subject.damaged and isinstance(error, ValueError) and "no valid one" in str(error):
+            return Outcome("refused", "no valid file")
+        return Outcome("violated", violations=[f"{type(error).__name__}: {error}"])
+    if subject.damaged and not subject.runs():
+        return Outcome()  # with inputs of other shapes, perhaps
+    reading = reading_of(subject.model)
+    function = Joint(reading.graph)
+    outcome.linear = all(map(_is_kinked, reading.graph.nodes))
+    exactly = subject.dtype == "float64" and not reading.rewritten
+    agrees = _agree(subject, function, rng, outcome, 1e-9 if exactly else 1e-4)
+    _bound(subject, function, bound, rng, outcome, exactly and agrees)
+    if subject.bias is not None:
+        for attack in (_real, levels.attack):
+            try:
+                attack(subject, function, rng, outcome)
+            except lipkit.NotCertifiable:
+                pass
+            except Exception as error:
+                outcome.violations.append(f"{type(error).__name__}: {error}")
+    if outcome.violations:
+        outcome.status = "violated"
+    return outcome
+
+
+def _kind(error):
+    """The reason of a refusal without names and numbers."""
+    text = re.sub(r"'[^']*'|[\[(][^)\]]*[\])]|[-+.\d]*\d(e[-+]?\d+)?", "_", str(error))
+    return (text.partition("cannot be certified:")[2].strip() or text)[:90]
+
+
+def _is_kinked(node):
+    op = node.op
+    return op.name in KINKED if isinstance(op, g.Elementwise) else not isinstance(op, CURVED)
+
+
+def _agree(subject, function, rng, outcome, tolerance):
+    """Whether the program computes what is bounded, on other inputs than lipkit's own."""
+    many = 3 if keras.backend.backend() == "jax" else 5
+    for size, batch in ((1e-2, many), (1.0, 1), (30.0, many), (1e3, 1)):
+        x = (size * rng.standard_normal((batch, function.n))).astype(subject.dtype)
+        values = function.values(x.astype("float64"))
+        expected = function.joined(values)
+        outputs = [np.asarray(y, "float64") for y in subject.run(function.split(x))]
+        if sum(y.size for y in outputs) != expected.size:
+            outcome.violations.append(
+                f"bounded as {expected.shape} and has the outputs {[y.shape for y in outputs]}"
+            )
+            return False
+        got = np.concatenate([y.reshape(batch, -1) for y in outputs], axis=1)
+        # what cancels leaves the rounding errors of the largest value on the way
+        reach = 1 + max(float(np.abs(v).max(initial=0.0)) for v in values)
+        if not np.isfinite(got).all() or reach > 1e30:
+            continue
+        difference = float(np.abs(got - expected).max(initial=0.0))
+        if difference > tolerance * reach:
+            outcome.violations.append(
+                f"read as another function: at inputs of size {size}, batch {batch}, outputs "
+                f"differ by {difference:.3g} of {np.abs(expected).max():.3g}"
+            )
+            return False
+    return True
+
+
+def _bound(subject, function, bound, rng, outcome, run):
+    """Slopes of the function, and if `run` of the program, against the bound."""
+    x, y = slopes.steepest(function, rng)
+    ratio = slopes.exact(function, x, y)
+    if bound > NOTHING:
+        outcome.share = ratio / bound
+    if ratio > bound * (1 + 1e-9):
+        outcome.violations.append(f"bound {bound!r}, and the slope {ratio!r} between {x} and {y}")
+    if run and bound > NOTHING:
+        outputs = subject.run(function.split(np.stack([x, y])))
+        outputs = np.concatenate([o.reshape(2, -1) for o in outputs], axis=1)
+        noise = 1e-12 * np.linalg.norm(outputs)
+        change, distance = np.linalg.norm(outputs[0] - outputs[1]), np.linalg.norm(x - y)
+        if change - noise > bound * distance * (1 + 1e-9):
+            outcome.violations.append(f"bound {bound!r}, and {change / distance!r} of the program")
+
+
+def _real(subject, function, rng, outcome):
+    """Certificates in real arithmetic, along the way to the next decision."""
+    x = rng.standard_normal((3, function.n)) * np.array([[0.1], [1.0], [10.0]])
+    x = x.astype(subject.dtype).astype("float64")
+    result = lipkit.certify(subject.model, function.given(x))
+    for row, label, radius in zip(x, result.label, result.radius, strict=True):
+        if not 0 < radius < 1e100:
+            continue
+        for y in slopes.towards(function, row, label, radius, rng):
+            logits = function(y[None].astype("longdouble"))
+            behind = -margins(logits, np.array([label]))[0]
+            if decision(logits)[0] != label and behind > 1e-12 * np.abs(logits).max():
+                outcome.violations.append(f"real: radius {radius!r} of label {label} broken at {y}")
+                return

@@ -1,0 +1,106 @@
+"""Certificates of the program in its own format, at margins as small as are certified."""
+
+import keras
+import numpy as np
+
+import lipkit
+from fuzzing import slopes
+from fuzzing.function import decision, gaps
+from fuzzing.sums import adversarial
+
+SLACKS = (1.0, 1.03, 1.2, 2.0)  # of the margin over the modelled error
+
+
+def attack(subject, function, rng, outcome):
+    """Compare labels at inputs whose sums are rounded to one side, one and many at a time.
+
+    Where the program's margin is farthest from the real one, the last bias is moved until the
+    margin is hardly certified, and the labels are those of the program there and in the radius.
+    """
+    x = _inputs(function, subject.dtype, rng)
+    result = lipkit.certify(subject.model, function.given(x), arithmetic=subject.dtype)
+    sure = result.status == "certified"
+    many = 3 if keras.backend.backend() == "jax" else len(x)  # JAX compiles each size
+    for batch in (1, many):
+        logits = run(subject, function, x, batch)
+        _compare(x, result, logits, batch, outcome)
+        with np.errstate(all="ignore"):
+            ahead = gaps(logits, np.where(sure, result.label, 0))  # one of them is that certified
+            error = np.abs(ahead - result.margin[:, None]).min(axis=1)
+            modelled = result.margin - result.radius * result.lipschitz
+            share = np.where(sure & (modelled > 0), error / modelled, 0.0)
+            clear = modelled > 1e-9 * result.margin  # more than the rounding of this difference
+        if share.max(initial=0.0) > 0:
+            outcome.error = max(outcome.error, float(np.max(share[clear], initial=0.0)))
+            worst = int(np.argmax(share))
+            points = np.stack([x[worst]] * batch)
+            moves = modelled[worst] * np.array(SLACKS) - result.margin[worst]
+            _moved(subject, function, points, int(result.label[worst]), moves, rng, outcome)
+
+
+def run(subject, function, x, batch):
+    """The logits that the program computes, this many samples at a time."""
+    parts = np.split(x.astype(subject.dtype), np.arange(batch, len(x), batch))
+    logits = [np.asarray(subject.run(function.split(part))[0], "float64") for part in parts]
+    return np.concatenate([y.reshape(len(y), -1) for y in logits])
+
+
+def _inputs(function, dtype, rng):
+    """Samples (12, n): those whose sums are rounded to one side, and others."""
+    shape = function.shapes[0] if len(function.shapes) == 1 else (function.n,)
+    base = np.abs(rng.standard_normal(function.n)) + 0.5
+    weights = slopes.jacobian(function, base[None], 1e-4)[0][0]
+    usable = np.isfinite(weights).all() and np.abs(weights).max() > 0
+    x = [
+        adversarial(shape, dtype, rng, None, 6),
+        adversarial(shape, dtype, rng, weights if usable else None, 3),
+        np.array([1e-2, 1.0, 300.0])[:, None] * rng.standard_normal((3, function.n)),
+    ]
+    return np.concatenate([part.reshape(3, -1, function.n) for part in x], axis=1).reshape(
+        -1, function.n
+    ).astype(dtype).astype("float64")  # fmt: skip
+
+
+def _compare(x, result, logits, batch, outcome):
+    labels, sure = decision(logits), result.status == "certified"
+    outcome.certificates += int(sure.sum())
+    for i in np.flatnonzero(sure & (labels != result.label))[:1]:
+        outcome.violations.append(
+            f"{result.arithmetic}, batch {batch}: label {result.label[i]} certified with radius "
+            f"{result.radius[i]!r}, and the program has {logits[i]} at {x[i].tolist()}"
+        )
+
+
+def _moved(subject, function, x, label, moves, rng, outcome):
+    """Attack the first certificate that there is of these moves of the margin at x (equal rows)."""
+    bias = subject.bias()
+    for move in moves:
+        shift = np.zeros_like(bias)
+        if len(bias) == 1:
+            shift[0] = move if label else -move
+        else:
+            shift[label] = move
+        subject.move(shift)
+        try:
+            result = lipkit.certify(subject.model, function.given(x), arithmetic=subject.dtype)
+            if result.status[0] == "certified":
+                _compare(x, result, run(subject, function, x, len(x)), f"{len(x)}, moved", outcome)
+                _around(subject, function, x[0], result, len(x), rng, outcome)
+                return
+        finally:
+            subject.move(bias - subject.bias())
+
+
+def _around(subject, function, x, result, batch, rng, outcome):
+    """The program's labels within the radius of the first certificate."""
+    label, radius = int(result.label[0]), float(result.radius[0])
+    points = [*slopes.towards(function, x, label, radius, rng)]
+    points += [np.nextafter(x.astype(subject.dtype), end) for end in (-np.inf, np.inf)]
+    points = np.array([*points, x]).astype(subject.dtype).astype("float64")
+    points = points[np.linalg.norm(points - x, axis=1) <= radius]
+    labels = decision(run(subject, function, points, batch))
+    for y in points[labels != label][:1]:
+        outcome.violations.append(
+            f"{result.arithmetic}, batch {batch}: radius {radius!r} of label {label} at "
+            f"{x.tolist()} broken at {y.tolist()}"
+        )

@@ -1,0 +1,64 @@
+"""A program under test, whatever it is made of."""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+
+
+@dataclass
+class Subject:
+    """A program, and how to run it and to move its decisions.
+
+    Attributes:
+        model: what `lipkit.certify` takes.
+        dtype: the format that it computes in.
+        shapes: of its inputs, without the batch axis.
+        run: from a list of arrays to the list of outputs, as users run it.
+        bias: the bias of its last layer, which gives the logits; None where there is no such layer.
+        move: adds an array to that bias.
+        attained: whether its bound is its constant by construction.
+        steps: what it computes, in words.
+        damaged: whether it need not be a program at all.
+    """
+
+    model: Any
+    dtype: str
+    shapes: list[tuple[int, ...]]
+    run: Callable
+    bias: Callable | None = None
+    move: Callable | None = None
+    attained: bool = False
+    steps: list[str] = field(default_factory=list)
+    damaged: bool = False
+
+    def runs(self):
+        """Whether the program runs at all; nothing need be claimed of another."""
+        try:
+            self.run([np.zeros((1, *shape), self.dtype) for shape in self.shapes])
+        except Exception:  # whatever its runtime says
+            return False
+        return True
+
+
+@contextlib.contextmanager
+def computing_in(dtype):
+    """Keras's default format: models convert their inputs to it, whatever their layers have."""
+    before = keras.config.floatx()
+    _set(dtype)
+    try:
+        yield
+    finally:
+        _set(before)
+
+
+def _set(dtype):
+    keras.config.set_floatx(dtype)
+    keras.config.set_dtype_policy(dtype)  # Keras does not derive it again
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.config.update("jax_enable_x64", dtype == "float64")
