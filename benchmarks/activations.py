@@ -112,7 +112,7 @@ EXACT = {
 }
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def reference(name, parameters, dtype, size):
     """The values at a grid as sums of two float64 arrays."""
     x = grid(dtype, size)
