@@ -1,6 +1,8 @@
 """Operators of ONNX as exporters write them: old opsets, constants, functions by parts."""
 
 import math
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -501,3 +503,32 @@ def test_a_statistic_of_batch_normalization_is_training(written):
     nodes = [("BatchNormalization", "x s b m v", "y mean variance m2 v2", {})]
     with pytest.raises(NotCertifiable, match="training mode"):
         lipkit.lipschitz_bound(written((IMAGE, nodes, names, 11)))
+
+
+def test_damaged_files_are_refused_or_read_and_nothing_else(tmp_path):
+    path = tmp_path / "m.onnx"
+    sources = [f.read_bytes() for f in sorted((Path(__file__).parent / "data").glob("*.onnx"))]
+    rng, contents = np.random.default_rng(0), []
+    for source in sources:
+        for i in range(len(onnx.load_from_string(source).graph.initializer)):
+            proto = onnx.load_from_string(source)
+            del proto.graph.initializer[i].dims[:]  # a weight of many numbers and no axes
+            contents.append(proto.SerializeToString())
+    for _ in range(100):
+        content = bytearray(sources[rng.integers(len(sources))])
+        content[rng.integers(len(content))] ^= 1 << rng.integers(8)
+        contents.append(
+            bytes(content[: rng.integers(len(content))] if rng.random() < 0.1 else content)
+        )
+    outcomes = Counter()
+    for content in contents:
+        path.write_bytes(content)
+        try:
+            bound = lipkit.lipschitz_bound(path)
+            outcomes["bound"] += bound >= 0
+        except NotCertifiable:
+            outcomes["refused"] += 1
+        except ValueError as error:
+            assert "is no valid one" in str(error) or "of unknown size" in str(error)
+            outcomes["invalid"] += 1
+    assert outcomes.total() == len(contents) and len(outcomes) > 1
