@@ -532,3 +532,25 @@ def test_damaged_files_are_refused_or_read_and_nothing_else(tmp_path):
             assert "is no valid one" in str(error) or "of unknown size" in str(error)
             outcomes["invalid"] += 1
     assert outcomes.total() == len(contents) and len(outcomes) > 1
+
+
+DEPLOYED = ("transposed, groups", "linear", "gelu by tanh", "softsign", "max pooling, holes")
+DEPLOYED += ("norm pooling, overlap", "log softmax", "clip, no ends")
+
+
+@pytest.mark.parametrize("name", DEPLOYED)
+def test_what_is_read_has_float32_certificates_and_an_export(name, written, tmp_path):
+    case = LINEAR.get(name) or SCALAR[name][0]
+    shape, nodes, constants, opset = case
+    size = run(written(case), np.zeros((1, *shape), "float32"))[0].size
+    nodes = [(op, operands, "last" if out == "y" else out, a) for op, operands, out, a in nodes]
+    nodes += [("Flatten", "last", "flat", {}), ("MatMul", "flat head", "y", {})]
+    path = written((shape, nodes, {**(constants or {}), "head": normal(size, 3)}, opset))
+    x = np.random.default_rng(1).standard_normal((30, *shape)).astype("float32")
+    real, deployed = (lipkit.certify(path, x, arithmetic=a) for a in ("real", "float32"))
+    assert (deployed.radius <= real.radius).all() and deployed.radius.max() > 0
+    (given,) = run(path, x)
+    logits, label, radius = run(lipkit.export_onnx(path, tmp_path / "e.onnx"), x)
+    np.testing.assert_allclose(logits, given, atol=1e-4)
+    np.testing.assert_array_equal(label, real.label)
+    assert (radius <= real.radius).all() and radius.max() > 0.9 * real.radius.max()
