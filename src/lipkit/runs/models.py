@@ -4,6 +4,7 @@ import io
 import math
 import zipfile
 from contextlib import contextmanager, suppress
+from typing import Any
 from unittest import mock
 
 import h5py
@@ -59,7 +60,7 @@ def _contents(path):
     with h5py.File(path) as file:
         if "model_config" not in file.attrs:
             raise ValueError("it has weights, but no model")
-        config = file.attrs["model_config"]
+        config: Any = file.attrs["model_config"]
         return parse_json(config.encode() if isinstance(config, str) else config), _bytes(
             path, file
         )
@@ -85,7 +86,7 @@ def _no_larger(path, most):
     """Refuse layers that ask for more bytes than these, before they are taken."""
     add_weight, taken = keras.layers.Layer.add_weight, 0
 
-    def counted(layer, shape=None, initializer=None, dtype=None, **kwargs):
+    def counted(layer, shape: Any = None, initializer=None, dtype=None, **kwargs):
         nonlocal taken
         format = keras.backend.standardize_dtype(dtype or layer.variable_dtype)
         size = 2 if format == "bfloat16" else np.dtype(format).itemsize
