@@ -17,10 +17,10 @@ def attack(subject, function, rng, outcome):
     Where the program's margin is farthest below the real one, the last bias is moved until the
     margin is hardly certified, and the labels are those of the program there and in the radius.
     """
-    x = _inputs(function, subject.dtype, rng)
+    many = 3 if keras.backend.backend() == "jax" else 8  # JAX compiles each size
+    x = _inputs(function, subject.dtype, rng, many)
     result = lipkit.certify(subject.model, function.given(x), arithmetic=subject.dtype)
     sure = result.status == "certified"
-    many = 3 if keras.backend.backend() == "jax" else len(x)  # JAX compiles each size
     for batch in (1, many):
         logits = run(subject, function, x, batch)
         _compare(x, result, logits, batch, outcome)
@@ -46,20 +46,20 @@ def run(subject, function, x, batch):
     return np.concatenate([y.reshape(len(y), -1) for y in logits])
 
 
-def _inputs(function, dtype, rng):
-    """Samples (12, n): those whose sums are rounded to one side, and others."""
+def _inputs(function, dtype, rng, many):
+    """Samples (n, values), n a multiple of `many`: those with one-sided sums, and others."""
     shape = function.shapes[0] if len(function.shapes) == 1 else (function.n,)
     base = np.abs(rng.standard_normal(function.n)) + 0.5
     weights = slopes.jacobian(function, base[None], 1e-4)[0][0]
     usable = np.isfinite(weights).all() and np.abs(weights).max() > 0
+    others = np.array([1e-2, 1.0, 300.0])[:, None] * rng.standard_normal((3, function.n))
     x = [
-        adversarial(shape, dtype, rng, None, 6),
-        adversarial(shape, dtype, rng, weights if usable else None, 3),
-        np.array([1e-2, 1.0, 300.0])[:, None] * rng.standard_normal((3, function.n)),
+        others,
+        adversarial(shape, dtype, rng, weights if usable else None, many),
+        adversarial(shape, dtype, rng, None, 3 * many - 3),
     ]
-    return np.concatenate([part.reshape(3, -1, function.n) for part in x], axis=1).reshape(
-        -1, function.n
-    ).astype(dtype).astype("float64")  # fmt: skip
+    x = np.concatenate([part.reshape(-1, function.n) for part in x])
+    return x.astype(dtype).astype("float64")
 
 
 def _compare(x, result, logits, batch, outcome):
