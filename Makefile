@@ -24,7 +24,7 @@ $(VENV)/test: pyproject.toml requirements.txt
 	touch $@ $(VENV)/demo
 
 demo: $(VENV)/demo
-	$(BIN)/lipkit demo moons
+	$(BIN)/lipkit demo moons --overwrite
 
 test: $(BACKENDS:%=test-%)
 

@@ -5,8 +5,9 @@
 Each function of `lipkit.certify.activations`, in float32 and float64, called eagerly and compiled,
 in long arrays and short ones (vectors of a processor and what is left of them), by the backend, by
 NumPy as the certifier does, and by ONNX Runtime: its operators and those that lipkit exports. The
-reference is mpmath with 60 digits. Errors are in the table's unit, u max(1, slope) (|x| + |f(x)| + 1),
-and stand beside what the table allows; null: not in this format. results/activations_BACKEND.json.
+reference is mpmath with 60 digits. Errors are in the table's unit, u max(1, slope) (|x| + |f(x)| +
+1), and stand beside what the table allows; null: not in this format. They are written to
+results/activations_BACKEND.json.
 """
 
 import contextlib

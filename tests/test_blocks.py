@@ -343,7 +343,6 @@ def test_branches_of_slices_and_of_the_whole():
     ("make", "message"),
     [
         (lambda x: x[(slice(0, 2),)], "keep the batch axis"),
-        (lambda x: x[:, 0], "only slices that keep"),
         (lambda x: ops.hypot(x, x[:, :1]), "two tensors of one shape"),
         (lambda x: ops.hypot(x, np.ones(6, "float32")), "two tensors of one shape"),
         (lambda x: ops.mean(x, axis=0, keepdims=True) + x, "other than the batch's"),

@@ -301,10 +301,6 @@ REFUSED = {
     "activation": (lambda: model_of(kl.Dense(3, activation=lambda x: 10 * x)), "no proven slope"),
     "exponential": (lambda: model_of(kl.Activation("exponential")), "exponential"),
     "threshold": (lambda: model_of(kl.ReLU(threshold=1.0)), "jumps at its threshold"),
-    "bilinear": (
-        lambda: model_of(kl.UpSampling2D(interpolation="bilinear"), IMAGE),
-        "interpolation='nearest'",
-    ),
     "batch einsum": (
         lambda: model_of(kl.EinsumDense("abc,bc->abc", (7, 3)), SEQUENCE),
         "not one matrix",

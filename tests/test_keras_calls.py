@@ -66,6 +66,10 @@ CALLS = {
     "mask": (lambda: called(kl.Softmax(), mask=MASK), "Softmax.*a mask"),
     "number": (lambda: called(Scaled(), scale=2.0), r"Scaled.*scale=2\.0"),
     "both": (lambda: called(Half(), scale=0.5, training=True), r"scale=0\.5, training=True"),
+    "spectral": (
+        lambda: called(kl.SpectralNormalization(kl.Dense(3)), training=True),
+        "SpectralNormalization.*training=True",
+    ),
 }
 
 

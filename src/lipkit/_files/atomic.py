@@ -27,6 +27,7 @@ except ImportError:  # of POSIX systems
 
 LOG = logging.getLogger("lipkit")
 PREFIX = ".lipkit-"
+OTHER = "Something else was put at {} while it was written."
 PARTS = ("new", "ready", "old", "dead")
 UNKNOWN = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
 
@@ -73,13 +74,13 @@ class Changed(Exception):
 
 def _any_file(path):
     if not path.is_file():
-        raise ValueError(f"{path} is there, and is no file.")
+        raise FileExistsError(errno.EEXIST, "Something is there that is no file", str(path))
     return True
 
 
 def _install(new, out, before, seen):
     """Put `new` at `out`, if that holds what was seen there, or None for nothing."""
-    other = Changed(f"Something else was put at {out} while it was written.")
+    other = Changed(OTHER.format(out))
     if os.path.lexists(out) and (before is None or _looked(seen, out) != before):
         raise other
     if not os.path.lexists(out):
@@ -90,7 +91,7 @@ def _install(new, out, before, seen):
                 raise other from None
             raise
     if not _exchange(new, out):
-        return _in_two_steps(new, out)
+        return os.replace(new, out) if new.is_file() else _in_two_steps(new, out, before, seen)
     if _looked(seen, new) != before:  # it came in the last instant
         _exchange(new, out)
         raise other
@@ -104,10 +105,13 @@ def _looked(seen, path):
         return ...
 
 
-def _in_two_steps(new, out):
+def _in_two_steps(new, out, before, seen):
     old = new.parent.with_name("old") / out.name
     old.parent.mkdir()
     os.rename(out, old)
+    if _looked(seen, old) != before:
+        _move(old, out)
+        raise Changed(OTHER.format(out))
     _move(new, out)
     os.rename(old.parent, old.parent.with_name("dead"))
 

@@ -1,7 +1,6 @@
 """`lipschitz_bound` and `certify` for Keras models and ONNX files."""
 
 import math
-import os
 import sys
 
 import keras
@@ -14,8 +13,10 @@ from lipkit.certify import graph as g
 from lipkit.certify import rounding, rules
 from lipkit.certify.activations import computed_within
 from lipkit.certify.certificate import LARGEST, Certifier, find_head, pairwise
-from lipkit.certify.reader import compare, read
+from lipkit.certify.reader import compare, read, structures
+from lipkit.certify.reader.models import opened, output_names
 from lipkit.certify.reader.onnx import OnnxFile
+from lipkit.certify.reader.outputs import several
 from lipkit.certify.result import ASSUMPTIONS, ELEMENTARY, Certificates
 from lipkit.errors import NotCertifiable
 from lipkit.losses.functional.labels import check_values
@@ -44,27 +45,26 @@ class LipschitzBound(float):
         return "\n".join([*table(header, rows), last])
 
 
-def reading_of(model, input_shape=None, x=None):
-    """The reading of a Keras model or ONNX file.
+def reading_of(model, input_shape=None, x=None, output=None):
+    """The reading of a Keras model or ONNX file, of all its outputs or of the one that is chosen.
 
     Sizes that the model leaves open are `input_shape`'s, or those of the batch `x`.
     """
-    if isinstance(model, (str, os.PathLike)):
-        model = OnnxFile(model)
+    model = opened(model, output)
     if x is not None:
         input_shape = _open_shape(model, x)
     return model.read(input_shape) if isinstance(model, OnnxFile) else read(model, input_shape)
 
 
-def analyse(model, input_shape=None, x=None):
+def analyse(model, input_shape=None, x=None, output=None):
     """What `reading_of` says, compared with what the model computes, and the bounds."""
-    reading = reading_of(model, input_shape, x)
+    reading = reading_of(model, input_shape, x, output)
     bounds = rules.compose(reading.graph)
     compare(reading, bounds)
     return reading, bounds
 
 
-def lipschitz_bound(model, input_shape=None) -> LipschitzBound:
+def lipschitz_bound(model, input_shape=None, output=None) -> LipschitzBound:
     """A proven upper bound of a model's Lipschitz constant in 2-norm.
 
     Computed in float64 from the kernels as they are used, rounded up; see docs/soundness.md. Inputs
@@ -74,18 +74,21 @@ def lipschitz_bound(model, input_shape=None) -> LipschitzBound:
         model: built Sequential or Functional Keras model of layers with a rule, or the path of an
             ONNX file of operators with a rule (needs onnx; weights are those stored in the file).
         input_shape: input shape without the batch axis, for models that leave sizes open.
+        output: name or index of the one output to bound. None: all that hold real numbers, which
+            in files leaves labels out.
 
     Returns:
         A float with the table `.layers`; print it.
 
     Raises:
         NotCertifiable: naming the first layer without a rule.
+        ValueError: there is no such output.
 
     Example:
     >>> bound = lipkit.lipschitz_bound(model)
     >>> bound < 1.01, bound.layers[0].bound
     """
-    reading, bounds = analyse(model, input_shape)
+    reading, bounds = analyse(model, input_shape, output=output)
     return LipschitzBound(rules.output_bound(reading.graph, bounds), bounds.layers)
 
 
@@ -159,6 +162,7 @@ def certify(
     arithmetic="real",
     task=None,
     preprocessing_scale=1.0,
+    output=None,
     batch_size=256,
     progress=None,
 ) -> Certificates:
@@ -167,7 +171,8 @@ def certify(
     Args:
         model: as in `lipschitz_bound`, with one output: a logit (decision f > 0, labels 1 and 0),
             or a vector of logits. A final softmax or sigmoid is seen through for `"real"`.
-        x: batch of inputs, or a list of batches for a model with several inputs, in its own layout.
+        x: batch of inputs, or a list of batches for a model with several inputs, in its own layout;
+            or a dict of batches by name, or in the structure that the model is called with.
         y: true labels, for `certified_accuracy`: integers, one-hot, {0, 1} or {-1, 1}.
         arithmetic: what the certificates are true of. `"real"`: the network in real arithmetic,
             evaluated here in float64 with a bound of its error. `"float32"` or `"float64"`: also
@@ -176,6 +181,8 @@ def certify(
             one logit, otherwise multiclass.
         preprocessing_scale: factor, or array of factors, by which raw inputs were multiplied before
             they became `x` (a shift does not matter): radii are in units of the raw input.
+        output: name or index of the output to certify, of a model with several. None: the only one
+            that holds real numbers, such as the scores beside the labels of a file.
         batch_size: inputs evaluated at a time.
         progress: show a progress bar; None: on a terminal, for more than 20 batches.
 
@@ -199,13 +206,12 @@ def certify(
             "`preprocessing_scale` must be finite and not zero. "
             f"Received: preprocessing_scale={preprocessing_scale!r}"
         )
+    model = opened(model, output)
+    x = _in_order(model, x)
     reading, bounds = analyse(model, x=x)
     graph = reading.graph
     if len(graph.outputs) != 1:
-        raise NotCertifiable(
-            f"Model {reading.name!r} has {len(graph.outputs)} outputs: certify one with a single "
-            "output, such as keras.Model(model.inputs, model.outputs[i])."
-        )
+        raise NotCertifiable(several(reading.name, output_names(model), "certify"))
     if arithmetic != "real":
         _check_deployed(model, reading, arithmetic)
     deployed = None if arithmetic == "real" else reading.arithmetic
@@ -233,6 +239,18 @@ def certify(
     return Certificates(label, radius, margin, constant, status, arithmetic, assumptions, y)
 
 
+def _in_order(model, x):
+    """`x` as one batch, or as a list of batches in the order of the inputs."""
+    if not isinstance(model, OnnxFile):
+        return structures.batches(model, x) if getattr(model, "inputs", None) else x
+    if not isinstance(x, dict):
+        return x
+    names = [value.name for value in model.inputs]
+    if missing := [name for name in names if name not in x]:
+        raise ValueError(f"`x` has no batch for the inputs {missing} of {model.name!r}.")
+    return [x[name] for name in names] if len(names) > 1 else x[names[0]]
+
+
 def _open_shape(model, x):
     """The shape of x where the model leaves sizes open."""
     tensors = getattr(model, "inputs", None) or []
@@ -246,15 +264,15 @@ def _open_shape(model, x):
 def _check_deployed(model, reading, arithmetic):
     if reading.rewritten:
         raise NotCertifiable(
-            f"Layers {', '.join(reading.rewritten)} compute in another way than their export, and "
-            f"the arithmetic of that one is bounded in {arithmetic}: certify "
-            "model.vanilla_export(), or an ONNX file with stored weights."
+            f"Layers {', '.join(reading.rewritten)} compute in another way than what is read, and "
+            f"the arithmetic of that is bounded in {arithmetic}: certify model.vanilla_export(), "
+            "or an ONNX file with stored weights."
         )
     if arithmetic != reading.dtype:
         raise NotCertifiable(
             f"Model {reading.name!r} computes in {reading.dtype}, not in {arithmetic}."
         )
-    for tensor in getattr(model, "inputs", ()):  # a path has none, its file no conversion
+    for tensor in model.inputs if isinstance(model, keras.Model) else ():  # a file converts none
         if tensor.dtype != arithmetic:
             raise NotCertifiable(
                 f"Model {reading.name!r} converts its inputs to {tensor.dtype} first. Certify one "

@@ -78,6 +78,8 @@ class OneLine(TyperGroup):
         with _interrupted() as pressed, _noted():
             try:
                 status = super().main(args, prog_name, standalone_mode=False, **extra)
+                if status == INTERRUPTED:
+                    raise KeyboardInterrupt
                 sys.stdout.flush()
             except BaseException as error:
                 if pressed or isinstance(error, (KeyboardInterrupt, typer.Abort)):

@@ -16,7 +16,7 @@ from lipkit.errors import NotCertifiable
 from lipkit.runs import manifest
 
 FILES = ("run.json", "test.npz", "certificates.json", "model.keras", "lipkit.keras")
-DERIVED = ("report.html",)
+DERIVED = ("report.html", "report-[0-9].html", "report.html.partial")
 LOG = logging.getLogger("lipkit")
 NUMBER = (int, float)
 FIELDS = {

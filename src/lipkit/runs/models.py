@@ -26,16 +26,16 @@ def read(path) -> keras.Model:
         NotCertifiable: a layer is of a class that is not known, or may not be loaded.
         ValueError: the file is damaged, or asks for more memory than is allowed.
     """
-    path, layers, unknown = regular(path), [], None
+    path, layers, most, unknown = regular(path), [], SPARE, None
     try:
         config, stored = _contents(path)
         layers = config["config"]["layers"] if isinstance(config.get("config"), dict) else []
-        with _no_larger(2 * stored + SPARE):
+        with _no_larger(path, most := 2 * stored + SPARE):
             return keras.models.load_model(path, compile=False)
     except TooLarge:
         raise
     except Exception as error:  # Keras and HDF5 raise every kind for a damaged file
-        with suppress(Exception):  # of a damaged configuration
+        with suppress(Exception), _no_larger(path, most):  # of a damaged configuration
             unknown = _unknown(layers)
         if unknown:
             raise NotCertifiable(
@@ -81,7 +81,7 @@ def _bytes(path, file) -> int:
 
 
 @contextmanager
-def _no_larger(most):
+def _no_larger(path, most):
     """Refuse layers that ask for more bytes than these, before they are taken."""
     add_weight, taken = keras.layers.Layer.add_weight, 0
 
@@ -91,8 +91,9 @@ def _no_larger(most):
         size = 2 if format == "bfloat16" else np.dtype(format).itemsize
         taken += math.prod(shape or ()) * size
         if taken > most:
-            raise ValueError(
-                f"layer {layer.name!r} asks for more numbers than the file holds: {tuple(shape)}"
+            raise TooLarge(
+                f"{path}: layer {layer.name!r} asks for more numbers than the file holds: "
+                f"{tuple(shape)}"
             )
         return add_weight(layer, shape, initializer, dtype, **kwargs)
 

@@ -1,5 +1,7 @@
 """Whether Keras computes in float64: its promotion of types makes float32 of it in places."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -9,7 +11,7 @@ from lipkit.certify.reader.reading import Reading, compare
 from lipkit.errors import NotCertifiable
 
 
-def check_format(operation, node, given, shapes):
+def check_format(operation, node, given, shapes, place=None):
     """Compare a call in float64 alone with its reading, where nothing can hide what it rounds.
 
     Args:
@@ -17,6 +19,7 @@ def check_format(operation, node, given, shapes):
         node: the call.
         given: the operations that it was read as.
         shapes: of each input, without the batch axis.
+        place: of the output that was read, where the call has several.
 
     Raises:
         NotCertifiable: where it does not compute in float64.
@@ -29,11 +32,13 @@ def check_format(operation, node, given, shapes):
 
     def run(arrays):
         tensors = map(ops.convert_to_tensor, arrays)
-        args, kwargs = keras.tree.map_structure(
+        arguments: Any = keras.tree.map_structure(
             lambda value: next(tensors) if isinstance(value, keras.KerasTensor) else value,
             (node.arguments.args, node.arguments.kwargs),
         )
-        return [ops.convert_to_numpy(operation(*args, **kwargs))]
+        args, kwargs = arguments
+        output = operation(*args, **kwargs)
+        return [ops.convert_to_numpy(output if place is None else output[place])]
 
     graph = chained(given, shapes, name, kind)
     program = keras.backend.backend()

@@ -9,7 +9,13 @@ from keras import ops
 
 from lipkit import layers as ll
 from lipkit.certify import graph as g
-from lipkit.certify.reader.registry import activation_ops, array, as_exported, register_rule
+from lipkit.certify.reader.registry import (
+    activation_ops,
+    array,
+    as_exported,
+    as_wrapped,
+    register_rule,
+)
 from lipkit.errors import NotCertifiable
 
 
@@ -40,24 +46,29 @@ def _dense(layer, shape):
 @register_rule(kl.EinsumDense)
 def _einsum(layer, shape):
     refuse_quantized(layer)
-    left, output = layer.equation.replace(" ", "").split("->")
-    inputs, kernel = left.split(",")
+    op = contraction(layer, layer.equation, array(layer.kernel), array(layer.bias))
+    return [op, *activation_ops(layer, tuple(layer.compute_output_shape((1, *shape)))[1:])]
+
+
+def contraction(operation, equation, kernel, bias=None):
+    """An `Einsum` of samples with a kernel, from an equation with the batch axis."""
+    left, output = equation.replace(" ", "").split("->")
+    inputs, letters = left.split(",")
     batch = inputs[:1]
     prefix = "..." if batch == "." else batch
-    one_batch = output.startswith(prefix) and batch not in kernel
+    one_batch = output.startswith(prefix) and batch not in letters
     inputs, output = inputs.removeprefix(prefix), output.removeprefix(prefix)
-    new = [letter for letter in kernel if letter not in inputs]
-    kept = [letter for letter in inputs if letter not in kernel]
-    shared = [letter for letter in kernel if letter in inputs and letter in output]
-    repeated = any(len(set(part)) < len(part) for part in (inputs, kernel, output))
+    new = [letter for letter in letters if letter not in inputs]
+    kept = [letter for letter in inputs if letter not in letters]
+    shared = [letter for letter in letters if letter in inputs and letter in output]
+    repeated = any(len(set(part)) < len(part) for part in (inputs, letters, output))
     fits = sorted(output) == sorted(new + kept) and "." not in inputs + output
     if shared or repeated or not fits or not one_batch:
         raise NotCertifiable(
-            f"Layer {layer.name!r} (EinsumDense) cannot be certified: its equation "
-            f"{layer.equation!r} is not one matrix applied to some axes."
+            f"Layer {operation.name!r} ({type(operation).__name__}) cannot be certified: its "
+            f"equation {equation!r} is not one matrix applied to some axes."
         )
-    op = g.Einsum(f"{inputs},{kernel}->{output}", array(layer.kernel), array(layer.bias))
-    return [op, *activation_ops(layer, tuple(layer.compute_output_shape((1, *shape)))[1:])]
+    return g.Einsum(f"{inputs},{letters}->{output}", kernel, bias)
 
 
 @register_rule(kl.Activation)
@@ -137,6 +148,9 @@ register_rule(
 register_rule(ll.LayerCentering, ll.BatchCentering, ll.BatchLipNorm)(as_exported)
 register_rule(ll.LipResidual, ll.ScaledResidual, ll.PrescaledAdditiveResidual)(as_exported)
 register_rule(ll.ConcatResidual, ll.L2NormResidual)(as_exported)
+
+
+register_rule(kl.TimeDistributed, kl.SpectralNormalization)(as_wrapped)
 
 
 def diagonal(scale, shift: Any = 0.0, magnitude=None):

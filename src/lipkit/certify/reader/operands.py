@@ -55,6 +55,11 @@ def call_of(builder, operation, node, inputs):
             "which has as many samples in every batch. Concatenate zeros by keras.ops.pad and add "
             "the constant instead."
         )
+    if is_layer and len(node.outputs) != 1:
+        raise NotCertifiable(
+            f"Layer {operation.name!r} ({name}) cannot be certified: it has {len(node.outputs)} "
+            "outputs, and rules give one."
+        )
     if is_layer:
         return registry.rule_of(operation)(operation, *shapes), inputs
     return operations.rule_of(operation)(operation, arguments, shapes), inputs

@@ -1,17 +1,16 @@
 """Rules of `keras.ops` in a Functional model, as the export of lipkit's activations has them."""
 
-import math
+import numbers
 from typing import Any
 
 import numpy as np
 
 from lipkit.certify import graph as g
+from lipkit.certify.reader import contractions, reductions, registry, resizing, shaping
 from lipkit.certify.reader.constants import is_tensor, sample_constant
 from lipkit.certify.reader.layers import diagonal, sample_axis
 from lipkit.certify.reader.pairs import taken
-from lipkit.certify.reader.windows import mean_matrix
 from lipkit.errors import NotCertifiable
-from lipkit.padding import padding_matrix
 
 
 def _constant(op, arguments, shape):
@@ -65,80 +64,8 @@ def _extremum(sign):
     return rule
 
 
-def _reshape(op, arguments, shapes):
-    shape = tuple(op.newshape)[1:]
-    size = math.prod(shapes[0])
-    if -1 in shape:
-        known = -math.prod(shape)
-        shape = tuple(size // known if n == -1 else n for n in shape)
-    if op.newshape[0] not in (-1, None) or math.prod(shape) != size:
-        raise NotCertifiable(
-            f"Operation {op.name!r} (Reshape) cannot be certified: {tuple(op.newshape)} mixes the "
-            "samples of a batch."
-        )
-    return g.Reshape(shape)
-
-
-def _expand_dims(op, arguments, shapes):
-    place = sample_axis(op, op.axis, (*shapes[0], 1))
-    return g.Reshape((*shapes[0][:place], 1, *shapes[0][place:]))
-
-
-def _transpose(op, arguments, shapes):
-    axes = () if op.axes is None else tuple(op.axes)
-    if not axes or axes[0] != 0:
-        raise NotCertifiable(f"Operation {op.name!r} (Transpose) must keep the batch axis first.")
-    return g.Permute(tuple(axis - 1 for axis in axes[1:]))
-
-
-def _take(op, arguments, shapes):
-    axis = sample_axis(op, op.axis, shapes[0])
-    indices, size = np.asarray(arguments[1]), shapes[0][axis]
-    inside = indices.ndim == 1 and (-size <= indices).all() and (indices < size).all()
-    if not inside or indices.dtype.kind != "i":
-        raise NotCertifiable(
-            f"Operation {op.name!r} (Take) cannot be certified: indices must be a list of integers "
-            f"that lie within the axis. Received: {arguments[1]!r} for an axis of size {size}"
-        )
-    return g.AxisMaps(((axis, np.eye(size)[indices]),))
-
-
-def _pad(op, arguments, shapes):
-    rank, pairs = len(shapes[0]), [tuple(map(int, pair)) for pair in op.pad_width]
-    zeros = op.mode == "constant" and not any(c for c in arguments[1:])
-    if not zeros or len(pairs) != rank + 1 or any(pairs[0]):
-        raise NotCertifiable(
-            f"Operation {op.name!r} (Pad) cannot be certified: only zeros around a sample are. "
-            f"Received: pad_width={op.pad_width!r}, mode={op.mode!r}"
-        )
-    axes = enumerate(zip(shapes[0], pairs[1:], strict=True))
-    matrices = [(i, padding_matrix("constant", n, *pair)) for i, (n, pair) in axes if any(pair)]
-    return g.AxisMaps(tuple(matrices))
-
-
 def _along(make):
     return lambda op, arguments, shapes: make(sample_axis(op, op.axis, shapes[0]))
-
-
-def _norm(op, arguments, shapes):
-    axes = op.axis if isinstance(op.axis, (list, tuple)) else (op.axis,)
-    euclidean = op.ord is None or (op.ord == 2 and len(axes) == 1)
-    if not euclidean or None in axes:
-        raise NotCertifiable(
-            f"Operation {op.name!r} (Norm) cannot be certified: only the Euclidean norm over some "
-            f"axes is. Received: ord={op.ord!r}, axis={op.axis!r}"
-        )
-    axes = tuple(sample_axis(op, axis, shapes[0]) for axis in axes)
-    kept = tuple(1 if i in axes else n for i, n in enumerate(shapes[0]))
-    return [g.Norm(axes), g.Reshape(kept)] if op.keepdims else g.Norm(axes)
-
-
-def _mean(op, arguments, shapes):
-    axes = op.axis if isinstance(op.axis, (list, tuple)) else (op.axis,)
-    axes = sorted(sample_axis(op, axis, shapes[0]) for axis in axes)
-    mean = g.AxisMaps(tuple((i, mean_matrix(shapes[0][i])) for i in axes))
-    kept = tuple(n for i, n in enumerate(shapes[0]) if i not in axes)
-    return [mean] if op.keepdims else [mean, g.Reshape(kept)]
 
 
 def _hypot(op, arguments, shapes):
@@ -150,16 +77,82 @@ def _hypot(op, arguments, shapes):
     return [g.Concat(0), g.Reshape((2, *shapes[0])), g.Norm((0,))]
 
 
+def _explicit(key, rank):
+    """A key of `x[key]` without Ellipsis, with an entry for each of the axes."""
+    keys: Any = key if isinstance(key, (list, tuple)) else (key,)
+    places = [i for i, k in enumerate(keys) if k is Ellipsis] or [len(keys)]
+    missing = rank - sum(k is not None and k is not Ellipsis for k in keys)
+    return (*keys[: places[0]], *[slice(None)] * missing, *keys[places[0] + 1 :])
+
+
 def _get_item(op, arguments, shapes):
-    key: Any = arguments[1] if isinstance(arguments[1], (list, tuple)) else (arguments[1],)
+    key = _explicit(arguments[1], len(shapes[0]) + 1)
     whole = slice(None)
-    if not all(isinstance(k, slice) for k in key) or key[0] != whole:
-        raise NotCertifiable(
-            f"Operation {op.name!r} (GetItem) cannot be certified: only slices that keep the batch "
-            f"axis are. Received: {key}"
+    known = all(
+        k is None
+        or (isinstance(k, numbers.Integral) and not isinstance(k, bool))
+        or isinstance(k, slice)
+        for k in key
+    )
+    if not known or key[0] != whole:
+        raise shaping.refusal(
+            op,
+            f"only slices and integers that keep the batch axis are. Received: {arguments[1]}",
         )
-    sliced = enumerate(zip(key[1:], shapes[0], strict=False))
-    return [o for axis, (k, n) in sliced for o in taken(axis, n, range(*k.indices(n)))]
+    ops, kept, sizes = [], [], iter(enumerate(shapes[0]))
+    for k in key[1:]:
+        if k is None:
+            kept.append(1)
+            continue
+        axis, n = next(sizes)
+        one = not isinstance(k, slice)
+        entries = range(*(slice(k, k + 1 or None) if one else k).indices(n))
+        if not entries:
+            raise shaping.refusal(
+                op, f"nothing is left of axis {axis + 1}. Received: {arguments[1]}"
+            )
+        ops += taken(axis, n, entries)
+        kept += [] if one else [len(entries)]
+    return [*ops, g.Reshape(tuple(kept))] if len(kept) != len(shapes[0]) or None in key else ops
+
+
+def _bound(op, value, dtype, rank, default):
+    """A bound of `clip` that is exact in the tensor's dtype, so that clipping rounds nothing."""
+    if value is None:
+        return default
+    bound = sample_constant(op, value, rank, dtype=dtype)
+    if is_tensor(value) or not np.array_equal(bound, bound.astype(dtype)):
+        raise NotCertifiable(
+            f"Operation {op.name!r} (Clip) cannot be certified: its bounds must be constants of "
+            f"{dtype}. Received: {value!r}"
+        )
+    return bound
+
+
+def _clip(op, arguments, shapes):
+    dtype, rank = arguments[0].dtype, len(shapes[0])
+    low = _bound(op, op.x_min, dtype, rank, -np.inf)
+    high = _bound(op, op.x_max, dtype, rank, np.inf)
+    if np.any(low > high):
+        raise NotCertifiable(
+            f"Operation {op.name!r} (Clip) cannot be certified: its lower bound is above its upper "
+            f"one. Received: {op.x_min!r}, {op.x_max!r}"
+        )
+    return g.Elementwise("clip", (low, high))
+
+
+def _where(op, arguments, shapes):
+    condition, *values = arguments
+    if is_tensor(condition) or len(shapes) != 1 or len(values) != 2:
+        raise NotCertifiable(
+            f"Operation {op.name!r} (Where) cannot be certified: only a choice by constants "
+            "between a tensor and a constant is. Use maximum, minimum, relu or clip instead."
+        )
+    rank = len(shapes[0])
+    chosen = sample_constant(op, condition, rank) != 0
+    chosen = chosen if is_tensor(values[0]) else ~chosen
+    constant = np.where(chosen, 0.0, _constant(op, values, shapes[0]))
+    return diagonal(chosen.astype("float64"), constant)
 
 
 def _simple(name, *attributes):
@@ -174,6 +167,10 @@ def _gelu(op, arguments, shapes):
 
 
 RULES = {
+    **shaping.RULES,
+    **reductions.RULES,
+    **contractions.RULES,
+    **resizing.RULES,
     "Add": _sum((1, 1)),
     "Subtract": _sum((1, -1)),
     "Multiply": _multiply,
@@ -181,20 +178,15 @@ RULES = {
     "Divide": _divide,
     "Maximum": _extremum(1),
     "Minimum": _extremum(-1),
-    "Reshape": _reshape,
-    "ExpandDims": _expand_dims,
-    "Transpose": _transpose,
     "Sort": _along(g.Sort),
     "Concatenate": _along(g.Concat),
     "Softmax": _along(g.Softmax),
     "GetItem": _get_item,
     "Hypot": _hypot,
-    "Mean": _mean,
-    "Norm": _norm,
-    "Take": _take,
-    "Pad": _pad,
     "Absolute": _simple("abs"),
     "Abs": _simple("abs"),
+    "Clip": _clip,
+    "Where": _where,
     "Negative": _simple("negative"),
     "Relu": _simple("relu"),
     "Relu6": _simple("relu6"),
@@ -212,7 +204,8 @@ RULES = {
 
 def rule_of(op):
     """The rule of one of Keras's own operations, by its class."""
-    rule = RULES.get(type(op).__name__)
+    registry.check_methods(op)
+    rule = {**RULES, **shaping.SEVERAL}.get(type(op).__name__)
     if rule is None or not type(op).__module__.startswith("keras."):
         raise NotCertifiable(
             f"Operation {op.name!r} (keras.ops, {type(op).__name__}) cannot be certified: it has "

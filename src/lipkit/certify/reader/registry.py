@@ -51,9 +51,22 @@ def as_exported(layer, *shapes):
     )
 
 
+def as_wrapped(layer, *shapes):
+    """Mark of wrappers that are read through the layer in them; given to `register_rule`."""
+    raise NotCertifiable(
+        f"{type(layer).__name__} {layer.name!r} cannot be certified as the activation inside "
+        "another layer: make it a layer of its own."
+    )
+
+
 def is_exported(layer) -> bool:
     """Whether a layer is read through its `to_vanilla`."""
     return _RULES.get(type(layer)) is as_exported
+
+
+def is_wrapper(layer) -> bool:
+    """Whether a layer is read through the layer in it."""
+    return _RULES.get(type(layer)) is as_wrapped
 
 
 def has_rule(layer_class) -> bool:
@@ -143,7 +156,7 @@ _UNBOUNDED = "its slope has no bound over all inputs"
 _DISCRETE = "its output jumps, so no constant exists"
 _PRODUCT = "a product of two inputs has no Lipschitz constant"
 _STATEFUL = "recurrent layers are not covered"
-_AUGMENTS = "augmentation and resampling layers are not covered"
+_AUGMENTS = "augmentation layers are not covered"
 _OPAQUE = "its function cannot be read"
 _FEATURES = "its inputs are not vectors of real numbers"
 _CONTAINER = "it is an abstract base class"
@@ -166,7 +179,7 @@ REASONS = {
             *("RandomCrop", "RandomElasticTransform", "RandomErasing", "RandomFlip"),
             *("RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert"),
             *("RandomPerspective", "RandomPosterization", "RandomRotation", "RandomSaturation"),
-            *("RandomSharpness", "RandomShear", "RandomTranslation", "RandomZoom", "Resizing"),
+            *("RandomSharpness", "RandomShear", "RandomTranslation", "RandomZoom"),
             *("CenterCrop", "ContrastLimitedAdaptiveHistogramEqualization", "Pipeline"),
         ),
         _AUGMENTS,
@@ -183,7 +196,6 @@ REASONS = {
         (
             *("RNN", "LSTM", "GRU", "SimpleRNN", "LSTMCell", "GRUCell", "SimpleRNNCell"),
             *("StackedRNNCells", "Bidirectional", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"),
-            "TimeDistributed",
         ),
         _STATEFUL,
     ),
@@ -199,5 +211,4 @@ REASONS = {
     ),
     **dict.fromkeys(("MelSpectrogram", "STFTSpectrogram"), "spectrograms are not covered"),
     **dict.fromkeys(("Layer", "Wrapper"), _CONTAINER),
-    "SpectralNormalization": "it overwrites the kernel when called; export the wrapped layer",
 }

@@ -1,16 +1,21 @@
 """Walk a Functional or Sequential model."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
+from keras import layers as kl
 from keras import ops as kops
 
 from lipkit.certify import graph as g
 from lipkit.certify import rounding
-from lipkit.certify.reader import layers, operands, registry, windows  # noqa: F401 (register)
+from lipkit.certify.reader import layers, operands, registry, resizing, shaping, structures, windows  # noqa: F401
 from lipkit.certify.reader.builder import Builder
 from lipkit.certify.reader.formats import check_format
 from lipkit.certify.reader.reading import Reading, sizes
+from lipkit.certify.reader.repeated import repeated
 from lipkit.errors import NotCertifiable
+from lipkit.export import calls
 from lipkit.export.vanilla import inputs_outputs
 from lipkit.layers import LipschitzKernel
 
@@ -23,11 +28,16 @@ class _Walk(Builder):
         self.dtypes: dict[str, str] = {}
         self.rewritten: list[str] = []
 
-    def layer(self, layer, node, inputs, owner=None):
-        """Append what a layer, or an operation of its `owner`, computes at one of its calls."""
+    def layer(self, layer, node, inputs, owner=None, place=0):
+        """Append what a layer, or an operation of its `owner`, computes at one of its calls.
+
+        `place` is that of the output in question, among several.
+        """
         kind = type(layer).__name__
+        if resizing.interpolates(layer):
+            self.rewritten.append(layer.name)
         if not isinstance(layer, keras.layers.Layer):
-            given, inputs = self._call(layer, node, inputs)
+            given, inputs = self._call(layer, node, inputs, place)
             if owner is None:
                 return self.chain(given, inputs, layer.name, kind)
             if hasattr(owner, "inner"):  # its operations do not follow one another
@@ -44,15 +54,18 @@ class _Walk(Builder):
         exported = registry.is_exported(layer)
         if isinstance(layer, LipschitzKernel) or exported:
             self.rewritten.append(layer.name)
-        if exported:
+        if exported or registry.is_wrapper(layer):
             operands.check_call(layer, node)
-            return self.exported(layer, inputs)
+            return (self.exported if exported else self.wrapped)(layer, inputs)
         given, inputs = self._call(layer, node, inputs)
         return self.chain(given, inputs, layer.name, kind)
 
-    def _call(self, layer, node, inputs):
+    def _call(self, layer, node, inputs, place=0):
         given, inputs = operands.call_of(self, layer, node, inputs)
-        check_format(layer, node, given, [self.nodes[i].shape for i in inputs])
+        several = type(layer).__name__ in shaping.SEVERAL
+        given = given[place] if several else given
+        shapes = [self.nodes[i].shape for i in inputs]
+        check_format(layer, node, given, shapes, place if several else None)
         return given, inputs
 
     def exported(self, layer, inputs):
@@ -70,6 +83,43 @@ class _Walk(Builder):
         parts = [inner] if hasattr(layer, "inner") else []
         return self.tensors([layer.to_vanilla(x, *parts)], known, layer)[0]
 
+    def wrapped(self, layer, inputs):
+        """Append what a wrapper makes of the layer or model in it."""
+        if isinstance(layer, kl.SpectralNormalization):  # at inference the kernel is as stored
+            return self.inside(layer, inputs)
+        steps, *shape = self.nodes[inputs[0]].shape
+        single = _Walk()
+        start = single.add(g.Input(), (), layer.name, "Input", tuple(shape))
+        graph = single.graph([single.inside(layer, [start])])
+        self.dtypes.update(single.dtypes)
+        self.rewritten += single.rewritten
+        places = list(inputs)
+        for node in graph.nodes[1:]:
+            name = f"{layer.name}/{node.layer}"
+            if isinstance(node.op, g.Custom):
+                raise NotCertifiable(
+                    f"Layer {name!r} ({node.kind}) cannot be certified inside TimeDistributed: its "
+                    "rule is for single samples. Give the layer that wraps it a rule."
+                )
+            sources = [places[i] for i in node.inputs]
+            places.append(self.add(repeated(node.op, steps), sources, name, node.kind))
+        return places[graph.outputs[0]]
+
+    def inside(self, wrapper, inputs):
+        """Append the layer or model in a wrapper, as it is called on nodes."""
+        layer = wrapper.layer
+        if isinstance(layer, keras.Model):
+            outputs = self.model(layer, inputs)
+            if len(outputs) != 1:
+                raise NotCertifiable(
+                    f"Layer {wrapper.name!r} ({type(wrapper).__name__}) cannot be certified: the "
+                    f"model in it has {len(outputs)} outputs."
+                )
+            return outputs[0]
+        call = [keras.KerasTensor((None, *self.nodes[i].shape)) for i in inputs]
+        arguments = SimpleNamespace(args=call, kwargs={})
+        return self.layer(layer, SimpleNamespace(arguments=arguments, outputs=call), inputs)
+
     @staticmethod
     def _check_weights(layer):
         for weight in layer.weights:
@@ -81,6 +131,13 @@ class _Walk(Builder):
                     f"{len(bad)} non-finite values, first at {tuple(map(int, bad[0]))}. If "
                     "training diverged, restore an earlier checkpoint."
                 )
+
+    def nested(self, model, node, known):
+        """Append a model's layers at one of its calls; return the indices of its outputs."""
+        operands.check_call(model, node)
+        given, _ = calls.inputs_and_others(model, node.arguments.args, node.arguments.kwargs)
+        tensors = keras.tree.flatten(structures.batches(model, given))
+        return self.model(model, [known[id(tensor)] for tensor in tensors])
 
     def model(self, model, inputs):
         """Append a model's layers; return the indices of its outputs."""
@@ -111,11 +168,11 @@ class _Walk(Builder):
             if isinstance(history.operation, keras.Model):
                 key = (id(history.operation), history.node_index)
                 if key not in nested:
-                    operands.check_call(history.operation, node)
-                    nested[key] = self.model(history.operation, sources)
+                    nested[key] = self.nested(history.operation, node, known)
                 known[id(tensor)] = nested[key][history.tensor_index]
             else:
-                known[id(tensor)] = self.layer(history.operation, node, sources, owner)
+                place = history.tensor_index
+                known[id(tensor)] = self.layer(history.operation, node, sources, owner, place)
         return [known[id(t)] for t in outputs]
 
 

@@ -6,6 +6,7 @@ from keras import layers as kl
 from lipkit.certify import graph as g
 from lipkit.certify.reader.layers import refuse_quantized
 from lipkit.certify.reader.registry import activation_ops, array, register_rule
+from lipkit.certify.reader.resizing import interpolates, resized
 from lipkit.errors import NotCertifiable
 from lipkit.padding import padding_matrix
 
@@ -199,11 +200,9 @@ def _cropping(layer, shape):
 
 @register_rule(kl.UpSampling1D, kl.UpSampling2D, kl.UpSampling3D)
 def _up_sampling(layer, shape):
-    if getattr(layer, "interpolation", "nearest") != "nearest":
-        raise NotCertifiable(
-            f"Layer {layer.name!r} ({type(layer).__name__}) cannot be certified: only "
-            f"interpolation='nearest' is covered. Received: {layer.interpolation!r}"
-        )
+    if interpolates(layer):
+        sizes = tuple(layer.compute_output_shape((1, *shape)))[1:]
+        return resized(layer, shape, _channels_last(layer, sizes)[:-1])
     sizes = _channels_last(layer, shape)[:-1]
     factors = _per_axis(layer.size, len(sizes))
     matrices = [np.repeat(np.eye(n), f, axis=0) for n, f in zip(sizes, factors, strict=True)]
