@@ -8,7 +8,6 @@ import numpy as np
 from keras import ops
 
 from lipkit._checks import integer
-from lipkit._table import table
 from lipkit.certify import graph as g
 from lipkit.certify import rounding, rules
 from lipkit.certify.activations import computed_within
@@ -17,32 +16,9 @@ from lipkit.certify.reader import compare, read, structures
 from lipkit.certify.reader.models import opened, output_names
 from lipkit.certify.reader.onnx import OnnxFile
 from lipkit.certify.reader.outputs import several
-from lipkit.certify.result import ASSUMPTIONS, ELEMENTARY, Certificates
+from lipkit.certify.result import ASSUMPTIONS, ELEMENTARY, Certificates, LipschitzBound
 from lipkit.errors import NotCertifiable
 from lipkit.losses.functional.labels import check_values
-
-
-class LipschitzBound(float):
-    """A proven upper bound, with `layers`: a `LayerBound` for each operation on the way.
-
-    Printed, it is a table; in arithmetic and formatting, a float.
-    """
-
-    layers: tuple[rules.LayerBound, ...]
-
-    def __new__(cls, value, layers):
-        bound = super().__new__(cls, value)
-        bound.layers = layers
-        return bound
-
-    def __reduce__(self):
-        return LipschitzBound, (float(self), self.layers)
-
-    def __str__(self):
-        header = ("layer", "kind", "rule", "bound", "input shape")
-        rows = [(b.name, b.kind, b.rule, f"{b.bound:.9g}", str(b.input_shape)) for b in self.layers]
-        last = f"Lipschitz constant of the model <= {float(self):.9g}"
-        return "\n".join([*table(header, rows), last])
 
 
 def reading_of(model, input_shape=None, x=None, output=None):
