@@ -20,6 +20,7 @@ LARGEST = 200  # values of a tensor inside of a graph
 STEPS = {  # how often, and for tensors of which ranks
     steps.dense: (6, (1, 2, 3, 4)),
     steps.einsum: (2, (1, 2, 3)),
+    steps.wrapped: (2, (1, 2, 3, 4)),
     steps.conv: (8, (2, 3, 4)),
     steps.depthwise: (2, (2, 3)),
     steps.separable: (2, (2, 3)),

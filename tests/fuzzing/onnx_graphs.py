@@ -35,6 +35,7 @@ STEPS = {  # how often, and for tensors of how many axes
     steps.reduced: (3, 1, 4),
     steps.arranged: (6, 1, 4),
     steps.merged: (5, 1, 4),
+    steps.written_out: (2, 1, 4),
 }
 
 
