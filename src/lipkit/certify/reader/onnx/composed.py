@@ -63,7 +63,7 @@ def _polynomial(nodes, index, base, found):
     if isinstance(index, float):
         return {(): index}
     if index not in found:
-        p = _expanded(nodes, index, base, found) if index > base else None
+        p: Any = _expanded(nodes, index, base, found) if index > base else None
         small = p is not None and len(p) <= _TERMS and all(len(m) <= _DEGREE for m in p)
         found[index] = p if small and all(map(math.isfinite, p.values())) else None
     return found[index]
