@@ -44,7 +44,7 @@ class _Export(HoldsLosses):
     def fit(self, *args, **kwargs):
         """As in Keras; data sets that `follow` the epoch are told its number.
 
-        Their batches come in their own order: Keras would shuffle them by Python's global generator.
+        Their batches come in their own order: Keras would shuffle them by a global generator.
         """
         given = inspect.signature(super().fit).bind(*args, **kwargs).arguments
         for name in ("x", "validation_data"):

@@ -5,12 +5,12 @@ import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import keras
 import numpy as np
 
 import lipkit
 from fuzzing import levels, slopes
 from fuzzing.function import Joint, decision, margins
+from fuzzing.subject import MANY
 from lipkit.certify import graph as g
 from lipkit.certify.api import reading_of
 
@@ -101,12 +101,11 @@ def _is_kinked(node):
 
 def _agree(subject, function, rng, outcome, tolerance):
     """Whether the program computes what is bounded, on other inputs than lipkit's own."""
-    many = 3 if keras.backend.backend() == "jax" else 5
-    for size, batch in ((1e-2, many), (1.0, 1), (30.0, many), (1e3, 1)):
+    for size, batch in ((1e-2, MANY), (1.0, 1), (30.0, MANY), (1e3, 1)):
         x = (size * rng.standard_normal((batch, function.n))).astype(subject.dtype)
         values = function.values(x.astype("float64"))
         expected = function.joined(values)
-        outputs = [np.asarray(y, "float64") for y in subject.run(function.split(x))]
+        outputs = subject.in_batches(function.split(x), batch)
         if sum(y.size for y in outputs) != expected.size:
             outcome.violations.append(
                 f"bounded as {expected.shape} and has the outputs {[y.shape for y in outputs]}"
@@ -136,7 +135,7 @@ def _bound(subject, function, bound, rng, outcome, run):
     if ratio > bound * (1 + 1e-9):
         outcome.violations.append(f"bound {bound!r}, and the slope {ratio!r} between {x} and {y}")
     if run and bound > NOTHING:
-        outputs = subject.run(function.split(np.stack([x, y])))
+        outputs = subject.in_batches(function.split(np.stack([x, y])), 1)
         outputs = np.concatenate([o.reshape(2, -1) for o in outputs], axis=1)
         noise = 1e-12 * np.linalg.norm(outputs)
         change, distance = np.linalg.norm(outputs[0] - outputs[1]), np.linalg.norm(x - y)

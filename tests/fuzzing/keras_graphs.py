@@ -14,12 +14,13 @@ from fuzzing.weights import Drawn, choose
 
 # few shapes, which JAX has compiled after a while
 SHAPES = [(2,), (4,), (6,), (12,), (4, 2), (6, 3), (4, 4, 1), (4, 4, 2), (6, 5, 2), (2, 4, 3, 2)]
-WIDE = [(12, 12, 1), (16, 9, 1), (24, 24, 1), (400,), (120, 2)]  # for long sums
+WIDE = [(12, 12, 1), (16, 9, 1), (24, 24, 1), (32, 32, 1), (400,), (120, 2)]  # for long sums
 LARGEST = 200  # values of a tensor inside of a graph
 
 STEPS = {  # how often, and for tensors of which ranks
     steps.dense: (6, (1, 2, 3, 4)),
     steps.einsum: (2, (1, 2, 3)),
+    steps.wrapped: (2, (1, 2, 3, 4)),
     steps.conv: (8, (2, 3, 4)),
     steps.depthwise: (2, (2, 3)),
     steps.separable: (2, (2, 3)),

@@ -16,7 +16,7 @@ from fuzzing.weights import choose, orthogonal
 from fuzzing.weights import draw as drawn
 
 SHAPES = [(2,), (4,), (6,), (12,), (2, 6), (3, 5), (1, 4, 4), (2, 4, 4), (4, 3, 2), (2, 3, 2, 3)]
-WIDE = [(1, 12, 12), (1, 16, 9), (1, 24, 24), (400,), (2, 120), (4, 8, 8)]
+WIDE = [(1, 12, 12), (1, 16, 9), (1, 24, 24), (1, 32, 32), (400,), (2, 120), (4, 8, 8)]
 LARGEST = 200
 FOLDER = tempfile.TemporaryDirectory()
 
@@ -35,6 +35,7 @@ STEPS = {  # how often, and for tensors of how many axes
     steps.reduced: (3, 1, 4),
     steps.arranged: (6, 1, 4),
     steps.merged: (5, 1, 4),
+    steps.written_out: (2, 1, 4),
 }
 
 
