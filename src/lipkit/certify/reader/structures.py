@@ -1,6 +1,5 @@
 """Inputs in the structure that a model is called with: lists, tuples, dictionaries, nested."""
 
-
 import keras
 import numpy as np
 
