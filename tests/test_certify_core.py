@@ -433,7 +433,14 @@ def test_rounding_of_other_operations(arithmetic, rng):
     nothing = g.Diagonal(np.zeros(2), np.zeros(2), np.zeros(2))
     got = error(nothing, (5, 2), (5, 2))
     np.testing.assert_allclose(got, (tiny, 8 * tiny * math.sqrt(10)), rtol=1e-12)
-    assert error(g.Elementwise("abs"), (4,), (4,)) == (0.0, 0.0)
+    for exact in (
+        g.Elementwise("abs"),
+        g.Elementwise("relu"),
+        g.Elementwise("clip", (0.5, np.inf)),
+    ):
+        assert error(exact, (4,), (4,)) == (0.0, 0.0)
+    got = error(g.Elementwise("clip", (-np.inf, np.array([0.1, 0.75]))), (2, 2), (2, 2))
+    assert got == (0.0, 0.1 * u * 2 if arithmetic is F32 else 0.0)
     got = error(g.Elementwise("sigmoid"), (4,), (4,))
     np.testing.assert_allclose(got, (16 * u * 1.25, 16 * u * 1.5 * 2 + 8 * tiny * 2), rtol=1e-12)
     got = error(g.Elementwise("elu", (3.0,)), (4,), (4,))

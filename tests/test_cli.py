@@ -227,7 +227,7 @@ class Mine(keras.layers.Layer):
 
 def unknown_layer(path):
     keras.Sequential([keras.Input((3,)), Mine(name="mine"), keras.layers.Dense(1)]).save(path)
-    return "'mine'"
+    return "'mine' (Mine)"
 
 
 def no_rule(path):
@@ -236,13 +236,16 @@ def no_rule(path):
     return "'memory'"
 
 
-def unknown_in_hdf5(path):
-    unknown_layer(path)
-    return "'Mine'"
+def code_in_a_lambda(path):
+    layers = [keras.Input((3,)), keras.layers.Lambda(lambda x: 2 * x, name="mine")]
+    keras.Sequential([*layers, keras.layers.Dense(1)]).save(path)
+    return "'mine' (Lambda)"
 
 
 @pytest.mark.parametrize(
-    ("make", "suffix"), [(unknown_layer, "keras"), (unknown_in_hdf5, "h5"), (no_rule, "keras")]
+    ("make", "suffix"),
+    [(make, suffix) for make in (unknown_layer, code_in_a_lambda) for suffix in ("keras", "h5")]
+    + [(no_rule, "keras")],
 )
 def test_a_layer_without_a_proof_is_named(make, suffix, tmp_path):
     name = make(tmp_path / f"m.{suffix}")

@@ -45,7 +45,7 @@ def attained_graphs(count):
         rng = np.random.default_rng([3, number])
         with computing_in("float32"):
             subject = keras_graphs.attained(rng)
-            if subject is not None and subject.runs():
+            if subject is not None and lipkit.lipschitz_bound(subject.model) > 1e-6:
                 yield subject, rng
 
 
@@ -75,8 +75,10 @@ def test_an_exception_other_than_a_refusal_is_found(monkeypatch):
     def fail(model):
         raise IndexError("of no layer")
 
+    case = next(attained_graphs(20))
     monkeypatch.setattr(lipkit, "lipschitz_bound", fail)
-    assert check(*next(attained_graphs(20))).violations == ["IndexError: of no layer"]
+    (violation,) = check(*case).violations
+    assert "IndexError: of no layer" in violation
 
 
 def classifier():

@@ -412,7 +412,10 @@ REFUSED = {
         "LayerNormalization.*no bound",
     ),
     "erf": (lambda: chain("Erf", "x"), "opset_version=20"),
-    "choice": (lambda: model([("Greater", "x c", "y", {})], VECTOR, {"c": normal(6)}), "may jump"),
+    "choice": (
+        lambda: model([("Greater", "x c", "y", {})], VECTOR, {"c": normal(6)}),
+        "holds bool",
+    ),
     "jump": (lambda: chain("Shrink", "x", lambd=0.5), "jumps at its threshold"),
     "product": (lambda: chain("Mul", "x", "x"), "product of two tensors"),
     "square of a matrix": (lambda: chain("MatMul", "x", "x", shape=(6, 6)), "must not depend"),

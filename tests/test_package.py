@@ -11,7 +11,7 @@ SRC = Path(__file__).parents[1] / "src" / "lipkit"
 CERTIFIER_CORE = [
     f"certify.{name}"
     for name in (
-        *("graph", "norms", "convolutions", "activations", "evaluate"),
+        *("graph", "norms", "convolutions", "activations", "evaluate", "parts"),
         *("rules", "rounding", "certificate", "result"),
     )
 ]

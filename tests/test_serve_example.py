@@ -54,6 +54,18 @@ def test_bad_requests_are_refused(rows, served):
     assert response.status_code == 422 and response.json()["detail"]
 
 
+def test_long_requests_are_refused(served):
+    """Half a megabyte of short rows came back as 13 megabytes."""
+    _, _, module, client = served
+    rows = [[0.0, 0.0, 0.0]] * (module.MOST + 1)
+    assert client.post("/predict", json=rows).status_code == 422
+    assert len(client.post("/predict", json=rows[1:]).content) < 100_000
+    large = b"[" + b" " * module.LONGEST + b"]"
+    for body in (large, iter([large[:1000], large[1000:]])):  # the second without its length
+        answer = client.post("/predict", content=body, headers={"content-type": "application/json"})
+        assert answer.status_code == 413 and "at most 1048576 bytes" in answer.json()["detail"]
+
+
 def test_the_path_may_come_from_the_environment(served, monkeypatch):
     _, path, module, _ = served
     monkeypatch.setenv("LIPKIT_MODEL", str(path))

@@ -1,5 +1,8 @@
 """Models that know how to condense and to export themselves."""
 
+import inspect
+from typing import Any
+
 import keras
 
 from lipkit.certify.reader import known
@@ -38,6 +41,20 @@ class _Export(HoldsLosses):
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.built and self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
+
+    def fit(self, *args, **kwargs):
+        """As in Keras; data sets that `follow` the epoch are told its number.
+
+        Their batches come in their own order: Keras would shuffle them by a global generator.
+        """
+        given = inspect.signature(super().fit).bind(*args, **kwargs).arguments
+        for name in ("x", "validation_data"):
+            data: Any = given.get(name)
+            if isinstance(data, keras.utils.PyDataset) and hasattr(data, "follow"):
+                others = keras.tree.flatten(given.get("callbacks") or [])
+                given["callbacks"] = [data.follow(), *others]
+                given["shuffle"] = given.get("shuffle", True) and name != "x"
+        return super().fit(**given)
 
     def condense(self):
         """Overwrite every free kernel with the constrained one; the function is unchanged."""

@@ -1,14 +1,16 @@
 """Attempts to refute a bound and certificates: what they find is a fault, what they miss is not."""
 
 import re
+import traceback
 from dataclasses import dataclass, field
+from pathlib import Path
 
-import keras
 import numpy as np
 
 import lipkit
 from fuzzing import levels, slopes
 from fuzzing.function import Joint, decision, margins
+from fuzzing.subject import MANY
 from lipkit.certify import graph as g
 from lipkit.certify.api import reading_of
 
@@ -23,7 +25,7 @@ class Outcome:
     """What happened to one graph.
 
     Attributes:
-        status: "bounded", "refused" or "violated".
+        bounded: whether there is a bound; else it was refused, for a `reason`.
         reason: of a refusal.
         violations: what was claimed and is not so, or raised and is no refusal.
         linear: whether the graph is piecewise linear.
@@ -32,7 +34,7 @@ class Outcome:
         error: the largest error of the program's margins, as a share of the one that is modelled.
     """
 
-    status: str = "bounded"
+    bounded: bool = False
     reason: str = ""
     violations: list[str] = field(default_factory=list)
     linear: bool = False
@@ -45,32 +47,45 @@ def check(subject, rng) -> Outcome:
     """Attack all that lipkit says of a program."""
     outcome = Outcome()
     try:
-        bound = float(lipkit.lipschitz_bound(subject.model))
+        _attack(subject, rng, outcome)
     except lipkit.NotCertifiable as error:
-        return Outcome("refused", _kind(error))
+        outcome.reason = _kind(error)
     except Exception as error:  # that lipkit raises no others is what is tested
-        if subject.damaged and isinstance(error, ValueError) and "no valid one" in str(error):
-            return Outcome("refused", "no valid file")
-        return Outcome("violated", violations=[f"{type(error).__name__}: {error}"])
-    if subject.damaged and not subject.runs():
-        return Outcome()  # with inputs of other shapes, perhaps
-    reading = reading_of(subject.model)
-    function = Joint(reading.graph)
-    outcome.linear = all(map(_is_kinked, reading.graph.nodes))
-    exactly = subject.dtype == "float64" and not reading.rewritten
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        text = f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
+        if subject.damaged and isinstance(error, ValueError) and "no valid one" in text:
+            outcome.reason = "no valid file"
+        else:
+            outcome.violations.append(text)
+    return outcome
+
+
+def _attack(subject, rng, outcome):
+    bound = float(lipkit.lipschitz_bound(subject.model))
+    outcome.bounded = True
+    if subject.damaged and not subject.runs():  # with inputs of other shapes, perhaps
+        return
+    graph = reading_of(subject.model).graph
+    function = Joint(graph)
+    outcome.linear = all(map(_is_kinked, graph.nodes))
+    exactly = subject.dtype == "float64" and _is_claimed(subject, function)
     agrees = _agree(subject, function, rng, outcome, 1e-9 if exactly else 1e-4)
     _bound(subject, function, bound, rng, outcome, exactly and agrees)
     if subject.bias is not None:
-        for attack in (_real, levels.attack):
-            try:
-                attack(subject, function, rng, outcome)
-            except lipkit.NotCertifiable:
-                pass
-            except Exception as error:
-                outcome.violations.append(f"{type(error).__name__}: {error}")
-    if outcome.violations:
-        outcome.status = "violated"
-    return outcome
+        _real(subject, function, rng, outcome)
+        levels.attack(subject, function, rng, outcome)
+
+
+def _is_claimed(subject, function):
+    """Whether the program's own arithmetic can be certified; else only real functions are."""
+    if subject.bias is None:
+        return False
+    try:
+        x = np.zeros((1, function.n))
+        lipkit.certify(subject.model, function.given(x), arithmetic=subject.dtype)
+    except lipkit.NotCertifiable:
+        return False
+    return True
 
 
 def _kind(error):
@@ -86,12 +101,11 @@ def _is_kinked(node):
 
 def _agree(subject, function, rng, outcome, tolerance):
     """Whether the program computes what is bounded, on other inputs than lipkit's own."""
-    many = 3 if keras.backend.backend() == "jax" else 5
-    for size, batch in ((1e-2, many), (1.0, 1), (30.0, many), (1e3, 1)):
+    for size, batch in ((1e-2, MANY), (1.0, 1), (30.0, MANY), (1e3, 1)):
         x = (size * rng.standard_normal((batch, function.n))).astype(subject.dtype)
         values = function.values(x.astype("float64"))
         expected = function.joined(values)
-        outputs = [np.asarray(y, "float64") for y in subject.run(function.split(x))]
+        outputs = subject.in_batches(function.split(x), batch)
         if sum(y.size for y in outputs) != expected.size:
             outcome.violations.append(
                 f"bounded as {expected.shape} and has the outputs {[y.shape for y in outputs]}"
@@ -121,7 +135,7 @@ def _bound(subject, function, bound, rng, outcome, run):
     if ratio > bound * (1 + 1e-9):
         outcome.violations.append(f"bound {bound!r}, and the slope {ratio!r} between {x} and {y}")
     if run and bound > NOTHING:
-        outputs = subject.run(function.split(np.stack([x, y])))
+        outputs = subject.in_batches(function.split(np.stack([x, y])), 1)
         outputs = np.concatenate([o.reshape(2, -1) for o in outputs], axis=1)
         noise = 1e-12 * np.linalg.norm(outputs)
         change, distance = np.linalg.norm(outputs[0] - outputs[1]), np.linalg.norm(x - y)

@@ -14,12 +14,13 @@ from fuzzing.weights import Drawn, choose
 
 # few shapes, which JAX has compiled after a while
 SHAPES = [(2,), (4,), (6,), (12,), (4, 2), (6, 3), (4, 4, 1), (4, 4, 2), (6, 5, 2), (2, 4, 3, 2)]
-WIDE = [(12, 12, 1), (16, 9, 1), (24, 24, 1), (400,), (120, 2)]  # for long sums
+WIDE = [(12, 12, 1), (16, 9, 1), (24, 24, 1), (32, 32, 1), (400,), (120, 2)]  # for long sums
 LARGEST = 200  # values of a tensor inside of a graph
 
 STEPS = {  # how often, and for tensors of which ranks
     steps.dense: (6, (1, 2, 3, 4)),
     steps.einsum: (2, (1, 2, 3)),
+    steps.wrapped: (2, (1, 2, 3, 4)),
     steps.conv: (8, (2, 3, 4)),
     steps.depthwise: (2, (2, 3)),
     steps.separable: (2, (2, 3)),
@@ -212,9 +213,11 @@ def any_linear(g, x):
     return g.one(*makers)(g, x)
 
 
-def rotation(g, x, bias=0.0, more=0):
-    """A dense layer that keeps distances."""
-    n = x.shape[-1]
+def rotation(g, x, active=False, more=0):
+    """A dense layer that keeps distances, and perhaps all its outputs positive near 0."""
+    n, bias = x.shape[-1], 0.0
+    if active:
+        bias = g.reach = 16 * getattr(g, "reach", 4.0)  # above what earlier biases make of it
     return kl.Dense(
         n + more,
         kernel_initializer=Drawn(g.rng, "orthogonal"),
@@ -227,8 +230,8 @@ def isometry(g, x, onto):
     """An operation that keeps all distances near 0, times a factor; `onto`: all directions too."""
     makers = [
         lambda: rotation(g, x),
-        lambda: kl.ReLU(dtype=g.dtype)(rotation(g, x, 64.0)),
-        lambda: kl.LeakyReLU(0.3, dtype=g.dtype)(rotation(g, x, 64.0)),
+        lambda: kl.ReLU(dtype=g.dtype)(rotation(g, x, active=True)),
+        lambda: kl.LeakyReLU(0.3, dtype=g.dtype)(rotation(g, x, active=True)),
         lambda: ops.abs(x),
         lambda: kl.Flatten(dtype=g.dtype)(x),
         lambda: lipkit.layers.GroupSort2(dtype=g.dtype)(x),

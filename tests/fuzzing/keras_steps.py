@@ -98,6 +98,19 @@ def einsum(g, x):
     return kl.EinsumDense(equation, shape, **axes, **arguments)(x)
 
 
+def wrapped(g, x):
+    """A dense layer in a wrapper, or a product with a constant matrix."""
+    layer = kl.Dense(g.one(1, 2, 3), **{**g.kernel(), "activation": None})
+    matrix = g.initializer()((x.shape[-1], 3), g.dtype)
+    makers = [lambda: ops.matmul(x, matrix), lambda: ops.dot(x, matrix)]
+    if rank(x) > 1:
+        makers.append(lambda: kl.TimeDistributed(layer, dtype=g.dtype)(x))
+        makers.append(lambda: ops.matmul(g.initializer()((2, x.shape[-2]), g.dtype), x))
+    if g.often(0.2):
+        makers = [lambda: kl.SpectralNormalization(layer, dtype=g.dtype)(x)]
+    return g.one(*makers)()
+
+
 def conv(g, x):
     d = rank(x) - 1
     layer = getattr(kl, f"Conv{d}D")
@@ -147,8 +160,10 @@ def resample(g, x):
     name = g.one("ZeroPadding", "Cropping", "UpSampling", "UpSampling")
     layout = g.layout() if d > 1 else {}
     if name == "UpSampling":
-        smooth = {"interpolation": "bilinear"} if d == 2 and g.often(0.1) else {}
+        smooth = {"interpolation": "bilinear"} if d == 2 and g.often(0.3) else {}
         given = 2 if d == 1 else tuple(g.one(1, 2) for _ in range(d))
+        if d == 2 and g.often(0.15):
+            return kl.Resizing(g.one(2, 5), g.one(3, 8), **smooth, **layout, dtype=g.dtype)(x)
         return getattr(kl, f"{name}{d}D")(given, **smooth, **layout, dtype=g.dtype)(x)
     return getattr(kl, f"{name}{d}D")(pairs[0] if d == 1 else pairs, **layout, dtype=g.dtype)(x)
 
@@ -240,9 +255,17 @@ def arranged(g, x):
         lambda: x[:, 0] if r > 1 else x,
         lambda: ops.pad(x, [(0, 0), *((g.one(0, 1), g.one(0, 2)) for _ in sizes)]),
         lambda: ops.flip(x, axis=-1),
+        lambda: ops.split(x, 2, axis=1)[g.one(0, 1)],
+        lambda: ops.stack([x, ops.relu(x)], axis=g.one(1, -1)),
+        lambda: x[:, 1::2],
+        lambda: ops.concatenate([_pair(ops.maximum, x), _pair(ops.minimum, x)], axis=-1),
         lambda: ops.squeeze(ops.expand_dims(x, -1), -1),
         lambda: kl.RepeatVector(2, dtype=g.dtype)(x) if r == 1 else kl.Identity(dtype=g.dtype)(x),
     )()
+
+
+def _pair(extremum, x):
+    return extremum(x[..., ::2], x[..., 1::2])
 
 
 def reduced(g, x):
@@ -312,12 +335,13 @@ def refused(g, x):
         lambda: kl.Dense(2, dtype="mixed_bfloat16")(x),
         lambda: ops.cast(ops.cast(x, "float16"), g.dtype),
         lambda: kl.Dropout(0.5, dtype=g.dtype)(x, True),
+        lambda: kl.BatchNormalization(dtype=g.dtype)(x, mask=ops.greater(x[..., 0], 0.0)),
     ]
     if rank(x) == 2:
         makers += [
             lambda: kl.SimpleRNN(2, dtype=g.dtype)(x),
             lambda: kl.MultiHeadAttention(1, 2, dtype=g.dtype)(x, x),
             lambda: kl.Attention(dtype=g.dtype)([x, x]),
-            lambda: kl.TimeDistributed(kl.Dense(2, dtype=g.dtype), dtype=g.dtype)(x),
+            lambda: kl.TimeDistributed(kl.LayerNormalization(dtype=g.dtype), dtype=g.dtype)(x),
         ]
     return g.one(*makers)()

@@ -1,11 +1,11 @@
 """Certificates of the program in its own format, at margins as small as are certified."""
 
-import keras
 import numpy as np
 
 import lipkit
 from fuzzing import slopes
 from fuzzing.function import decision, gaps
+from fuzzing.subject import MANY
 from fuzzing.sums import adversarial
 
 SLACKS = (1.0, 1.03, 1.2, 2.0)  # of the margin over the modelled error
@@ -14,19 +14,19 @@ SLACKS = (1.0, 1.03, 1.2, 2.0)  # of the margin over the modelled error
 def attack(subject, function, rng, outcome):
     """Compare labels at inputs whose sums are rounded to one side, one and many at a time.
 
-    Where the program's margin is farthest from the real one, the last bias is moved until the
+    Where the program's margin is farthest below the real one, the last bias is moved until the
     margin is hardly certified, and the labels are those of the program there and in the radius.
     """
     x = _inputs(function, subject.dtype, rng)
     result = lipkit.certify(subject.model, function.given(x), arithmetic=subject.dtype)
     sure = result.status == "certified"
-    many = 3 if keras.backend.backend() == "jax" else len(x)  # JAX compiles each size
-    for batch in (1, many):
+    for batch in (1, MANY):
         logits = run(subject, function, x, batch)
         _compare(x, result, logits, batch, outcome)
         with np.errstate(all="ignore"):
-            ahead = gaps(logits, np.where(sure, result.label, 0))  # one of them is that certified
-            error = np.abs(ahead - result.margin[:, None]).min(axis=1)
+            # by how much the program has less of the margin, over the alternative that limits it
+            less = result.margin[:, None] - gaps(logits, np.where(sure, result.label, 0))
+            error = less[np.arange(len(x)), np.argmin(np.abs(less), axis=1)]
             modelled = result.margin - result.radius * result.lipschitz
             share = np.where(sure & (modelled > 0), error / modelled, 0.0)
             clear = modelled > 1e-9 * result.margin  # more than the rounding of this difference
@@ -40,25 +40,23 @@ def attack(subject, function, rng, outcome):
 
 def run(subject, function, x, batch):
     """The logits that the program computes, this many samples at a time."""
-    parts = np.split(x.astype(subject.dtype), np.arange(batch, len(x), batch))
-    logits = [np.asarray(subject.run(function.split(part))[0], "float64") for part in parts]
-    return np.concatenate([y.reshape(len(y), -1) for y in logits])
+    return subject.in_batches(function.split(x), batch)[0].reshape(len(x), -1)
 
 
 def _inputs(function, dtype, rng):
-    """Samples (12, n): those whose sums are rounded to one side, and others."""
+    """Samples (24, values): those with one-sided sums, and others."""
     shape = function.shapes[0] if len(function.shapes) == 1 else (function.n,)
     base = np.abs(rng.standard_normal(function.n)) + 0.5
     weights = slopes.jacobian(function, base[None], 1e-4)[0][0]
     usable = np.isfinite(weights).all() and np.abs(weights).max() > 0
+    others = np.array([1e-2, 1.0, 300.0])[:, None] * rng.standard_normal((3, function.n))
     x = [
-        adversarial(shape, dtype, rng, None, 6),
-        adversarial(shape, dtype, rng, weights if usable else None, 3),
-        np.array([1e-2, 1.0, 300.0])[:, None] * rng.standard_normal((3, function.n)),
+        others,
+        adversarial(shape, dtype, rng, weights if usable else None, 6),
+        adversarial(shape, dtype, rng, None, 15),
     ]
-    return np.concatenate([part.reshape(3, -1, function.n) for part in x], axis=1).reshape(
-        -1, function.n
-    ).astype(dtype).astype("float64")  # fmt: skip
+    x = np.concatenate([part.reshape(-1, function.n) for part in x])
+    return x.astype(dtype).astype("float64")
 
 
 def _compare(x, result, logits, batch, outcome):

@@ -16,7 +16,7 @@ from fuzzing.weights import choose, orthogonal
 from fuzzing.weights import draw as drawn
 
 SHAPES = [(2,), (4,), (6,), (12,), (2, 6), (3, 5), (1, 4, 4), (2, 4, 4), (4, 3, 2), (2, 3, 2, 3)]
-WIDE = [(1, 12, 12), (1, 16, 9), (1, 24, 24), (400,), (2, 120), (4, 8, 8)]
+WIDE = [(1, 12, 12), (1, 16, 9), (1, 24, 24), (1, 32, 32), (400,), (2, 120), (4, 8, 8)]
 LARGEST = 200
 FOLDER = tempfile.TemporaryDirectory()
 
@@ -35,6 +35,7 @@ STEPS = {  # how often, and for tensors of how many axes
     steps.reduced: (3, 1, 4),
     steps.arranged: (6, 1, 4),
     steps.merged: (5, 1, 4),
+    steps.written_out: (2, 1, 4),
 }
 
 
@@ -97,16 +98,20 @@ def attained(g):
     return x, False
 
 
-def _rotated(g, x, bias=0.0, more=0):
+def _rotated(g, x, active=False, more=0):
+    """A rotation, perhaps with all its outputs positive near 0."""
     n = g.shapes[x][-1]
     y = g.node("MatMul", [x, g.constant(orthogonal(g.rng, n, n + more))])
-    return g.node("Add", [y, g.constant(np.full(n + more, bias))]) if bias else y
+    if not active:
+        return y
+    g.reach = 16 * getattr(g, "reach", 4.0)  # above what earlier biases make of it
+    return g.node("Add", [y, g.constant(np.full(n + more, g.reach))])
 
 
 ISOMETRIES = [  # near 0; the last ones are not onto
     lambda g, x: _rotated(g, x),
-    lambda g, x: g.node("Relu", [_rotated(g, x, 64.0)]),
-    lambda g, x: g.node("LeakyRelu", [_rotated(g, x, 64.0)], alpha=0.2),
+    lambda g, x: g.node("Relu", [_rotated(g, x, active=True)]),
+    lambda g, x: g.node("LeakyRelu", [_rotated(g, x, active=True)], alpha=0.2),
     lambda g, x: g.node(g.one("Neg", "Abs"), [x]),
     lambda g, x: g.node("Mul", [x, g.constant(np.array(-2.0))]),
     lambda g, x: g.node("Flatten", [x], axis=1),

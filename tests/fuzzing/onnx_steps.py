@@ -280,6 +280,36 @@ def merged(g, x):
     )()
 
 
+def written_out(g, x):
+    """Functions as exporters write them: by several operators."""
+
+    def gelu():
+        y = g.node("Erf", [g.node("Div", [x, g.constant(np.array(2**0.5))])])
+        y = g.node("Mul", [x, g.node("Add", [y, g.constant(np.array(1.0))])])
+        return g.node("Mul", [y, g.constant(np.array(0.5))])
+
+    def log_sigmoid():
+        return g.node(g.one("Log", "Identity"), [g.node("Sigmoid", [x])])
+
+    def length():
+        y = g.node("Pow", [x, g.constant(np.array(2.0))])
+        sizes = [min(2, n) for n in g.shapes[x][1:]]
+        y = g.node("AveragePool", [y], kernel_shape=sizes, strides=sizes)
+        return g.node("Sqrt", [g.node(g.one("Abs", "Relu"), [y])])
+
+    def silu():
+        return g.node("Mul", [x, g.node("Sigmoid", [x])])
+
+    def resized():
+        scales = np.array([1, 1, *(g.one(1, 2) for _ in g.shapes[x][1:])], "float32")
+        g.constants.append(numpy_helper.from_array(scales, name := f"c{len(g.constants)}"))
+        mode = g.one("nearest", "nearest", "linear")
+        given = {"nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}
+        return g.node("Resize", [x, "", name], mode=mode, **given)
+
+    return g.one(*([resized] if g.kinked else [gelu, log_sigmoid, length, silu, resized]))()
+
+
 def _pair(g, x):
     """Sorted pairs of the last axis, by strided slices."""
     if g.opset < 10:

@@ -40,7 +40,7 @@ def steepest(function, rng, rounds=3):
     along what they found, and at random, to where other pieces of the function are active.
     """
     n = sum(function.sizes)
-    count = 12 if n <= 64 else 3
+    count = 12 if n <= 64 else 3 if n <= 300 else 1
     sizes = np.resize([1e-3, 0.1, 1.0, 1.0, 8.0, 60.0], count)[:, None]
     points = rng.standard_normal((count, n)) * sizes
     points[1::3], points[2::3] = np.abs(points[1::3]), -np.abs(points[2::3])

@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+MANY = 12  # samples in a batch, as in lipkit's own comparisons: JAX compiles each size
+
 
 @dataclass
 class Subject:
@@ -34,6 +36,16 @@ class Subject:
     attained: bool = False
     steps: list[str] = field(default_factory=list)
     damaged: bool = False
+
+    def in_batches(self, arrays, batch):
+        """The outputs, in float64, of this many samples at a time; the last ones with others."""
+        n = len(arrays[0])
+        rows = np.resize(np.arange(n), (-(-n // batch), batch))
+        parts = [self.run([a[r].astype(self.dtype) for a in arrays]) for r in rows]
+        return [
+            np.concatenate([np.asarray(y, "float64") for y in ys])[:n]
+            for ys in zip(*parts, strict=True)
+        ]
 
     def runs(self):
         """Whether the program runs at all; nothing need be claimed of another."""

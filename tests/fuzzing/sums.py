@@ -1,10 +1,12 @@
 """Inputs whose partial sums are all rounded to the same side."""
 
+import functools
 import itertools
 
 import numpy as np
 
 
+@functools.cache
 def one_sided(n, dtype, size=1.0, down=True, tie=True):
     """N values near `size` (float64, exact in `dtype`) with the largest errors of a running sum.
 
@@ -25,6 +27,7 @@ def one_sided(n, dtype, size=1.0, down=True, tie=True):
             part += -beside if down else beside
         values[i] = kind((places * unit - total) + part * unit)
         total = float(kind(kind(total) + kind(values[i])))
+    values.flags.writeable = False
     return values
 
 
@@ -40,7 +43,7 @@ def orders(shape):
 
 
 def adversarial(shape, dtype, rng, weights=None, count=8):
-    """Samples (count, *shape), summed one after another, in lanes, or each channel alone.
+    """Samples (count, *shape), summed one after another or in lanes, each channel alone or all.
 
     Args:
         shape: of a sample.
@@ -50,19 +53,14 @@ def adversarial(shape, dtype, rng, weights=None, count=8):
         count: number of samples.
     """
     n = int(np.prod(shape))
-    choices = []
-    for order in orders(shape):
-        for lanes in (1, shape[-1], 4, 8, 16):
-            if n % lanes == 0 and (lanes == 1 or lanes < n):
-                choices.append((order, lanes))
-    picked = rng.choice(len(choices), size=count, replace=len(choices) < count)
+    lanes = [k for k in dict.fromkeys((1, shape[-1], 4, 8, 16, 32)) if n % k == 0 and k < n]
+    choices = list(itertools.product(orders(shape), lanes or [1], (True, False), (True, False)))
     samples = np.empty((count, n))
-    for row, k in zip(samples, picked, strict=True):
-        order, lanes = choices[k]
-        size = float(rng.choice([1.0, 1.0, 0.01, 3.0, 100.0])) * rng.choice([1, 1, -1])
-        down, tie = rng.random(2) < 0.5
-        terms = one_sided(n // lanes, dtype, abs(size), down, tie) * np.sign(size)
-        row[order] = np.repeat(terms, lanes)
+    for row, k in zip(samples, rng.permutation(max(count, len(choices))), strict=False):
+        order, width, down, tie = choices[k % len(choices)]
+        size = float(rng.choice([1.0, 1.0, 1.0, 0.01, 3.0, 100.0]))
+        terms = one_sided(n // width, dtype, size, down, tie) * rng.choice([1, 1, -1])
+        row[order] = np.repeat(terms, width)
     if weights is not None:
         weights = weights.reshape(-1)
         scale = np.abs(weights).max()

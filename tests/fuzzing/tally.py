@@ -31,11 +31,11 @@ class Tally:
     def add(self, subject, outcome, number):
         """Count one graph."""
         self.graphs += 1
-        self.refused += outcome.status == "refused"
-        self.bounded += outcome.status != "refused"
+        self.refused += bool(outcome.reason) and not outcome.bounded
+        self.bounded += outcome.bounded
         self.certificates += outcome.certificates
         self.largest_error = max(self.largest_error, outcome.error)
-        if outcome.status == "refused":
+        if outcome.reason and not outcome.bounded:
             self.reasons[outcome.reason] += 1
         if outcome.share is not None:
             self.largest_slope = max(self.largest_slope, outcome.share)

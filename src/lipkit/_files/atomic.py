@@ -19,6 +19,7 @@ import shutil
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 try:
     import fcntl
@@ -27,6 +28,7 @@ except ImportError:  # of POSIX systems
 
 LOG = logging.getLogger("lipkit")
 PREFIX = ".lipkit-"
+OTHER = "Something else was put at {} while it was written."
 PARTS = ("new", "ready", "old", "dead")
 UNKNOWN = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
 
@@ -73,13 +75,13 @@ class Changed(Exception):
 
 def _any_file(path):
     if not path.is_file():
-        raise ValueError(f"{path} is there, and is no file.")
+        raise FileExistsError(errno.EEXIST, "Something is there that is no file", str(path))
     return True
 
 
 def _install(new, out, before, seen):
     """Put `new` at `out`, if that holds what was seen there, or None for nothing."""
-    other = Changed(f"Something else was put at {out} while it was written.")
+    other = Changed(OTHER.format(out))
     if os.path.lexists(out) and (before is None or _looked(seen, out) != before):
         raise other
     if not os.path.lexists(out):
@@ -90,7 +92,7 @@ def _install(new, out, before, seen):
                 raise other from None
             raise
     if not _exchange(new, out):
-        return _in_two_steps(new, out)
+        return os.replace(new, out) if new.is_file() else _in_two_steps(new, out, before, seen)
     if _looked(seen, new) != before:  # it came in the last instant
         _exchange(new, out)
         raise other
@@ -104,17 +106,20 @@ def _looked(seen, path):
         return ...
 
 
-def _in_two_steps(new, out):
+def _in_two_steps(new, out, before, seen):
     old = new.parent.with_name("old") / out.name
     old.parent.mkdir()
     os.rename(out, old)
+    if _looked(seen, old) != before:
+        _move(old, out)
+        raise Changed(OTHER.format(out))
     _move(new, out)
     os.rename(old.parent, old.parent.with_name("dead"))
 
 
 def _renamed(first, second, linux, mac):
     """Rename by the system's call with flags; False where there is none."""
-    libc = ctypes.CDLL(None, use_errno=True) if fcntl else None
+    libc: Any = ctypes.CDLL(None, use_errno=True) if fcntl else None
     paths = os.fsencode(first), os.fsencode(second)
     if sys.platform == "darwin" and hasattr(libc, "renamex_np"):
         failed = libc.renamex_np(*paths, ctypes.c_uint(mac))

@@ -4,10 +4,10 @@ import sys
 import types
 
 from lipkit.certify import graph
-from lipkit.certify.api import LipschitzBound, certify, lipschitz_bound
+from lipkit.certify.api import certify, lipschitz_bound
 from lipkit.certify.interval import output_interval
 from lipkit.certify.reader import register_rule
-from lipkit.certify.result import Certificates
+from lipkit.certify.result import Certificates, LipschitzBound
 from lipkit.certify.rules import LayerBound
 from lipkit.certify.scaling import finalize
 from lipkit.certify.weights import reweighted

@@ -1,4 +1,4 @@
-"""Scalar functions: the largest |f'|, with a word on its proof, and their rounding errors."""
+"""Scalar functions: the largest |f'|, a word on its proof, and how exactly they are computed."""
 
 import math
 from collections.abc import Callable

@@ -1,7 +1,6 @@
 """`lipschitz_bound` and `certify` for Keras models and ONNX files."""
 
 import math
-import os
 import sys
 
 import keras
@@ -9,62 +8,39 @@ import numpy as np
 from keras import ops
 
 from lipkit._checks import integer
-from lipkit._table import table
 from lipkit.certify import graph as g
 from lipkit.certify import rounding, rules
 from lipkit.certify.activations import computed_within
 from lipkit.certify.certificate import LARGEST, Certifier, find_head, pairwise
 from lipkit.certify.reader import compare, read, structures
+from lipkit.certify.reader.models import opened, output_names
 from lipkit.certify.reader.onnx import OnnxFile
-from lipkit.certify.result import ASSUMPTIONS, ELEMENTARY, Certificates
+from lipkit.certify.reader.outputs import several
+from lipkit.certify.result import ASSUMPTIONS, ELEMENTARY, Certificates, LipschitzBound
 from lipkit.errors import NotCertifiable
 from lipkit.losses.functional.labels import check_values
 
 
-class LipschitzBound(float):
-    """A proven upper bound, with `layers`: a `LayerBound` for each operation on the way.
-
-    Printed, it is a table; in arithmetic and formatting, a float.
-    """
-
-    layers: tuple[rules.LayerBound, ...]
-
-    def __new__(cls, value, layers):
-        bound = super().__new__(cls, value)
-        bound.layers = layers
-        return bound
-
-    def __reduce__(self):
-        return LipschitzBound, (float(self), self.layers)
-
-    def __str__(self):
-        header = ("layer", "kind", "rule", "bound", "input shape")
-        rows = [(b.name, b.kind, b.rule, f"{b.bound:.9g}", str(b.input_shape)) for b in self.layers]
-        last = f"Lipschitz constant of the model <= {float(self):.9g}"
-        return "\n".join([*table(header, rows), last])
-
-
-def reading_of(model, input_shape=None, x=None):
-    """The reading of a Keras model or ONNX file.
+def reading_of(model, input_shape=None, x=None, output=None):
+    """The reading of a Keras model or ONNX file, of all its outputs or of the one that is chosen.
 
     Sizes that the model leaves open are `input_shape`'s, or those of the batch `x`.
     """
-    if isinstance(model, (str, os.PathLike)):
-        model = OnnxFile(model)
+    model = opened(model, output)
     if x is not None:
         input_shape = structures.open_shape(model, x)
     return model.read(input_shape) if isinstance(model, OnnxFile) else read(model, input_shape)
 
 
-def analyse(model, input_shape=None, x=None):
+def analyse(model, input_shape=None, x=None, output=None):
     """What `reading_of` says, compared with what the model computes, and the bounds."""
-    reading = reading_of(model, input_shape, x)
+    reading = reading_of(model, input_shape, x, output)
     bounds = rules.compose(reading.graph)
     compare(reading, bounds)
     return reading, bounds
 
 
-def lipschitz_bound(model, input_shape=None) -> LipschitzBound:
+def lipschitz_bound(model, input_shape=None, output=None) -> LipschitzBound:
     """A proven upper bound of a model's Lipschitz constant in 2-norm.
 
     Computed in float64 from the kernels as they are used, rounded up; see docs/soundness.md. Inputs
@@ -74,18 +50,21 @@ def lipschitz_bound(model, input_shape=None) -> LipschitzBound:
         model: built Sequential or Functional Keras model of layers with a rule, or the path of an
             ONNX file of operators with a rule (needs onnx; weights are those stored in the file).
         input_shape: input shape without the batch axis, for models that leave sizes open.
+        output: name or index of the one output to bound. None: all that hold real numbers, which
+            in files leaves labels out.
 
     Returns:
         A float with the table `.layers`; print it.
 
     Raises:
         NotCertifiable: naming the first layer without a rule.
+        ValueError: there is no such output.
 
     Example:
     >>> bound = lipkit.lipschitz_bound(model)
     >>> bound < 1.01, bound.layers[0].bound
     """
-    reading, bounds = analyse(model, input_shape)
+    reading, bounds = analyse(model, input_shape, output=output)
     return LipschitzBound(rules.output_bound(reading.graph, bounds), bounds.layers)
 
 
@@ -159,6 +138,7 @@ def certify(
     arithmetic="real",
     task=None,
     preprocessing_scale=1.0,
+    output=None,
     batch_size=256,
     progress=None,
 ) -> Certificates:
@@ -177,6 +157,8 @@ def certify(
             one logit, otherwise multiclass.
         preprocessing_scale: factor, or array of factors, by which raw inputs were multiplied before
             they became `x` (a shift does not matter): radii are in units of the raw input.
+        output: name or index of the output to certify, of a model with several. None: the only one
+            that holds real numbers, such as the scores beside the labels of a file.
         batch_size: inputs evaluated at a time.
         progress: show a progress bar; None: on a terminal, for more than 20 batches.
 
@@ -200,14 +182,12 @@ def certify(
             "`preprocessing_scale` must be finite and not zero. "
             f"Received: preprocessing_scale={preprocessing_scale!r}"
         )
+    model = opened(model, output)
     x = structures.in_order(model, x)
     reading, bounds = analyse(model, x=x)
     graph = reading.graph
     if len(graph.outputs) != 1:
-        raise NotCertifiable(
-            f"Model {reading.name!r} has {len(graph.outputs)} outputs: certify one with a single "
-            "output, such as keras.Model(model.inputs, model.outputs[i])."
-        )
+        raise NotCertifiable(several(reading.name, output_names(model), "certify"))
     if arithmetic != "real":
         _check_deployed(model, reading, arithmetic)
     deployed = None if arithmetic == "real" else reading.arithmetic
@@ -246,7 +226,7 @@ def _check_deployed(model, reading, arithmetic):
         raise NotCertifiable(
             f"Model {reading.name!r} computes in {reading.dtype}, not in {arithmetic}."
         )
-    for tensor in getattr(model, "inputs", ()):  # a path has none, its file no conversion
+    for tensor in model.inputs if isinstance(model, keras.Model) else ():  # a file converts none
         if tensor.dtype != arithmetic:
             raise NotCertifiable(
                 f"Model {reading.name!r} converts its inputs to {tensor.dtype} first. Certify one "

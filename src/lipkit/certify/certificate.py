@@ -29,7 +29,7 @@ class Head:
 
 def _under_reshapes(graph, index, same=True):
     """The node below reshapes, below those that keep the shape if `same`."""
-    while isinstance(graph.nodes[index].op, g.Reshape):
+    while isinstance(graph.nodes[index].op, (g.Reshape, g.Rounded)):
         (below,) = graph.nodes[index].inputs
         if same and graph.nodes[below].shape != graph.nodes[index].shape:
             break

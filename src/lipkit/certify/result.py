@@ -1,4 +1,4 @@
-"""What `certify` returns: one certificate an input, as arrays."""
+"""What `lipschitz_bound` and `certify` return: a bound, and one certificate an input."""
 
 import json
 from collections import Counter
@@ -8,6 +8,8 @@ import numpy as np
 
 from lipkit._files.atomic import replacing
 from lipkit._files.opened import read_json
+from lipkit._table import table
+from lipkit.certify.rules import LayerBound
 
 DISTANCES = "distances are exact Euclidean distances in units of the raw input"
 ELEMENTARY = "its elementary functions are as exact as those that docs/soundness.md lists"
@@ -15,6 +17,29 @@ ASSUMPTIONS = (
     "binary64 arithmetic of the certifier rounds to nearest; matrix products are conventional",
     DISTANCES,
 )
+
+
+class LipschitzBound(float):
+    """A proven upper bound, with `layers`: a `LayerBound` for each operation on the way.
+
+    Printed, it is a table; in arithmetic and formatting, a float.
+    """
+
+    layers: tuple[LayerBound, ...]
+
+    def __new__(cls, value, layers):
+        bound = super().__new__(cls, value)
+        bound.layers = layers
+        return bound
+
+    def __reduce__(self):
+        return LipschitzBound, (float(self), self.layers)
+
+    def __str__(self):
+        header = ("layer", "kind", "rule", "bound", "input shape")
+        rows = [(b.name, b.kind, b.rule, f"{b.bound:.9g}", str(b.input_shape)) for b in self.layers]
+        last = f"Lipschitz constant of the model <= {float(self):.9g}"
+        return "\n".join([*table(header, rows), last])
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,8 +12,8 @@ import numpy as np
 from lipkit.certify import graph as g
 from lipkit.certify.activations import ACTIVATIONS
 from lipkit.certify.convolutions import conv_norm_bound
-from lipkit.certify.evaluate import evaluate
 from lipkit.certify.norms import matrix_norm_bound, up
+from lipkit.certify.parts import INPUTS, is_whole, moves, part_of, selects
 
 
 @dataclass(frozen=True)
@@ -179,37 +179,6 @@ def merge(op, branches):
     return across([within(bounds) for bounds in _clusters(branches)])
 
 
-def selects(matrix):
-    """Whether a matrix picks some entries, none of them twice."""
-    picks = len(matrix) <= matrix.shape[1] and np.isin(matrix, (0, 1)).all()
-    return bool(picks and (matrix.sum(axis=1) == 1).all() and (matrix.sum(axis=0) <= 1).all())
-
-
-INPUTS = -1  # the node that all inputs are parts of: one bit each
-
-
-def _moves(op):
-    """Whether each value is one of the operand's, and none is there twice."""
-    if isinstance(op, g.AxisMaps):
-        return all(map(selects, (matrix for _, matrix in op.matrices)))
-    return isinstance(op, (g.Slice, g.Reshape, g.Permute, g.Rounded))
-
-
-def _part(graph, index):
-    """The earlier node that a node has moved values of, and a bit for each of these."""
-    path = []
-    while _moves(graph.nodes[index].op):
-        path.append(graph.nodes[index].op)
-        (index,) = graph.nodes[index].inputs
-    shape = graph.nodes[index].shape
-    places = np.arange(math.prod(shape)).reshape(1, *shape)
-    for op in reversed(path):
-        places = evaluate(op, places)
-    taken = np.zeros(math.prod(shape), dtype=bool)
-    taken[places.astype(int)] = True
-    return index, int.from_bytes(np.packbits(taken, bitorder="little").tobytes(), "little")
-
-
 def _merged(op, branches):
     """Bound and parts of a merge of branches (bound, parts), {earlier node z: bits of its values}.
 
@@ -250,11 +219,6 @@ def _add_row(table, row):
     table.append(replace(last, rule=", ".join(rules), bound=bound))
 
 
-def _is_whole(graph, z, bits):
-    """Whether these are all values of z: then they are parts of what z is a part of."""
-    return z != INPUTS and bits.bit_count() == math.prod(graph.nodes[z].shape)
-
-
 class Bounds(NamedTuple):
     """Constants of each node alone, of the map from the joint input to it, and the table."""
 
@@ -277,13 +241,13 @@ def compose(graph: g.Graph) -> Bounds:
             bound, part = _merged(node.op, [(total[i], parts[i]) for i in node.inputs])
         elif node.inputs:
             bound, part = _product(total[node.inputs[0]], constant), parts[node.inputs[0]]
-            if isinstance(node.op, (g.Slice, g.AxisMaps)) and _moves(node.op):
-                z, bits = _part(graph, index)
+            if isinstance(node.op, (g.Slice, g.AxisMaps)) and moves(node.op):
+                z, bits = part_of(graph, index)
                 part = {**parts[z], z: bits}
         else:
             bound, part = constant, {INPUTS: 1 << index}
         total.append(bound)
-        parts.append({z: bits for z, bits in part.items() if not _is_whole(graph, z, bits)})
+        parts.append({z: bits for z, bits in part.items() if not is_whole(graph, z, bits)})
         if node.inputs:
             _add_row(table, LayerBound(node.layer, node.kind, rule, constant, shapes[0]))
     return Bounds(own, total, tuple(table))

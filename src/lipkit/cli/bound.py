@@ -27,6 +27,7 @@ def bound(
         str | None,
         typer.Option(metavar="SIZES", help="As 28,28,1: where the model leaves sizes open."),
     ] = None,
+    chosen: options.Output = None,
     as_json: options.Json = False,
 ):
     """Prove an upper bound of a model's Lipschitz constant, layer by layer.
@@ -41,7 +42,7 @@ def bound(
     """
     shape = _shape(input_shape)
     loaded = load(model)
-    proven = lipkit.lipschitz_bound(loaded.model, shape)
+    proven = lipkit.lipschitz_bound(loaded.model, shape, options.output(chosen))
     layers = [dataclasses.asdict(layer) for layer in proven.layers]
     document = {
         "model": str(model),

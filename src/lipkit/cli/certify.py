@@ -41,6 +41,7 @@ def certify(
             help="What the proof is of: the network in real numbers, or the program in float32.",
         ),
     ] = "real",
+    chosen: options.Output = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write each row's radius to a .csv or .json file."),
@@ -67,7 +68,7 @@ def certify(
     dataset = inputs.read(loaded, data, target)
     if require is not None and dataset.y is None:
         raise ValueError(f"--require needs the true classes, which {data} does not have.")
-    result = inputs.certify(loaded, dataset, data, arithmetic)
+    result = inputs.certify(loaded, dataset, data, arithmetic, options.output(chosen))
     if out is not None:
         with new_file(out, overwrite) as new:
             if out.suffix == ".json":

@@ -50,7 +50,7 @@ def _plain(dataset, path):
     return replace(dataset, y=y, classes=())
 
 
-def certify(loaded, dataset, path, arithmetic):
+def certify(loaded, dataset, path, arithmetic, output=None):
     """Certificates of a data set, in the distances of the run.
 
     A data set of another shape than the model's is an error.
@@ -65,6 +65,7 @@ def certify(loaded, dataset, path, arithmetic):
         dataset.x,
         dataset.y,
         arithmetic=arithmetic,
+        output=output,
         batch_size=options.batch_size(dataset.x),
     )
     if result.status[0].startswith(("wrong shape", "wrong dtype")):

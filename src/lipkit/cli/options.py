@@ -59,6 +59,15 @@ Eps = Annotated[
 Target = Annotated[
     str | None, typer.Option(metavar="COL", help="Column of a table that holds the classes.")
 ]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        metavar="NAME",
+        help="Name or number (from 0) of the output, where a model has several. (By default the "
+        "one that holds real numbers: labels of a file do not count.)",
+    ),
+]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")
 ]
@@ -67,6 +76,11 @@ Backend = Annotated[
     str | None,
     typer.Option(callback=one_of(BACKENDS), help="Keras backend: " + ", ".join(BACKENDS)),
 ]
+
+
+def output(text):
+    """A name, or the number of an output."""
+    return int(text) if text is not None and text.isdecimal() else text
 
 
 def batch_size(x) -> int:

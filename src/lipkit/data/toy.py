@@ -59,18 +59,28 @@ def circles(n_samples=5000, noise=0.05, factor=0.4, seed=None):
 class BalancedBatches(keras.utils.PyDataset):
     """Batches drawn with replacement, half from each class, so that the KR term sees both.
 
+    The draws depend on the seed and on `epoch` alone. `fit` of `lipkit.Model` and
+    `lipkit.Sequential` sets it, so that a run which is resumed, by `initial_epoch` or
+    `keras.callbacks.BackupAndRestore`, draws what it would have drawn. Keras tells data sets no
+    number, and shuffles: give `fit` of other models `callbacks=[batches.follow()], shuffle=False`.
+
     Args:
         x, y: arrays of n samples; labels {0, 1} or {-1, 1}, positive iff above 0.
         batch_size: even number of samples a batch.
         steps: batches in an epoch; None for about n / batch_size.
         seed: seed of the draws; every epoch draws anew.
 
+    Attributes:
+        epoch: number of the epoch that is drawn: from 1 in `fit`, where the last one was 0 or is
+            counted on by `on_epoch_end`.
+
     Raises:
         ValueError: if a class is missing or an argument is out of range.
     """
 
-    def __init__(self, x, y, batch_size=256, steps=None, seed=None, **kwargs):
-        super().__init__(**kwargs)
+    # no `workers`: Keras hands batches that they drew ahead to the epoch that follows
+    def __init__(self, x, y, batch_size=256, steps=None, seed=None):
+        super().__init__()
         self._x, self._y = np.asarray(x), np.asarray(y)
         if len(self._x) != len(self._y) or self._y.ndim not in (1, 2) or self._y[:1].size > 1:
             raise ValueError(
@@ -92,14 +102,14 @@ class BalancedBatches(keras.utils.PyDataset):
         self._half = batch_size // 2
         self._steps = steps or -(-len(self._y) // batch_size)
         self._seed = int(np.random.default_rng(seed).integers(2**32))
-        self._epoch = 0
+        self.epoch = 0
 
     def __len__(self):
         return self._steps
 
     def __getitem__(self, index):
-        # a generator of its own for each batch: the same draws for any number of workers
-        rng = np.random.default_rng((self._seed, self._epoch, index))
+        # a generator of its own for each batch: TensorFlow draws ahead
+        rng = np.random.default_rng((self._seed, self.epoch, index))
         rows = np.concatenate(
             [members[rng.integers(len(members), size=self._half)] for members in self._classes]
         )
@@ -107,4 +117,12 @@ class BalancedBatches(keras.utils.PyDataset):
 
     def on_epoch_end(self):
         """Draw other batches in the next epoch."""
-        self._epoch += 1
+        self.epoch += 1
+
+    def follow(self):
+        """A callback for `fit` that sets `epoch` to the one that begins."""
+
+        def begin(epoch, logs=None):
+            self.epoch = epoch + 1
+
+        return keras.callbacks.LambdaCallback(on_epoch_begin=begin)

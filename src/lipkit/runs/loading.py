@@ -6,6 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from lipkit._files.atomic import sweep
 from lipkit._files.opened import regular, sha256
 from lipkit.certify.reader.onnx import import_onnx
 from lipkit.recipes.scaling import weights_of
@@ -59,6 +60,7 @@ def load(path: Path, run: Path | None = None) -> Loaded:
         ValueError: what is wrong with the file.
         NotCertifiable: the model has a layer of a class that is not known.
     """
+    sweep(path.absolute().parent)
     if not path.exists():
         raise FileNotFoundError(f"There is no file or folder {path}.")
     about = RunFolder.open(run or path, ("run.json",)) if run or path.is_dir() else None

@@ -4,6 +4,7 @@ import io
 import math
 import zipfile
 from contextlib import contextmanager, suppress
+from typing import Any
 from unittest import mock
 
 import h5py
@@ -14,7 +15,6 @@ from lipkit._files.limits import TooLarge, check_bytes
 from lipkit._files.opened import parse_json, regular
 from lipkit.errors import NotCertifiable
 
-WEIGHTS = "model.weights.h5"
 SPARE = 2**20  # bytes that a model may have beside twice those of its file
 
 
@@ -26,16 +26,16 @@ def read(path) -> keras.Model:
         NotCertifiable: a layer is of a class that is not known, or may not be loaded.
         ValueError: the file is damaged, or asks for more memory than is allowed.
     """
-    path, layers, unknown = regular(path), [], None
+    path, layers, most, unknown = regular(path), [], SPARE, None
     try:
         config, stored = _contents(path)
         layers = config["config"]["layers"] if isinstance(config.get("config"), dict) else []
-        with _no_larger(2 * stored + SPARE):
+        with _no_larger(path, most := 2 * stored + SPARE):
             return keras.models.load_model(path, compile=False)
     except TooLarge:
         raise
     except Exception as error:  # Keras and HDF5 raise every kind for a damaged file
-        with suppress(Exception):  # of a damaged configuration
+        with suppress(Exception), _no_larger(path, most):  # of a damaged configuration
             unknown = _unknown(layers)
         if unknown:
             raise NotCertifiable(
@@ -52,17 +52,20 @@ def _contents(path):
         with zipfile.ZipFile(path) as archive:
             check_bytes(path, sum(member.file_size for member in archive.infolist()), "its parts")
             config = parse_json(archive.read("config.json"))
-            with h5py.File(io.BytesIO(archive.read(WEIGHTS))) as file:
-                return config, _bytes(path, file)
+            stored = 0
+            for name in archive.namelist():
+                if name.endswith(".h5"):
+                    with h5py.File(io.BytesIO(archive.read(name))) as file:
+                        stored += _bytes(path, file)
+            return config, stored
     if not h5py.is_hdf5(path):
         raise ValueError("it is neither a zip archive nor HDF5, or is cut off")
     with h5py.File(path) as file:
         if "model_config" not in file.attrs:
             raise ValueError("it has weights, but no model")
-        config = file.attrs["model_config"]
-        return parse_json(config.encode() if isinstance(config, str) else config), _bytes(
-            path, file
-        )
+        config: Any = file.attrs["model_config"]
+        text = config.encode() if isinstance(config, str) else config
+        return parse_json(text), _bytes(path, file)
 
 
 def _bytes(path, file) -> int:
@@ -81,18 +84,19 @@ def _bytes(path, file) -> int:
 
 
 @contextmanager
-def _no_larger(most):
+def _no_larger(path, most):
     """Refuse layers that ask for more bytes than these, before they are taken."""
     add_weight, taken = keras.layers.Layer.add_weight, 0
 
-    def counted(layer, shape=None, initializer=None, dtype=None, **kwargs):
+    def counted(layer, shape: Any = None, initializer=None, dtype=None, **kwargs):
         nonlocal taken
         format = keras.backend.standardize_dtype(dtype or layer.variable_dtype)
         size = 2 if format == "bfloat16" else np.dtype(format).itemsize
         taken += math.prod(shape or ()) * size
         if taken > most:
-            raise ValueError(
-                f"layer {layer.name!r} asks for more numbers than the file holds: {tuple(shape)}"
+            raise TooLarge(
+                f"{path}: layer {layer.name!r} asks for more numbers than the file holds: "
+                f"{tuple(shape)}"
             )
         return add_weight(layer, shape, initializer, dtype, **kwargs)
 

@@ -2,6 +2,7 @@
 
 import tempfile
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 
 from lipkit._files.atomic import PREFIX, replacing, sweep
@@ -34,7 +35,7 @@ def new_folder(out: Path, files, what, overwrite=False, derived=()):
         files: names of the files that it will have. A folder of others is never replaced.
         what: the name of such a folder, for errors.
         overwrite: whether one may be replaced.
-        derived: names of files that may be added to it at any time.
+        derived: names, or patterns of names, of files that may be added to it at any time.
     """
     out = out.resolve()
 
@@ -44,8 +45,8 @@ def new_folder(out: Path, files, what, overwrite=False, derived=()):
             raise ValueError(f"--out: {out} is no folder.")
         sweep(path)
         held = sorted(path.iterdir())
-        known = {*files, *derived, *(f"{name}.partial" for name in derived)}
-        strange = [p.name for p in held if p.name not in known and not p.name.startswith(PREFIX)]
+        known = (*files, *derived, f"{PREFIX}*")
+        strange = [p.name for p in held if not any(fnmatch(p.name, name) for name in known)]
         if strange:
             raise ValueError(
                 f"--out: {out} holds {strange[0]!r}, which is no part of {what}. Choose another "

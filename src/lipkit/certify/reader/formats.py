@@ -1,5 +1,7 @@
 """Whether Keras computes in float64: its promotion of types makes float32 of it in places."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -30,10 +32,11 @@ def check_format(operation, node, given, shapes, place=0):
 
     def run(arrays):
         tensors = map(ops.convert_to_tensor, arrays)
-        args, kwargs = keras.tree.map_structure(
+        arguments: Any = keras.tree.map_structure(
             lambda value: next(tensors) if isinstance(value, keras.KerasTensor) else value,
             (node.arguments.args, node.arguments.kwargs),
         )
+        args, kwargs = arguments
         outputs = keras.tree.flatten(operation(*args, **kwargs))
         return [ops.convert_to_numpy(outputs[place])]
 

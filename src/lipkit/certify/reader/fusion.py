@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from lipkit.certify import graph as g
+from lipkit.certify.parts import selects
 from lipkit.certify.reader.windows import mean_matrix
-from lipkit.certify.rules import selects
 
 
 def fused(nodes, op, inputs):

@@ -30,9 +30,26 @@ def expanded(nodes, op, inputs):
         same = nodes[inputs[0]].shape == nodes[inputs[1]].shape
         if same and fused(nodes, op, inputs)[0] is op:  # it is no activation
             return _end(nodes, inputs, op.sign), sorted(inputs)
+    if isinstance(op, g.Concat) and (source := _of_two_classes(nodes, op, inputs)) is not None:
+        # within 16 ulps of |x| + |p| + 1, and |p| is at least sqrt(1/2)
+        return [g.Dense(np.array([[-0.5, 0.5]])), g.Softmax(), g.Rounded(64, 64)], [source]
     if isinstance(op, g.Sum) and (found := _extremum(nodes, op, inputs)) is not None:
         return found
     return [op], inputs
+
+
+def _of_two_classes(nodes, op, inputs):
+    """The node z, one logit, of probabilities [1 - sigmoid(z), sigmoid(z)], softmax of -+z / 2."""
+    if len(inputs) != 2 or nodes[inputs[0]].inputs != (inputs[1],):
+        return None
+    negative, positive = (nodes[i].op for i in inputs)
+    opposite = isinstance(negative, g.Diagonal) and (negative.scale == -1).all()
+    sigmoid = isinstance(positive, g.Elementwise) and positive.name == "sigmoid"
+    if not opposite or not (negative.shift == 1).all() or not sigmoid:
+        return None
+    (source,) = nodes[inputs[1]].inputs
+    shape = nodes[source].shape
+    return source if shape[-1:] == (1,) and op.axis % len(shape) == len(shape) - 1 else None
 
 
 def taken(axis, size, indices):
@@ -95,7 +112,7 @@ def _is_relu(op):
 
 def _ends(nodes, op, inputs):
     """The a and b of a term relu(a - b) or |a - b| of a sum, or None."""
-    waiting, seen = [index for index, _ in _terms(op, inputs)], 0
+    waiting, seen = [index for index, _ in _terms(op, inputs) or ()], 0
     while waiting and seen < LONGEST:
         index, seen = waiting.pop(), seen + 1
         if (fold := _fold(nodes, index)) is not None:

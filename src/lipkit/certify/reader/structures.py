@@ -1,7 +1,5 @@
 """Inputs in the structure that a model is called with: lists, tuples, dictionaries, nested."""
 
-import os
-
 import keras
 import numpy as np
 
@@ -12,14 +10,14 @@ from lipkit.export.vanilla import inputs_outputs
 
 def in_order(model, x):
     """`x` as one batch, or as a list of batches in the order of the inputs."""
-    if getattr(model, "inputs", None):
-        return batches(model, x)
-    if isinstance(x, dict) and isinstance(model, (str, os.PathLike)):
-        names = [value.name for value in OnnxFile(model).inputs]
-        if missing := [name for name in names if name not in x]:
-            raise ValueError(f"`x` has no batch for the inputs {missing} of {str(model)!r}.")
-        return [x[name] for name in names] if len(names) > 1 else x[names[0]]
-    return x
+    if not isinstance(model, OnnxFile):
+        return batches(model, x) if getattr(model, "inputs", None) else x
+    if not isinstance(x, dict):
+        return x
+    names = [value.name for value in model.inputs]
+    if missing := [name for name in names if name not in x]:
+        raise ValueError(f"`x` has no batch for the inputs {missing} of {model.name!r}.")
+    return [x[name] for name in names] if len(names) > 1 else x[names[0]]
 
 
 def open_shape(model, x):

@@ -3,8 +3,13 @@
 import math
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from lipkit.certify.reader.onnx import outputs
 from lipkit.certify.reader.onnx.walk import Walk, initializers
+from lipkit.certify.reader.outputs import chosen
 from lipkit.certify.reader.reading import Reading, sizes
 from lipkit.errors import NotCertifiable
 
@@ -23,7 +28,14 @@ def import_onnx():
 
 
 class OnnxFile:
-    """A checked ONNX model; its certified outputs are all, or `logits` in files of `export_onnx`.
+    """A checked ONNX model.
+
+    Its certified outputs are `logits` in files of `export_onnx`, otherwise all that hold real
+    numbers: scikit-learn's pipelines give a label, an integer or text, beside their scores.
+
+    Args:
+        path: of the file.
+        output: name of the one output to certify, or its index among all.
 
     Attributes:
         name: of the file.
@@ -31,7 +43,7 @@ class OnnxFile:
         batch: the size of the batch axis, None where it is open.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, output=None):
         self.name = Path(path).name
         self.model = _loaded(Path(path))
         self.opset = self._opset()
@@ -39,7 +51,10 @@ class OnnxFile:
         weights = {tensor.name for tensor in graph.initializer}
         self.inputs = [value for value in graph.input if value.name not in weights]
         ours = any(entry.key == OURS for entry in self.model.metadata_props)
-        self.outputs = ["logits"] if ours else [value.name for value in graph.output]
+        self.outputs = ["logits"] if ours and output is None else self._chosen(output)
+        tensors = [outputs.tensor_of(graph, name) for name in self.outputs]
+        self._part = outputs.only(self.model, tensors)
+        _checked(self._part, path, full_check=True)  # a label's branch may be what no check infers
         shapes = [self._shape(value) for value in self.inputs]
         batches = {shape[0] for shape in shapes}
         if not shapes:
@@ -49,8 +64,26 @@ class OnnxFile:
         (self.batch,) = batches
         self.shapes = [shape[1:] for shape in shapes]
 
+    @property
+    def _tensors(self):
+        return [value.name for value in self._part.graph.output]
+
     def _refusal(self, reason):
         return NotCertifiable(f"ONNX file {self.name!r} cannot be certified: {reason}.")
+
+    def _chosen(self, output):
+        """The names of the outputs that hold real numbers, or of the one that was asked for."""
+        kinds = {value.name: outputs.kind_of(value.type) for value in self.model.graph.output}
+        names = list(kinds) if output is None else [[*kinds][chosen(kinds, output, self.name)]]
+        real = [name for name in names if kinds[name] in outputs.REAL]
+        if not real:
+            held = ", ".join(f"{name!r} holds {kinds[name]}" for name in names)
+            others = ", ".join(name for name, kind in kinds.items() if kind in outputs.REAL)
+            raise self._refusal(
+                f"{held}, and only real numbers have a Lipschitz constant. Outputs of real "
+                f"numbers: {others or 'none'}"
+            )
+        return real
 
     def _opset(self):
         versions = {o.version for o in self.model.opset_import if o.domain in ("", "ai.onnx")}
@@ -102,7 +135,7 @@ class OnnxFile:
         shapes = sizes(self.name, self.shapes, input_shape)
         walk = Walk(self.name, self.opset, self.batch, self.dtype)
         names = [value.name for value in self.inputs]
-        graph = walk.read(self.model, dict(zip(names, shapes, strict=True)), self.outputs)
+        graph = walk.read(self.model, dict(zip(names, shapes, strict=True)), self._tensors)
         return Reading(
             graph=graph,
             dtype=self.dtype,
@@ -116,7 +149,8 @@ class OnnxFile:
 
     def _run(self, arrays):
         try:
-            return self._session().run(self.outputs, arrays)
+            with np.errstate(all="ignore"):  # of NumPy in onnx's own evaluator
+                return self._session().run(self._tensors, arrays)
         except Exception as error:  # of the runtime
             raise self._refusal(f"it does not run ({error})") from None
 
@@ -133,26 +167,33 @@ class OnnxFile:
                 options.log_severity_level = 3
                 options.intra_op_num_threads = 1
                 return onnxruntime.InferenceSession(
-                    self.model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+                    self._part.SerializeToString(), options, providers=["CPUExecutionProvider"]
                 )
         from onnx.reference import ReferenceEvaluator
 
-        return ReferenceEvaluator(self.model)
+        return ReferenceEvaluator(self._part)
 
 
-def _loaded(path):
+def _checked(model, path, full_check=False) -> Any:
+    """A model, or that in a file, if it is valid."""
     onnx = import_onnx()
-    if not path.is_file():
-        raise ValueError(f"`model` names a file that does not exist: {str(path)!r}")
     try:
-        model = onnx.load(path)
-        onnx.checker.check_model(model, full_check=True)
+        model = onnx.load(model) if isinstance(model, Path) else model
+        onnx.checker.check_model(model, full_check=full_check)
         initializers(model)  # all of them can be read
     except Exception as error:  # of protobuf, or of the checker
         raise ValueError(
             f"`model` must be a Keras model or the path of an ONNX file, and {str(path)!r} is no "
             f"valid one. Load Keras's own files with keras.saving.load_model. ({error})"
         ) from None
+    return model
+
+
+def _loaded(path):
+    import_onnx()
+    if not path.is_file():
+        raise ValueError(f"`model` names a file that does not exist: {str(path)!r}")
+    model = _checked(path, path)
     if not model.functions:
         return model
     from onnx.inliner import inline_local_functions

@@ -1,10 +1,21 @@
 """Walk the nodes of an ONNX graph: constants are folded, the rest is translated by rules."""
 
+from typing import Any
+
 import numpy as np
 
 from lipkit.certify import graph as g
 from lipkit.certify.reader.builder import Builder
-from lipkit.certify.reader.onnx import ahead, elementwise, layout, linear, pooling, resize, roots
+from lipkit.certify.reader.onnx import (
+    ahead,
+    elementwise,
+    layout,
+    linear,
+    ml,
+    pooling,
+    resize,
+    roots,
+)
 from lipkit.certify.reader.onnx.call import Call, Tensor, refusal
 from lipkit.certify.reader.onnx.composed import Pending, recognised
 from lipkit.certify.reader.onnx.folding import batch_size, folded
@@ -15,6 +26,7 @@ RULES = {
     **elementwise.RULES,
     **layout.RULES,
     **linear.RULES,
+    **ml.RULES,
     **pooling.RULES,
     **resize.RULES,
     **roots.RULES,
@@ -26,6 +38,7 @@ REASONS = {
     ),
     **dict.fromkeys(("Equal", "ThresholdedRelu"), elementwise.CHOICE),
     **dict.fromkeys(("LSTM", "GRU", "RNN", "If", "Loop", "Scan"), "loops are not covered"),
+    **ml.REASONS,
 }
 
 
@@ -44,7 +57,7 @@ class Walk(Builder):
         self.values.update(initializers(model))
         for name, shape in shapes.items():
             self.values[name] = Tensor(self.add(g.Input(), (), name, "Input", shape))
-        for node in _needed(model.graph.node, outputs):
+        for node in needed(model.graph.node, outputs):
             self.node(node)
         indices = []
         for name in outputs:
@@ -79,7 +92,7 @@ class Walk(Builder):
         for name, operand in zip(node.input, operands, strict=True):
             if name and operand is None:
                 raise refusal(node, self.file, f"it reads {name!r}, an output that is not covered")
-        if node.domain not in ("", "ai.onnx"):
+        if node.domain not in ("", "ai.onnx", ml.DOMAIN):
             raise refusal(node, self.file, f"its domain {node.domain!r} is not covered")
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         tensors = [o for o in operands if isinstance(o, Tensor)]
@@ -93,9 +106,8 @@ class Walk(Builder):
         if call.ahead == 2 and node.op_type in ahead.WINDOWS:
             index = self.chain(ahead.images(call.shapes[0]), [call.sources[0].node], *call.title)
             operands, attributes = ahead.moved(call, operands, attributes, Tensor(index))
-            ((index, *_),) = self._translated(
-                node, Call(node, attributes, operands, self.nodes, self)
-            )
+            moved = Call(node, attributes, operands, self.nodes, self)
+            index = self._translated(node, moved)[0].node
             shape = self.nodes[index].shape
             return [Tensor(self.chain(ahead.back(shape), [index], *call.title), ahead=2)]
         return self._translated(node, call)
@@ -114,7 +126,7 @@ class Walk(Builder):
         sizes = (*[1] * tensor.ahead, first, *shape[tensor.merged :])
         return np.array(sizes[start:end], dtype="int64")
 
-    def _translated(self, node, call):
+    def _translated(self, node, call) -> list[Any]:
         rule = RULES.get(node.op_type) or elementwise.PARTS.get(node.op_type)
         if rule is None:
             names = ", ".join(sorted(RULES))
@@ -125,7 +137,12 @@ class Walk(Builder):
         if call.rewritten:
             self.rewritten.append(call.title[0])
         chains = chains if isinstance(chains, tuple) else (chains,)
-        return [Tensor(self._found(chain, call), call.merged, call.ahead) for chain in chains]
+        return [
+            None  # a label
+            if chain is None
+            else Tensor(self._found(chain, call), call.merged, call.ahead)
+            for chain in chains
+        ]
 
     def _found(self, chain, call):
         """The node of a chain of operations, or that of a known function which they complete."""
@@ -156,11 +173,11 @@ def initializers(model):
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
 
-def _needed(nodes, outputs):
-    """The nodes that these outputs are computed from."""
+def needed(nodes, outputs):
+    """The nodes, in order, that these outputs are computed from."""
     names, kept = set(outputs), []
     for node in reversed(nodes):
         if names & set(node.output):
             names.update(filter(None, node.input))
             kept.append(node)
-    return reversed(kept)
+    return kept[::-1]
