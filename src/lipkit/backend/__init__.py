@@ -130,4 +130,8 @@ def _module():
     return _own
 
 
-Module = getattr(_own, "Module", object)  # mixin of models, on PyTorch, where they are its modules
+class _NoModule:
+    """Models of other backends are none."""
+
+
+Module = getattr(_own, "Module", _NoModule)  # mixin of models, for what they are on PyTorch
