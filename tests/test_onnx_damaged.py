@@ -1,4 +1,4 @@
-"""Operands that an ONNX file leaves out: of some operators only, and elsewhere a runtime dies."""
+"""ONNX files that are damaged and valid all the same: operands left out, an output twice."""
 
 import onnx
 import pytest
@@ -27,6 +27,15 @@ def test_an_operand_that_must_be_there_is_missed(op, tmp_path):
 def test_a_node_that_no_output_needs_is_not_run(tmp_path):
     path = file(tmp_path, [("Relu", "x", "y", {}), ("Max", "x x", "z", {})], 2)
     assert lipkit.lipschitz_bound(path) == 1
+
+
+def test_an_output_that_is_there_twice_is_refused(tmp_path):
+    """A runtime gives both, whose constant together is larger."""
+    made = model([("Relu", "x", "y", {})], (2,))
+    made.graph.output.append(made.graph.output[0])
+    onnx.save(made, tmp_path / "model.onnx")
+    with pytest.raises(NotCertifiable, match="two of its outputs have one name, of y"):
+        lipkit.lipschitz_bound(str(tmp_path / "model.onnx"))
 
 
 def test_an_optional_operand_may_be_missing(tmp_path):
