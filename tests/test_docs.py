@@ -32,7 +32,14 @@ SAME = {
     f"lipkit.{name}": f"lipkit.models.{name}" for name in ("Model", "Sequential", "vanillaModel")
 }
 SAME["lipkit.lipschitzify"] = "lipkit.lipschitzify.lipschitzify"
-PARTS = {"lipkit.cli", "lipkit.demo", "lipkit.delta", "lipkit.backend", "lipkit.compat"}
+PARTS = {
+    "lipkit.runs",
+    "lipkit.cli",
+    "lipkit.demo",
+    "lipkit.delta",
+    "lipkit.backend",
+    "lipkit.compat",
+}
 
 
 def module(name, path):

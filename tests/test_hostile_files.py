@@ -20,6 +20,7 @@ import lipkit
 from lipkit._files import limits
 from lipkit._table import printable
 from lipkit.certify import Certificates
+from lipkit.compat.deel_lip import load_model
 from lipkit.data import cells, files
 
 
@@ -61,8 +62,9 @@ def test_options_that_name_no_file_are_refused(folder):
     arguments = ["train", folder / "d.npz", "--out", folder / "run"]
     line = line_of(invoke(*arguments, "--feature-weights", folder / "p.json"), 2)
     assert "p.json" in line
-    with pytest.raises(ValueError, match="a pipe"):
-        Certificates.load(folder / "p.json")
+    for read in (Certificates.load, load_model):
+        with pytest.raises(ValueError, match="a pipe"):
+            read(folder / "p.json")
     os.mkfifo(folder / "r.csv")
     arguments = ["certify", folder / "m.keras", folder / "d.npz", "--out", folder / "r.csv"]
     assert "is no file" in line_of(invoke(*arguments, "--overwrite"), 2)

@@ -1,6 +1,8 @@
 """Operators of ONNX as exporters write them: old opsets, constants, functions by parts."""
 
 import math
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -501,3 +503,54 @@ def test_a_statistic_of_batch_normalization_is_training(written):
     nodes = [("BatchNormalization", "x s b m v", "y mean variance m2 v2", {})]
     with pytest.raises(NotCertifiable, match="training mode"):
         lipkit.lipschitz_bound(written((IMAGE, nodes, names, 11)))
+
+
+def test_damaged_files_are_refused_or_read_and_nothing_else(tmp_path):
+    path = tmp_path / "m.onnx"
+    sources = [f.read_bytes() for f in sorted((Path(__file__).parent / "data").glob("*.onnx"))]
+    rng, contents = np.random.default_rng(0), []
+    for source in sources:
+        for i in range(len(onnx.load_from_string(source).graph.initializer)):
+            proto = onnx.load_from_string(source)
+            del proto.graph.initializer[i].dims[:]  # a weight of many numbers and no axes
+            contents.append(proto.SerializeToString())
+    for _ in range(100):
+        content = bytearray(sources[rng.integers(len(sources))])
+        content[rng.integers(len(content))] ^= 1 << rng.integers(8)
+        contents.append(
+            bytes(content[: rng.integers(len(content))] if rng.random() < 0.1 else content)
+        )
+    outcomes = Counter()
+    for content in contents:
+        path.write_bytes(content)
+        try:
+            bound = lipkit.lipschitz_bound(path)
+            outcomes["bound"] += bound >= 0
+        except NotCertifiable:
+            outcomes["refused"] += 1
+        except ValueError as error:
+            assert "is no valid one" in str(error) or "of unknown size" in str(error)
+            outcomes["invalid"] += 1
+    assert outcomes.total() == len(contents) and len(outcomes) > 1
+
+
+DEPLOYED = ("transposed, groups", "linear", "gelu by tanh", "softsign", "max pooling, holes")
+DEPLOYED += ("norm pooling, overlap", "log softmax", "clip, no ends")
+
+
+@pytest.mark.parametrize("name", DEPLOYED)
+def test_what_is_read_has_float32_certificates_and_an_export(name, written, tmp_path):
+    case = LINEAR.get(name) or SCALAR[name][0]
+    shape, nodes, constants, opset = case
+    size = run(written(case), np.zeros((1, *shape), "float32"))[0].size
+    nodes = [(op, operands, "last" if out == "y" else out, a) for op, operands, out, a in nodes]
+    nodes += [("Flatten", "last", "flat", {}), ("MatMul", "flat head", "y", {})]
+    path = written((shape, nodes, {**(constants or {}), "head": normal(size, 3)}, opset))
+    x = np.random.default_rng(1).standard_normal((30, *shape)).astype("float32")
+    real, deployed = (lipkit.certify(path, x, arithmetic=a) for a in ("real", "float32"))
+    assert (deployed.radius <= real.radius).all() and deployed.radius.max() > 0
+    (given,) = run(path, x)
+    logits, label, radius = run(lipkit.export_onnx(path, tmp_path / "e.onnx"), x)
+    np.testing.assert_allclose(logits, given, atol=1e-4)
+    np.testing.assert_array_equal(label, real.label)
+    assert (radius <= real.radius).all() and radius.max() > 0.9 * real.radius.max()

@@ -19,6 +19,7 @@ import lipkit
 from lipkit import recipes
 from lipkit._files import atomic
 from lipkit.runs.folder import FILES, RunFolder
+from lipkit.runs.writing import new_file
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import crash
@@ -182,6 +183,19 @@ def test_file_systems_without_locks(tmp_path, monkeypatch):
     (tmp_path / ".lipkit-a").mkdir()
     (tmp_path / ".lipkit-a" / "lock").touch()  # of a process that is, perhaps, alive
     with pytest.raises(ValueError, match="remove it"), atomic.replacing(tmp_path / "a"):
+        pass
+
+
+def test_a_folder_of_a_saved_model_is_replaced_as_a_whole(tmp_path):
+    out = tmp_path / "served"
+    for text in ("old", "new"):
+        with new_file(out, overwrite=text == "new") as new:
+            new.mkdir()
+            (new / "saved_model.pb").write_text(text)
+            (new / text).touch()
+    assert names(out) == ["new", "saved_model.pb"] and names(tmp_path) == ["served"]
+    (tmp_path / "other").mkdir()
+    with pytest.raises(ValueError, match="other files"), new_file(tmp_path / "other", True):
         pass
 
 

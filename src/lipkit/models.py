@@ -1,6 +1,7 @@
 """Models that know how to condense and to export themselves."""
 
 import inspect
+from typing import Any
 
 import keras
 
@@ -48,7 +49,7 @@ class _Export(HoldsLosses):
         """
         given = inspect.signature(super().fit).bind(*args, **kwargs).arguments
         for name in ("x", "validation_data"):
-            data = given.get(name)
+            data: Any = given.get(name)
             if isinstance(data, keras.utils.PyDataset) and hasattr(data, "follow"):
                 others = keras.tree.flatten(given.get("callbacks") or [])
                 given["callbacks"] = [data.follow(), *others]

@@ -19,6 +19,7 @@ import shutil
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 try:
     import fcntl
@@ -118,7 +119,7 @@ def _in_two_steps(new, out, before, seen):
 
 def _renamed(first, second, linux, mac):
     """Rename by the system's call with flags; False where there is none."""
-    libc = ctypes.CDLL(None, use_errno=True) if fcntl else None
+    libc: Any = ctypes.CDLL(None, use_errno=True) if fcntl else None
     paths = os.fsencode(first), os.fsencode(second)
     if sys.platform == "darwin" and hasattr(libc, "renamex_np"):
         failed = libc.renamex_np(*paths, ctypes.c_uint(mac))

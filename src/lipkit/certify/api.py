@@ -28,7 +28,7 @@ def reading_of(model, input_shape=None, x=None, output=None):
     """
     model = opened(model, output)
     if x is not None:
-        input_shape = _open_shape(model, x)
+        input_shape = structures.open_shape(model, x)
     return model.read(input_shape) if isinstance(model, OnnxFile) else read(model, input_shape)
 
 
@@ -183,7 +183,7 @@ def certify(
             f"Received: preprocessing_scale={preprocessing_scale!r}"
         )
     model = opened(model, output)
-    x = _in_order(model, x)
+    x = structures.in_order(model, x)
     reading, bounds = analyse(model, x=x)
     graph = reading.graph
     if len(graph.outputs) != 1:
@@ -213,28 +213,6 @@ def certify(
         with np.errstate(over="ignore"):
             radius = np.minimum(radius / scale * (1 - 2**-50), LARGEST)
     return Certificates(label, radius, margin, constant, status, arithmetic, assumptions, y)
-
-
-def _in_order(model, x):
-    """`x` as one batch, or as a list of batches in the order of the inputs."""
-    if not isinstance(model, OnnxFile):
-        return structures.batches(model, x) if getattr(model, "inputs", None) else x
-    if not isinstance(x, dict):
-        return x
-    names = [value.name for value in model.inputs]
-    if missing := [name for name in names if name not in x]:
-        raise ValueError(f"`x` has no batch for the inputs {missing} of {model.name!r}.")
-    return [x[name] for name in names] if len(names) > 1 else x[names[0]]
-
-
-def _open_shape(model, x):
-    """The shape of x where the model leaves sizes open."""
-    tensors = getattr(model, "inputs", None) or []
-    shapes = model.shapes if isinstance(model, OnnxFile) else [t.shape[1:] for t in tensors]
-    if not any(n is None for shape in shapes for n in shape):
-        return None
-    given = x if len(shapes) > 1 else [x]
-    return [tuple(np.shape(value))[1:] for value in given]
 
 
 def _check_deployed(model, reading, arithmetic):

@@ -123,8 +123,10 @@ def _root(context: typer.Context):
 
     Start with `lipkit train DATA.csv --target COLUMN --out RUN`, then `lipkit report RUN`.
 
-    Every command ends with status 0 (done), 1 (not certified, or a check failed) or 2 (bad input).
-    The environment variable KERAS_BACKEND chooses between jax, tensorflow and torch.
+    Every command ends with status 0 (done), 1 (not certified, or a check failed), 2 (bad input) or
+    130 (interrupted).
+    The environment variable KERAS_BACKEND chooses between jax, tensorflow and torch, and
+    LIPKIT_MAX_BYTES says how many bytes the numbers of one file may take (8 GiB).
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from lipkit._files.atomic import sweep
 from lipkit._files.opened import read_json, unchanged
@@ -102,7 +102,7 @@ class RunFolder:
             "or restore the files that it wrote."
         ) from None
 
-    def load(self, name, function, *args, **kwargs):
+    def load(self, name, function, *args, **kwargs) -> Any:
         """What a function reads from a file, which must be the one that was written."""
         path = self.directory / name
         try:

@@ -4,6 +4,7 @@ import io
 import math
 import zipfile
 from contextlib import contextmanager, suppress
+from typing import Any
 from unittest import mock
 
 import h5py
@@ -14,7 +15,6 @@ from lipkit._files.limits import TooLarge, check_bytes
 from lipkit._files.opened import parse_json, regular
 from lipkit.errors import NotCertifiable
 
-WEIGHTS = "model.weights.h5"
 SPARE = 2**20  # bytes that a model may have beside twice those of its file
 
 
@@ -52,17 +52,20 @@ def _contents(path):
         with zipfile.ZipFile(path) as archive:
             check_bytes(path, sum(member.file_size for member in archive.infolist()), "its parts")
             config = parse_json(archive.read("config.json"))
-            with h5py.File(io.BytesIO(archive.read(WEIGHTS))) as file:
-                return config, _bytes(path, file)
+            stored = 0
+            for name in archive.namelist():
+                if name.endswith(".h5"):
+                    with h5py.File(io.BytesIO(archive.read(name))) as file:
+                        stored += _bytes(path, file)
+            return config, stored
     if not h5py.is_hdf5(path):
         raise ValueError("it is neither a zip archive nor HDF5, or is cut off")
     with h5py.File(path) as file:
         if "model_config" not in file.attrs:
             raise ValueError("it has weights, but no model")
-        config = file.attrs["model_config"]
-        return parse_json(config.encode() if isinstance(config, str) else config), _bytes(
-            path, file
-        )
+        config: Any = file.attrs["model_config"]
+        text = config.encode() if isinstance(config, str) else config
+        return parse_json(text), _bytes(path, file)
 
 
 def _bytes(path, file) -> int:
@@ -85,7 +88,7 @@ def _no_larger(path, most):
     """Refuse layers that ask for more bytes than these, before they are taken."""
     add_weight, taken = keras.layers.Layer.add_weight, 0
 
-    def counted(layer, shape=None, initializer=None, dtype=None, **kwargs):
+    def counted(layer, shape: Any = None, initializer=None, dtype=None, **kwargs):
         nonlocal taken
         format = keras.backend.standardize_dtype(dtype or layer.variable_dtype)
         size = 2 if format == "bfloat16" else np.dtype(format).itemsize

@@ -11,7 +11,7 @@ from lipkit.certify.reader.reading import Reading, compare
 from lipkit.errors import NotCertifiable
 
 
-def check_format(operation, node, given, shapes, place=None):
+def check_format(operation, node, given, shapes, place=0):
     """Compare a call in float64 alone with its reading, where nothing can hide what it rounds.
 
     Args:
@@ -19,7 +19,7 @@ def check_format(operation, node, given, shapes, place=None):
         node: the call.
         given: the operations that it was read as.
         shapes: of each input, without the batch axis.
-        place: of the output that was read, where the call has several.
+        place: of the output that was read, among several.
 
     Raises:
         NotCertifiable: where it does not compute in float64.
@@ -37,8 +37,8 @@ def check_format(operation, node, given, shapes, place=None):
             (node.arguments.args, node.arguments.kwargs),
         )
         args, kwargs = arguments
-        output = operation(*args, **kwargs)
-        return [ops.convert_to_numpy(output if place is None else output[place])]
+        outputs = keras.tree.flatten(operation(*args, **kwargs))
+        return [ops.convert_to_numpy(outputs[place])]
 
     graph = chained(given, shapes, name, kind)
     program = keras.backend.backend()

@@ -106,13 +106,9 @@ def _get_item(op, arguments, shapes):
             continue
         axis, n = next(sizes)
         one = not isinstance(k, slice)
-        entries = range(*(slice(k, k + 1 or None) if one else k).indices(n))
-        if not entries:
-            raise shaping.refusal(
-                op, f"nothing is left of axis {axis + 1}. Received: {arguments[1]}"
-            )
-        ops += taken(axis, n, entries)
-        kept += [] if one else [len(entries)]
+        indices = range(n)[k : k + 1 or None] if one else range(n)[k]
+        ops += taken(axis, n, indices)
+        kept += [] if one else [len(indices)]
     return [*ops, g.Reshape(tuple(kept))] if len(kept) != len(shapes[0]) or None in key else ops
 
 

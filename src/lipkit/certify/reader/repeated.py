@@ -26,8 +26,8 @@ def _axes(op, steps):
     return replace(op, axes=tuple(axis + (axis >= 0) for axis in op.axes))
 
 
-def _axis_maps(op: g.AxisMaps, steps):
-    return g.AxisMaps(tuple((axis + (axis >= 0), matrix) for axis, matrix in op.matrices))
+def _matrices(op, steps):
+    return replace(op, matrices=tuple((axis + (axis >= 0), m) for axis, m in op.matrices))
 
 
 def _reshape(op: g.Reshape, steps):
@@ -39,7 +39,8 @@ def _permute(op: g.Permute, steps):
 
 
 def _max_pool(op: g.MaxPool, steps):
-    return g.MaxPool((1, *op.window), (1, *op.strides), ((0, 0), *op.padding))
+    dilation = None if op.dilation is None else (1, *op.dilation)
+    return g.MaxPool((1, *op.window), (1, *op.strides), ((0, 0), *op.padding), dilation)
 
 
 def _conv(op: g.Conv, steps):
@@ -53,10 +54,11 @@ def _conv_transpose(op: g.ConvTranspose, steps):
 
 
 for _op, _function in {
-    **dict.fromkeys((g.Dense, g.Einsum, g.Elementwise, g.Diagonal, g.Sum, g.Maximum), _same),
-    **dict.fromkeys((g.Softmax, g.Sort, g.ConcatReLU, g.Concat, g.Slice), _axis),
+    **dict.fromkeys((g.Dense, g.Einsum, g.Elementwise, g.Diagonal, g.Rounded), _same),
+    **dict.fromkeys((g.Sum, g.Maximum), _same),
+    **dict.fromkeys((g.Softmax, g.LogSoftmax, g.Sort, g.ConcatReLU, g.Concat, g.Slice), _axis),
     **dict.fromkeys((g.Center, g.Norm), _axes),
-    g.AxisMaps: _axis_maps,
+    **dict.fromkeys((g.AxisMaps, g.RootOfSquares), _matrices),
     g.Reshape: _reshape,
     g.Permute: _permute,
     g.MaxPool: _max_pool,

@@ -6,6 +6,7 @@ import numpy as np
 
 from lipkit.certify import graph as g
 from lipkit.certify.reader.layers import sample_axis
+from lipkit.certify.reader.pairs import taken
 from lipkit.errors import NotCertifiable
 from lipkit.padding import padding_matrix
 
@@ -122,22 +123,16 @@ def _stack(op, arguments, shapes):
     return [g.Concat(0), g.Reshape(joined), g.Permute(order)]
 
 
-def _parts(op, axis, parts):
-    """For each output, the operations that give these entries of an axis."""
-    if not all(map(len, parts)):
-        raise refusal(op, "one of its parts is empty.")
-    return [[g.Slice(axis, int(part[0]), int(part[-1]) + 1)] for part in parts]
-
-
 def _split(op, arguments, shapes):
     axis = sample_axis(op, op.axis, shapes[0])
-    return _parts(op, axis, np.split(np.arange(shapes[0][axis]), op.indices_or_sections))
+    size = shapes[0][axis]
+    return [taken(axis, size, part) for part in np.split(np.arange(size), op.indices_or_sections)]
 
 
 def _unstack(op, arguments, shapes):
     axis = sample_axis(op, op.axis, shapes[0])
-    parts = _parts(op, axis, np.arange(shapes[0][axis])[:, None])
-    return [[*part, g.Reshape(without(shapes[0], (axis,)))] for part in parts]
+    size, kept = shapes[0][axis], g.Reshape(without(shapes[0], (axis,)))
+    return [[*taken(axis, size, [i]), kept] for i in range(size)]
 
 
 RULES = {

@@ -4,7 +4,30 @@ import keras
 import numpy as np
 
 from lipkit.certify.reader.constants import is_tensor
+from lipkit.certify.reader.onnx import OnnxFile
 from lipkit.export.vanilla import inputs_outputs
+
+
+def in_order(model, x):
+    """`x` as one batch, or as a list of batches in the order of the inputs."""
+    if not isinstance(model, OnnxFile):
+        return batches(model, x) if getattr(model, "inputs", None) else x
+    if not isinstance(x, dict):
+        return x
+    names = [value.name for value in model.inputs]
+    if missing := [name for name in names if name not in x]:
+        raise ValueError(f"`x` has no batch for the inputs {missing} of {model.name!r}.")
+    return [x[name] for name in names] if len(names) > 1 else x[names[0]]
+
+
+def open_shape(model, x):
+    """The shape of x where the model leaves sizes open."""
+    tensors = getattr(model, "inputs", None) or []
+    shapes = model.shapes if isinstance(model, OnnxFile) else [t.shape[1:] for t in tensors]
+    if not any(n is None for shape in shapes for n in shape):
+        return None
+    given = x if len(shapes) > 1 else [x]
+    return [tuple(np.shape(value))[1:] for value in given]
 
 
 def batches(model, given):

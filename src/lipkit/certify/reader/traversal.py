@@ -9,7 +9,7 @@ from keras import ops as kops
 
 from lipkit.certify import graph as g
 from lipkit.certify import rounding
-from lipkit.certify.reader import layers, operands, registry, resizing, shaping, structures, windows  # noqa: F401
+from lipkit.certify.reader import layers, operands, registry, resizing, shaping, structures, windows  # noqa: F401 (they register rules)
 from lipkit.certify.reader.builder import Builder
 from lipkit.certify.reader.formats import check_format
 from lipkit.certify.reader.reading import Reading, sizes
@@ -62,10 +62,9 @@ class _Walk(Builder):
 
     def _call(self, layer, node, inputs, place=0):
         given, inputs = operands.call_of(self, layer, node, inputs)
-        several = type(layer).__name__ in shaping.SEVERAL
-        given = given[place] if several else given
-        shapes = [self.nodes[i].shape for i in inputs]
-        check_format(layer, node, given, shapes, place if several else None)
+        if type(layer).__name__ in shaping.SEVERAL:
+            given = given[place]
+        check_format(layer, node, given, [self.nodes[i].shape for i in inputs], place)
         return given, inputs
 
     def exported(self, layer, inputs):
@@ -118,7 +117,8 @@ class _Walk(Builder):
             return outputs[0]
         call = [keras.KerasTensor((None, *self.nodes[i].shape)) for i in inputs]
         arguments = SimpleNamespace(args=call, kwargs={})
-        return self.layer(layer, SimpleNamespace(arguments=arguments, outputs=call), inputs)
+        node = SimpleNamespace(arguments=arguments, input_tensors=call, outputs=call)
+        return self.layer(layer, node, inputs)
 
     @staticmethod
     def _check_weights(layer):

@@ -10,6 +10,7 @@ from pathlib import Path
 import h5py
 import keras
 
+from lipkit._files.opened import regular
 from lipkit.compat.deel_lip._translation import MODELS, STORED, Translation, class_of, is_model
 from lipkit.export import vanilla_model
 
@@ -66,6 +67,8 @@ def _read(path):
     """The configuration of the model, and a function of a layer's place that gives its arrays."""
     if path.is_dir():
         raise _refuse(path, "a SavedModel folder holds a TensorFlow graph, not layers")
+    if path.exists():
+        regular(path)
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             metadata, entry = (

@@ -63,9 +63,9 @@ def _polynomial(nodes, index, base, found):
     if isinstance(index, float):
         return {(): index}
     if index not in found:
-        p = _expanded(nodes, index, base, found) if index > base else None
+        p: Any = _expanded(nodes, index, base, found) if index > base else None
         small = p is not None and len(p) <= _TERMS and all(len(m) <= _DEGREE for m in p)
-        found[index] = p if small else None
+        found[index] = p if small and all(map(math.isfinite, p.values())) else None
     return found[index]
 
 
@@ -229,7 +229,8 @@ def _piecewise(p, unit):
         if math.exp(-threshold) <= unit * threshold:
             return [g.Elementwise("softplus"), diagonal(a)]
         return None
-    if threshold == 0 and (slope := _slope(below)) is not None:
+    slope = _slope(below) if any(below.values()) else 0.0
+    if threshold == 0 and slope is not None:
         return [g.Elementwise("relu", (slope,)), diagonal(a)]
     exp = next(iter(_atom("Exp", {_X: 1.0})))
     if threshold == 0 and below.keys() == {exp, ()} and below[exp] == -below[()]:
@@ -271,7 +272,8 @@ def recognised(nodes, index, unit):
         p = _polynomial(nodes, index, base, {base: {_X: 1.0}})
         for known in _KNOWN if p else ():
             ops = known(p, unit)
-            if ops is not None:
+            scales = [op.scale for op in ops or () if isinstance(op, g.Diagonal)]
+            if ops is not None and all(np.isfinite(scale) and scale for scale in scales):
                 kept = [op for op in ops if not isinstance(op, g.Diagonal) or (op.scale != 1).any()]
                 return base, kept, known is not _logarithm
     return None

@@ -5,6 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lipkit.certify.reader.onnx import outputs
 from lipkit.certify.reader.onnx.walk import Walk, initializers
 from lipkit.certify.reader.outputs import chosen
@@ -149,7 +151,8 @@ class OnnxFile:
 
     def _run(self, arrays):
         try:
-            return self._session().run(self._tensors, arrays)
+            with np.errstate(all="ignore"):  # of NumPy in onnx's own evaluator
+                return self._session().run(self._tensors, arrays)
         except Exception as error:  # of the runtime
             raise self._refusal(f"it does not run ({error})") from None
 

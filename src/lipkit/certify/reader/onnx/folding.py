@@ -17,7 +17,7 @@ _EXACT = _MOVES | {
 _ROUNDED = {
     *("Add", "Sub", "Mul", "Div", "Sum", "Sqrt", "Reciprocal", "Pow", "Exp", "MatMul", "Gemm"),
     *("ReduceSum", "ReduceMean", "ReduceMax", "ReduceL2", "ReduceSumSquare", "Clip"),
-    *("ReduceProd", "Mod"),
+    *("ReduceProd", "Mod", "Conv", "ConvTranspose", "Einsum"),
 }
 
 

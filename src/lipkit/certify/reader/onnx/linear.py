@@ -109,7 +109,8 @@ def _conv_transpose(call):
 def _batch_normalization(call):
     gamma, beta, mean, variance = map(call.constant, (1, 2, 3, 4))
     call.attribute("momentum")
-    call.attribute("spatial")
+    if not call.attribute("spatial", 1):
+        raise call.refusal("only spatial=1 is covered")
     statistics = call.opset < 14 and any(call.node.output[1:])  # which only training has
     if call.attribute("training_mode", 0) or statistics:
         raise call.refusal("it is in training mode: export the model after model.eval()")

@@ -18,6 +18,7 @@ _PLACES = {
     "asymmetric": lambda i, n, m, s: i / s,
     "tf_half_pixel_for_nn": lambda i, n, m, s: (i + HALF) / s,
 }
+_EXACT = ("half_pixel", "pytorch_half_pixel", "asymmetric")  # in floats, for powers of two
 _NEAREST = {
     "round_prefer_floor": lambda x: math.ceil(x - HALF),
     "round_prefer_ceil": lambda x: math.floor(x + HALF),
@@ -74,7 +75,7 @@ def _resized(call, scales, sizes, mode, place, nearest):
         places = [_PLACES[place](i, n, size, scale) for i in range(size)]
         if mode == "nearest":
             places = [Fraction(_NEAREST[nearest](x)) for x in places]
-        elif not _is_power_of_two(scale) or place == "align_corners":
+        elif place not in _EXACT or not _is_power_of_two(scale):
             call.rewritten = True  # the weights are rounded, in another way by each runtime
         matrices.append((at, _matrix(places, n)))
     return [g.AxisMaps(tuple(matrices))] if matrices else []

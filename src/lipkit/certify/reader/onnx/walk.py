@@ -1,5 +1,7 @@
 """Walk the nodes of an ONNX graph: constants are folded, the rest is translated by rules."""
 
+from typing import Any
+
 import numpy as np
 
 from lipkit.certify import graph as g
@@ -110,9 +112,8 @@ class Walk(Builder):
         if call.ahead == 2 and node.op_type in ahead.WINDOWS:
             index = self.chain(ahead.images(call.shapes[0]), [call.sources[0].node], *call.title)
             operands, attributes = ahead.moved(call, operands, attributes, Tensor(index))
-            ((index, *_),) = self._translated(
-                node, Call(node, attributes, operands, self.nodes, self)
-            )
+            moved = Call(node, attributes, operands, self.nodes, self)
+            index = self._translated(node, moved)[0].node
             shape = self.nodes[index].shape
             return [Tensor(self.chain(ahead.back(shape), [index], *call.title), ahead=2)]
         return self._translated(node, call)
@@ -131,7 +132,7 @@ class Walk(Builder):
         sizes = (*[1] * tensor.ahead, first, *shape[tensor.merged :])
         return np.array(sizes[start:end], dtype="int64")
 
-    def _translated(self, node, call):
+    def _translated(self, node, call) -> list[Any]:
         rule = RULES.get(node.op_type) or elementwise.PARTS.get(node.op_type)
         if rule is None:
             names = ", ".join(sorted(RULES))
