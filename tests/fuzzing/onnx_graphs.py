@@ -14,6 +14,7 @@ from fuzzing.damage import damaged
 from fuzzing.subject import Subject
 from fuzzing.weights import choose, orthogonal
 from fuzzing.weights import draw as drawn
+from lipkit.certify.reader.onnx.walk import needed
 
 SHAPES = [(2,), (4,), (6,), (12,), (2, 6), (3, 5), (1, 4, 4), (2, 4, 4), (4, 3, 2), (2, 3, 2, 3)]
 WIDE = [(1, 12, 12), (1, 16, 9), (1, 24, 24), (1, 32, 32), (400,), (2, 120), (4, 8, 8)]
@@ -171,9 +172,15 @@ def logits_of(g, x):
     return y
 
 
-def session(data, dtype, options=None):
+def plain():
+    """Options of a session without optimisations."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return options
+
+
+def session(data, dtype, options):
     """A function of arrays: ONNX Runtime, or onnx itself where that has no kernels."""
-    options = options or onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
     try:
@@ -190,9 +197,8 @@ def session(data, dtype, options=None):
 def subject(g, model, head, attained=False):
     """What the checks need to know of a model; it lies in a file of its own."""
     path = Path(FOLDER.name, "random.onnx")
-    options = onnxruntime.SessionOptions()
-    if g.often():  # operator by operator, as lipkit does; else as the runtime likes
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    # operator by operator, as lipkit does, or as the runtime likes
+    options = plain() if g.often() else onnxruntime.SessionOptions()
     state = {}
 
     def write():
@@ -238,7 +244,11 @@ def _damaged_subject(found, data):
     Path(found.model).write_bytes(data)
 
     def run(arrays):  # one by one, whatever size of a batch the file has now
-        opened = session(data, found.dtype)
+        model = onnx.load_model_from_string(data)
+        nodes = list(needed(model.graph.node, [value.name for value in model.graph.output]))
+        del model.graph.node[:]
+        model.graph.node.extend(nodes)  # the runtime may die in others
+        opened = session(model.SerializeToString(), found.dtype, plain())
         rows = [opened([row[None] for row in rows]) for rows in zip(*arrays, strict=True)]
         return [np.concatenate(parts) for parts in zip(*rows, strict=True)]
 

@@ -74,6 +74,8 @@ class OnnxFile:
     def _chosen(self, output):
         """The names of the outputs that hold real numbers, or of the one that was asked for."""
         kinds = {value.name: outputs.kind_of(value.type) for value in self.model.graph.output}
+        if len(kinds) < len(self.model.graph.output):
+            raise self._refusal(f"two of its outputs have one name, of {', '.join(kinds)}")
         names = list(kinds) if output is None else [[*kinds][chosen(kinds, output, self.name)]]
         real = [name for name in names if kinds[name] in outputs.REAL]
         if not real:

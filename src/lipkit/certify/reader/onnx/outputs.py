@@ -30,8 +30,6 @@ def only(model, tensors):
     """A model with these outputs, in order, and the nodes that they need."""
     from onnx import ModelProto
 
-    if list(model.graph.output) == tensors:
-        return model
     part = ModelProto()
     part.CopyFrom(model)
     del part.graph.node[:], part.graph.output[:]

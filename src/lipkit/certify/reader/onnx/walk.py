@@ -86,7 +86,7 @@ class Walk(Builder):
 
     def _results(self, node):
         """Those that are covered, in order."""
-        from onnx import helper
+        from onnx import defs, helper
 
         operands = [self.values.get(name) if name else None for name in node.input]
         for name, operand in zip(node.input, operands, strict=True):
@@ -94,6 +94,12 @@ class Walk(Builder):
                 raise refusal(node, self.file, f"it reads {name!r}, an output that is not covered")
         if node.domain not in ("", "ai.onnx", ml.DOMAIN):
             raise refusal(node, self.file, f"its domain {node.domain!r} is not covered")
+        if "" in node.input:  # ONNX Runtime reads what is not there, and dies
+            formal = defs.get_schema(node.op_type, self.opset, node.domain).inputs
+            for i, name in enumerate(node.input):
+                kind = formal[min(i, len(formal) - 1)].option
+                if not name and kind != defs.OpSchema.FormalParameterOption.Optional:
+                    raise refusal(node, self.file, f"its operand {i} is missing")
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         tensors = [o for o in operands if isinstance(o, Tensor)]
         if not tensors:
