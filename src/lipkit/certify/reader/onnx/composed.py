@@ -266,7 +266,7 @@ def recognised(nodes, index, unit):
         for known in _KNOWN if p else ():
             ops = known(p, unit)
             scales = [op.scale for op in ops or () if isinstance(op, g.Diagonal)]
-            if ops and all(np.isfinite(scale) and scale for scale in scales):
+            if ops is not None and all(np.isfinite(scale) and scale for scale in scales):
                 kept = [op for op in ops if not isinstance(op, g.Diagonal) or (op.scale != 1).any()]
                 return base, kept, known is not _logarithm
     return None
