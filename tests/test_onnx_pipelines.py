@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import lipkit
 from lipkit import NotCertifiable
-from lipkit.certify import evaluate
+from lipkit.certify import evaluate, rounding, rules
 from lipkit.certify.reader.onnx import OnnxFile
 from lipkit.cli.app import app
 
@@ -165,6 +165,23 @@ def test_pipelines_are_read_with_the_product_of_their_constants(name, tmp_path):
         np.testing.assert_array_equal(result.label, run(path, x, outputs=["label"])[0])
 
 
+@pytest.mark.parametrize("name", ["scaler", "regressor", "scores", "probabilities", "two classes"])
+def test_rounding_errors_of_pipelines_are_bounded(name, tmp_path):
+    """Also near the offset of a scaler, where a difference cancels, and far away."""
+    nodes, outputs, _ = PIPELINES[name]
+    path = written(tmp_path / "m.onnx", nodes, outputs)
+    x = np.concatenate([OFFSET + 1e-6 * inputs(), 1e3 * inputs(), 1e-30 * inputs()])
+    graph = OnnxFile(path).read().graph
+    bounds, single = rules.compose(graph), rounding.FORMATS["float32"]
+    values = evaluate.run(graph, x.astype("float64"))
+    local = rounding.local_errors(graph, single)
+    reach = [rounding.norms(value) for value in values]
+    errors, _ = rounding.forward_errors(graph, bounds.own, local, reach, single)
+    found = run(path, x.astype("float32"), outputs=["y"])[0].astype("float64")
+    index = graph.outputs[0]
+    assert (rounding.norms(found - values[index]) <= errors[index]).all()
+
+
 @pytest.mark.parametrize("name", ["two classes", "network of two classes"])
 def test_radii_of_two_classes_are_the_distances_to_the_hyperplane(name, tmp_path):
     nodes, outputs, _ = PIPELINES[name]
@@ -204,6 +221,16 @@ REFUSED = {
         [classifier("LOGISTIC", scores="p"), ("Normalizer", "p", "y", {"norm": "L1"})],
         {"y": 1},
         r"\(Normalizer\).*near 0",
+    ),
+    "weights that are no numbers": (
+        [classifier("NONE", W * np.float32("nan"))],
+        {"y": 1},
+        r"\(LinearClassifier\).*coefficients have non-finite",
+    ),
+    "a scaler of other features": (
+        [("Scaler", "x", "y", {"offset": OFFSET[:2], "scale": SCALE})],
+        {"y": 1},
+        r"\(Scaler\).*scales 5 features by 2 offsets",
     ),
     "another transform": ([classifier("PROBIT")], {"y": 1}, "PROBIT.*covered are"),
     "one row for two classes": (

@@ -10,6 +10,7 @@ from keras import ops
 from onnx_models import model, run
 
 import lipkit
+from lipkit import NotCertifiable
 from lipkit.certify import evaluate, rounding, rules
 from lipkit.certify import graph as g
 from lipkit.certify.reader import read
@@ -41,6 +42,12 @@ FORMS = {
         ("Neg", "r", "n"),
         ("Add", "n b", "l"),
     ],
+    "clipped": [
+        ("Sub", "a b", "c"),
+        ("Max", "c zero", "r"),
+        ("Add", "r b", "h"),
+        ("Sub", "a r", "l"),
+    ],
     "absolute values": [
         ("Sub", "a b", "c"),
         ("Abs", "c", "d"),
@@ -60,7 +67,7 @@ FORMS = {
         ("Sub", "m e", "l"),
     ],
 }
-NUMBERS = {"half": np.float32(0.5), "two": np.float32(2)}
+NUMBERS = {"half": np.float32(0.5), "two": np.float32(2), "zero": np.float32(0)}
 
 
 def integers(*values):
@@ -134,11 +141,41 @@ def test_pairs_in_files_are_a_sort(form, place, tmp_path):
     assert change / np.linalg.norm(step) > 0.97 * bound  # a smaller constant is refuted
 
 
+@pytest.mark.parametrize("larger", [True, False])
+@pytest.mark.parametrize("kind", ["Greater", "GreaterOrEqual", "Less"])
+def test_a_choice_of_the_larger_is_a_maximum(kind, larger, tmp_path):
+    ends = ("a b", "b a")[:: 1 if larger else -1]
+    nodes = [
+        ("Split", "x", "a b", {"axis": 1, "num_outputs": 2}),
+        (kind, "a b", "c", {}),
+        *(("Where", f"c {pair}", end, {}) for pair, end in zip(ends, "hl", strict=True)),
+        ("Concat", "h l", "y", {"axis": 1}),
+    ]
+    onnx.save(model(nodes, VECTOR), tmp_path / "m.onnx")
+    assert lipkit.lipschitz_bound(tmp_path / "m.onnx") == 1.0
+    x = np.random.default_rng(0).standard_normal((9, 6)).astype("float32")
+    graph = OnnxFile(tmp_path / "m.onnx").read().graph
+    got = evaluate.run(graph, x.astype("float64"))[graph.outputs[0]]
+    np.testing.assert_array_equal(got, run(tmp_path / "m.onnx", x)[0])
+
+
+def test_a_choice_of_others_is_refused(tmp_path):
+    nodes = [
+        ("Split", "x", "a b", {"axis": 1, "num_outputs": 2}),
+        ("Neg", "b", "n", {}),
+        ("Greater", "a b", "c", {}),
+        ("Where", "c a n", "y", {}),
+    ]
+    onnx.save(model(nodes, VECTOR), tmp_path / "m.onnx")
+    with pytest.raises(NotCertifiable, match="may jump"):
+        lipkit.lipschitz_bound(tmp_path / "m.onnx")
+
+
 def in_operations(x, form, axis):
     """The same in `keras.ops`."""
     key = (slice(None),) * axis
     names = {"a": x[(*key, slice(None, None, 2))], "b": x[(*key, slice(1, None, 2))]}
-    names |= {"half": 0.5, "two": 2.0}
+    names |= {"half": 0.5, "two": 2.0, "zero": 0.0}
     functions = {
         **{"Max": ops.maximum, "Min": ops.minimum, "Sub": ops.subtract, "Add": ops.add},
         **{"Relu": ops.relu, "Neg": ops.negative, "Abs": ops.abs, "Mul": ops.multiply},
@@ -256,7 +293,7 @@ def test_rounding_errors_are_those_of_the_form(form, tmp_path):
     local = rounding.local_errors(graph, SINGLE)
     assert (error <= allowed(local)).all()
     assert (error > 1e-8).any() == (form != "ends")
-    if "ReLU" in form:  # a tenth would claim too little
+    if "ReLU" in form or form == "clipped":  # a tenth would claim too little
         assert (error > allowed([(0.1 * r, 0.1 * s) for r, s in local])).any()
 
 

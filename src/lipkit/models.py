@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from lipkit.backend import Module
 from lipkit.certify.reader import known
 from lipkit.export import vanilla_model
 from lipkit.layers import LipschitzKernel, LipschitzLayer
@@ -28,7 +29,7 @@ def _instance(given):
     return given() if isinstance(given, type) else given
 
 
-class _Export(HoldsLosses):
+class _Export(Module, HoldsLosses):
     def compile(self, *args, **kwargs):
         """As in Keras. Classes become instances here: Keras takes them, but cannot save them."""
         args, kwargs = keras.tree.map_structure(_instance, (args, kwargs))
@@ -45,7 +46,7 @@ class _Export(HoldsLosses):
     def fit(self, *args, **kwargs):
         """As in Keras; data sets that `follow` the epoch are told its number.
 
-        Their batches come in their own order: Keras would shuffle them by a global generator.
+        Their batches come in their own order: Keras would shuffle by Python's global generator.
         """
         given = inspect.signature(super().fit).bind(*args, **kwargs).arguments
         for name in ("x", "validation_data"):
@@ -136,6 +137,16 @@ class Sequential(_Export, keras.Sequential):
         self._closed = True
 
     k_coef_lip = LipschitzLayer.k_coef_lip
+
+    def set_klip_factor(self, klip_factor):
+        """deel-lip's way to give the constant: until a layer is built; then it is an error."""
+        k, layers = check_constant(klip_factor), self.layers
+        if self.built or self._k_coef_lip != 1.0:
+            self.k_coef_lip = klip_factor  # raises: it is fixed
+        for layer, scaled in zip(layers, _share(layers, k), strict=True):
+            if scaled is not layer:
+                layer.set_klip_factor(scaled.k_coef_lip)
+        self._k_coef_lip = k
 
     def add(self, layer, rebuild=True):
         """Append a layer; where the constant is not 1, after construction only a known one.

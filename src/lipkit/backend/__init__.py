@@ -70,6 +70,39 @@ def over_replicas(total):
     return own(total) if own else total
 
 
+def makes_a_graph():
+    """Whether PyTorch traces, exports or compiles: its graphs, and files, lack some operations."""
+    own = getattr(_module(), "makes_a_graph", None)
+    return own() if own else False
+
+
+def with_gradient(forward, backward, *inputs):
+    """The value of `forward`, with a gradient of its own.
+
+    Args:
+        forward: maps the inputs to a tuple: the value, and what else the gradient needs, which is
+            not differentiated itself.
+        backward: maps (inputs, outputs, delta), with the outputs of `forward` and the upstream
+            gradient of its value, to a tuple: the gradient of each input. A pure function of
+            these, so that it can be batched and differentiated.
+        *inputs: tensors.
+    """
+    if own := getattr(_module(), "with_gradient", None):
+        return own(forward, backward, *inputs)
+
+    @ops.custom_gradient
+    def apply(*inputs):
+        outputs = forward(*inputs)
+
+        def gradient(delta):
+            gradients = backward(inputs, outputs, delta)
+            return gradients if len(inputs) > 1 else gradients[0]
+
+        return outputs[0], gradient
+
+    return apply(*inputs)
+
+
 def exchange(keep, axis=-1):
     """A function that exchanges pairs along an axis of length 2, where `keep` is false.
 
@@ -86,8 +119,19 @@ def exchange(keep, axis=-1):
     return exchanged
 
 
+_name = keras.config.backend()
+# once: PyTorch's compiler cannot see through an import
+_own = importlib.import_module(f"lipkit.backend.{_name}") if _name in _BACKENDS else None
+
+
 def _module():
-    name = keras.config.backend()
-    if name not in _BACKENDS:
-        raise BackendError(f"lipkit needs one of the backends {_BACKENDS}. Received: {name!r}")
-    return importlib.import_module(f"lipkit.backend.{name}")
+    if _own is None:
+        raise BackendError(f"lipkit needs one of the backends {_BACKENDS}. Received: {_name!r}")
+    return _own
+
+
+class _NoModule:
+    """Models of other backends are none."""
+
+
+Module = getattr(_own, "Module", _NoModule)  # mixin of models, for what they are on PyTorch

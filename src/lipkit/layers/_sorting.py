@@ -47,30 +47,28 @@ def _network(x):
     return x, rows
 
 
-@ops.custom_gradient
 def _sorted_pairs(x):
     """Sort along the last axis, of length 2: (r, 2) -> (r, 2)."""
-    exchanged = backend.exchange(_ordered(*ops.unstack(x, 2, -1)))
 
-    def gradient(*args, upstream=None):
-        (delta,) = args if upstream is None else (upstream,)
-        return exchanged(delta)
+    def forward(x):
+        ordered = _ordered(*ops.unstack(x, 2, -1))
+        return backend.exchange(ordered)(x), ordered
 
-    return exchanged(x), gradient
+    def backward(inputs, outputs, delta):
+        return (backend.exchange(outputs[1])(delta),)
+
+    return backend.with_gradient(forward, backward, x)
 
 
-@ops.custom_gradient
 def _sorted_columns(x):
     """Sort along axis 0: (n, r) -> (n, r). The gradient goes back by one scatter."""
-    n, r = x.shape
-    y, rows = _network(x)
 
-    def gradient(*args, upstream=None):
-        (delta,) = args if upstream is None else (upstream,)
+    def backward(inputs, outputs, delta):
+        (n, r), (_, rows) = delta.shape, outputs
         places = ops.reshape(rows * r + ops.arange(r, dtype="int32"), (-1, 1))
-        return ops.reshape(ops.scatter(places, ops.reshape(delta, (-1,)), (n * r,)), (n, r))
+        return (ops.reshape(ops.scatter(places, ops.reshape(delta, (-1,)), (n * r,)), (n, r)),)
 
-    return y, gradient
+    return backend.with_gradient(_network, backward, x)
 
 
 @backend.compiled

@@ -67,8 +67,15 @@ class LipschitzLayer:
     def k_coef_lip(self, value):
         raise AttributeError(
             f"`k_coef_lip` of {self.name!r} is fixed at construction: graphs that were traced "
-            f"with it would keep the old value. Received: k_coef_lip={value!r}"
+            "with it would keep the old value. Give it to the constructor of a new one, to which "
+            f"`set_weights` moves the weights. Received: k_coef_lip={value!r}"
         )
+
+    def set_klip_factor(self, klip_factor):
+        """deel-lip's way to give the constant: until it is built; then it is an error."""
+        if getattr(self, "built", False):
+            self.k_coef_lip = klip_factor  # raises: it is fixed
+        self._k_coef_lip = check_constant(klip_factor)
 
     def _scaled(self, x):
         return x if self.k_coef_lip == 1.0 else self.k_coef_lip * x

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from lipkit.backend import compiled
+from lipkit.backend import compiled, makes_a_graph, with_gradient
 
 TINY = 1e-30  # floor of divisors of order 1
 SMALLEST = 1e-37  # floor of the largest entry: just above float32's subnormal numbers
@@ -133,19 +133,18 @@ def _scaled_norm(x, axes):
 def euclidean_norm(x, axes) -> Any:
     """2-norm over `axes` >= 0, which vanish: no over- or underflow, and gradient 0 at 0."""
 
-    @ops.custom_gradient
-    def norm(x):
+    def forward(x):
         halve = all(isinstance(x.shape[axis], int) for axis in axes)
+        halve = halve and not makes_a_graph()  # ONNX has no `hypot`
         if keras.backend.standardize_dtype(x.dtype) == "float64":
             halve = False  # `hypot` would make float32 of it on PyTorch
         value = (plain_norm if halve else _scaled_norm)(x, axes)
+        return (ops.squeeze(value, axis=axes),)
+
+    def backward(inputs, outputs, delta):
+        (x,), value = inputs, ops.expand_dims(outputs[0], axes)
         # 1 where all is 0: nothing is divided by 0; NaN stays
         zero = ops.cast(ops.less_equal(value, SMALLEST), x.dtype)
+        return ((x / (value + zero)) * ops.expand_dims(delta, axes),)
 
-        def gradient(*args, upstream=None):
-            (delta,) = args if upstream is None else (upstream,)
-            return (x / (value + zero)) * ops.expand_dims(delta, axes)
-
-        return ops.squeeze(value, axis=axes), gradient
-
-    return norm(ops.convert_to_tensor(x))
+    return with_gradient(forward, backward, ops.convert_to_tensor(x))

@@ -10,7 +10,7 @@ import math
 import numpy as np
 from keras import ops
 
-from lipkit.backend import compiled
+from lipkit.backend import compiled, with_gradient
 from lipkit.linalg.norms import divisor, largest_entry, norm_divisor, symmetric_norm_bound
 from lipkit.linalg.norms import transpose as t
 
@@ -43,18 +43,16 @@ def tangent_projection(q, x):
     return x - q @ (0.5 * (product + t(product)))
 
 
-def with_gradient(value, x, back):
-    """The tensor `value`, whose upstream gradient delta reaches x as back(value, delta)."""
+def with_tangent_gradient(q, x):
+    """The tensor q, whose upstream gradient reaches x by `tangent_projection` at q."""
 
-    @ops.custom_gradient
-    def apply(value, x):
-        def gradient(*args, upstream=None):
-            (delta,) = args if upstream is None else (upstream,)
-            return ops.zeros_like(delta), back(value, delta)
+    def forward(q, x):
+        return (ops.multiply(q, 1),)
 
-        return ops.multiply(value, 1), gradient
+    def backward(inputs, outputs, delta):
+        return ops.zeros_like(delta), tangent_projection(inputs[0], delta)
 
-    return apply(ops.stop_gradient(value), x)
+    return with_gradient(forward, backward, ops.stop_gradient(q), x)
 
 
 def _quintic(smallest):
@@ -131,7 +129,7 @@ def polar(w, iterations):
     z, factor = _inverse_root(g / norm, square / bound, iterations)
     z = ops.stop_gradient(z * (factor / ops.sqrt(norm)))
     x = w @ z
-    return with_gradient(cubic_step(x), x, tangent_projection)
+    return with_tangent_gradient(cubic_step(x), x)
 
 
 @compiled

@@ -8,7 +8,7 @@ import functools
 import numpy as np
 from keras import ops
 
-from lipkit.backend import compiled, full_precision
+from lipkit.backend import compiled, full_precision, with_gradient
 from lipkit.linalg.norms import gram
 from lipkit.linalg.norms import transpose as t
 from lipkit.linalg.orthogonal import (
@@ -17,7 +17,7 @@ from lipkit.linalg.orthogonal import (
     on_tall,
     polar,
     tangent_projection,
-    with_gradient,
+    with_tangent_gradient,
 )
 
 EXACT = 128  # columns up to which `drift` is exact
@@ -86,7 +86,7 @@ def near_polar(w):
         lambda: cubic_step(cubic_step(cubic_step(held))),
         lambda: polar(held, ITERATIONS),
     )
-    return with_gradient(q, w, tangent_projection)
+    return with_tangent_gradient(q, w)
 
 
 def tangent_matmul(x, w, tolerance):
@@ -99,20 +99,16 @@ def tangent_matmul(x, w, tolerance):
     others; where two of the size of Q and its Gram matrix are fewer, it takes those.
     """
 
-    @ops.custom_gradient
-    def product(x, w):
+    def forward(x, w):
         q = ops.cast(retract(w, tolerance), x.dtype)
-        y = x @ q
-        held = ops.stop_gradient(y)  # on PyTorch y itself would keep its own graph alive
+        return x @ q, q
 
-        def gradient(*args, upstream=None):
-            (delta,) = args if upstream is None else (upstream,)
-            dx = delta @ t(q)
-            return dx, ops.cast(_tangent_gradient(x, q, held, delta, dx), w.dtype)
+    def backward(inputs, outputs, delta):
+        (x, w), (y, q) = inputs, outputs
+        dx = delta @ t(q)
+        return dx, ops.cast(_tangent_gradient(x, q, y, delta, dx), w.dtype)
 
-        return y, gradient
-
-    return product(ops.convert_to_tensor(x), ops.convert_to_tensor(w))
+    return with_gradient(forward, backward, ops.convert_to_tensor(x), ops.convert_to_tensor(w))
 
 
 def _tangent_gradient(*factors):

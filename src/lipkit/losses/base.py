@@ -29,8 +29,16 @@ def phase(is_training):
         _training.reset(token)
 
 
+class Number(float):
+    """A float that also answers as deel-lip's variables do."""
+
+    def numpy(self):
+        """The value as a scalar of NumPy."""
+        return np.float64(self)
+
+
 class Parameter:
-    """A number of a loss: reads as a float, may be assigned to at any time.
+    """A number of a loss: reads as a float (with `.numpy()`), may be assigned to at any time.
 
     The value is held by a Keras variable that compiled steps read, so that assigning compiles
     nothing again. JAX needs the variable in the state of the step for that, where `lipkit.Model`
@@ -53,7 +61,7 @@ class Parameter:
             return self
         loss._sync()
         # the shortest decimal number of the variable's precision: 0.3, not 0.30000001192092896
-        return float(str(np.asarray(ops.convert_to_numpy(loss._values[self._name]))[()]))
+        return Number(str(np.asarray(ops.convert_to_numpy(loss._values[self._name]))[()]))
 
     def __set__(self, loss, value):
         value, variable = self.check(value), loss._values.get(self._name)
@@ -167,6 +175,6 @@ class Loss(keras.losses.Loss):
 
     def get_config(self):
         """Keras configuration, valid JSON (infinity as a string)."""
-        values = {name: getattr(self, name) for name in self._values}
+        values = {name: float(getattr(self, name)) for name in self._values}
         values = {name: "inf" if math.isinf(value) else value for name, value in values.items()}
         return {**super().get_config(), "dtype": self.dtype, **values}

@@ -53,8 +53,16 @@ class Builder:
                     f"{layer!r} ({kind}) cannot be certified: it broadcasts inputs of shapes "
                     f"{sorted(x.shape[1:] for x in given)}. Give them one shape."
                 )
-            with np.errstate(all="ignore"):
-                shape = evaluate.evaluate(op, *given).shape[1:]
+            if isinstance(op, g.Einsum):
+                self._check_letters(op, inputs, layer, kind)
+            try:
+                with np.errstate(all="ignore"):
+                    shape = evaluate.evaluate(op, *given).shape[1:]
+            except ValueError as error:  # of NumPy
+                raise NotCertifiable(
+                    f"{layer!r} ({kind}) cannot be certified: its operands do not fit samples of "
+                    f"shape {' and '.join(str(x.shape[1:]) for x in given)} ({error})."
+                ) from None
             if isinstance(op, (g.Diagonal, g.Elementwise)) and shape != given[0].shape[1:]:
                 raise NotCertifiable(
                     f"{layer!r} ({kind}) cannot be certified: it broadcasts {given[0].shape[1:]} "
@@ -62,6 +70,18 @@ class Builder:
                 )
         self.nodes.append(g.Node(op, tuple(inputs), tuple(map(int, shape)), layer, kind))
         return len(self.nodes) - 1
+
+    def _check_letters(self, op, inputs, layer, kind):
+        """Refuse an `Einsum` that repeats an axis of size 1: its norm is not that of its kernel."""
+        letters, kernel, _ = op.equation.replace("->", ",").split(",")
+        last = reversed(self.nodes[inputs[0]].shape)  # axes before the letters' stay
+        sizes = dict(zip(reversed(letters), last, strict=False))
+        for letter, size in zip(kernel, op.kernel.shape, strict=True):
+            if sizes.get(letter, size) != size:
+                raise NotCertifiable(
+                    f"{layer!r} ({kind}) cannot be certified: it contracts axes of the sizes "
+                    f"{sizes[letter]} and {size}. Repeat the values explicitly."
+                )
 
     def chain(self, given, inputs, layer, kind):
         """Append operations one after the other; return the last index."""

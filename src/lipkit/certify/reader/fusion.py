@@ -61,6 +61,8 @@ def _stacked(nodes, op, inputs):
     if not isinstance(op, g.Concat) or all(isinstance(nodes[i].op, g.Slice) for i in inputs):
         return None  # disjoint parts are isometries together, without a matrix
     first = nodes[inputs[0]]
+    if not first.shape:
+        return None
     axis = op.axis % len(first.shape)
     for source in (inputs[0], *first.inputs):
         rows = [r for i in inputs if (r := _rows(nodes, i, source, axis)) is not None]

@@ -36,6 +36,11 @@ def call_of(builder, operation, node, inputs):
     arguments = [*node.arguments.args, *node.arguments.kwargs.values()]
     shapes = [builder.nodes[i].shape for i in inputs]
     operands = keras.tree.flatten(_inputs(operation, node) if is_layer else arguments)
+    if any(0 in shape for shape in shapes):
+        raise NotCertifiable(
+            f"{operation.name!r} ({type(operation).__name__}) cannot be certified: its inputs, of "
+            f"shapes {shapes}, are empty."
+        )
     constant = not all(map(is_tensor, operands))
     name = type(operation).__name__
     if type(operation) in _BROADCASTING or (not is_layer and name in _OPERATIONS):

@@ -151,6 +151,16 @@ def _where(op, arguments, shapes):
     return diagonal(chosen.astype("float64"), constant)
 
 
+def _cast(op, arguments, shapes):
+    if op.dtype != arguments[0].dtype:
+        raise shaping.refusal(op, f"it changes {arguments[0].dtype} to {op.dtype}.")
+    return []
+
+
+def _same(op, arguments, shapes):
+    return []
+
+
 def _simple(name, *attributes):
     def rule(op, arguments, shapes):
         return g.Elementwise(name, tuple(float(getattr(op, a)) for a in attributes))
@@ -181,6 +191,9 @@ RULES = {
     "Hypot": _hypot,
     "Absolute": _simple("abs"),
     "Abs": _simple("abs"),
+    "Cast": _cast,
+    "StopGradient": _same,
+    "LogSoftmax": _along(g.LogSoftmax),
     "Clip": _clip,
     "Where": _where,
     "Negative": _simple("negative"),

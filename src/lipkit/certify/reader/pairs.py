@@ -106,6 +106,9 @@ def _fold(nodes, index):
 
 
 def _is_relu(op):
+    if op.name == "clip":
+        low, high = op.parameters
+        return not np.any(low) and bool(np.all(np.equal(high, math.inf)))
     slope, top = (*op.parameters, *(0.0, math.inf)[len(op.parameters) :])[:2]
     return op.name == "relu" and np.ndim(slope) == 0 and slope == 0 and top == math.inf
 
@@ -142,7 +145,7 @@ def _extremum(nodes, op, inputs):
             if {first, second} != {a, b}:
                 return None
             count, flushed = count + steps, flushed + abs(factor) * lost
-            half = 0.5 if nodes[index].op.name == "relu" else 1.0
+            half = 1.0 if nodes[index].op.name == "abs" else 0.5
             absolute += half * factor * abs(inner)
             if half == 0.5:
                 linear[first] += half * factor * inner

@@ -5,7 +5,6 @@ import importlib
 import warnings
 
 from lipkit import layers as ll
-from lipkit.layers.base import check_constant
 
 _LAYERS = {
     "activations": ("FullSort", "GroupSort", "GroupSort2", "Householder", "MaxMin", "PReLUlip"),
@@ -69,12 +68,6 @@ class LipschitzLayer(ll.LipschitzLayer, abc.ABC):
     @classmethod
     def __subclasshook__(cls, other):
         return issubclass(other, ll.LipschitzLayer) if cls is LipschitzLayer else NotImplemented
-
-    def set_klip_factor(self, klip_factor):
-        """Set the constant, before the layer is built."""
-        if getattr(self, "built", False):
-            self.k_coef_lip = klip_factor  # raises: it is fixed
-        self._k_coef_lip = check_constant(klip_factor)
 
     @abc.abstractmethod
     def _compute_lip_coef(self, input_shape=None):

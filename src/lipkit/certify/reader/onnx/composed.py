@@ -63,9 +63,10 @@ def _polynomial(nodes, index, base, found):
     if isinstance(index, float):
         return {(): index}
     if index not in found:
-        p: Any = _expanded(nodes, index, base, found) if index > base else None
-        small = p is not None and len(p) <= _TERMS and all(len(m) <= _DEGREE for m in p)
-        found[index] = p if small and all(map(math.isfinite, p.values())) else None
+        p = _expanded(nodes, index, base, found) if index > base else None
+        if p is not None and (len(p) > _TERMS or max(map(len, p), default=0) > _DEGREE):
+            p = None
+        found[index] = p if p is None or all(map(math.isfinite, p.values())) else None
     return found[index]
 
 

@@ -184,9 +184,28 @@ def _extremum(sign):
     return rule
 
 
+_CHOICE = part(CHOICE)
+
+
+def _where(call):
+    """The larger or the smaller of two tensors, by a comparison of these; otherwise a `Pending`."""
+    condition, *values = (source.node for source in call.sources)
+    op = call.nodes[condition].op
+    compared = isinstance(op, Pending) and op.kind in ("Greater", "Less")
+    if (
+        not compared
+        or len(values) != 2
+        or sorted(map(str, op.operands)) != sorted(map(str, values))
+    ):
+        return _CHOICE(call)
+    call.sources = call.sources[1:]
+    return [g.Maximum(1 if (op.operands == tuple(values)) == (op.kind == "Greater") else -1)]
+
+
 PARTS = {
     **{kind: part(SLOPE) for kind in ("Exp", "Log", "Reciprocal")},
-    **{kind: part(CHOICE) for kind in ("Where", "Greater", "Less", "Sign")},
+    **{kind: part(CHOICE) for kind in ("Greater", "Less", "Sign")},
+    "Where": _where,
     **{f"{kind}OrEqual": part(CHOICE) for kind in ("Greater", "Less")},
     "Erf": part(
         "of what it is part of, only GELU is known. From opset_version=20 on that is one operator"

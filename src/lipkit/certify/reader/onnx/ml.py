@@ -13,7 +13,12 @@ def _numbers(call, name):
     if call.dtype != "float32":
         raise call.refusal(f"it computes in float32, in a file whose inputs are {call.dtype}")
     values = call.attribute(name)
-    return None if values is None else np.asarray(values, "float32").astype("float64")
+    if values is None:
+        return None
+    values = np.asarray(values, "float32").astype("float64")
+    if not np.isfinite(values).all():
+        raise call.refusal(f"its {name} have non-finite values")
+    return values
 
 
 def _vector(call):
