@@ -34,7 +34,10 @@ def attack(subject, function, rng, outcome):
             outcome.error = max(outcome.error, float(np.max(share[clear], initial=0.0)))
             worst = int(np.argmax(share))
             points = np.stack([x[worst]] * batch)
-            moves = modelled[worst] * np.array(SLACKS) - result.margin[worst]
+            # the bias that is moved is rounded to the format: the second move is a unit above
+            unit = float(np.spacing(np.abs(result.margin[worst]).astype(subject.dtype)))
+            left = np.insert(modelled[worst] * np.array(SLACKS), 1, modelled[worst] + 2 * unit)
+            moves = left - result.margin[worst]
             _moved(subject, function, points, int(result.label[worst]), moves, rng, outcome)
 
 
@@ -81,7 +84,7 @@ def _moved(subject, function, x, label, moves, rng, outcome):
         subject.move(shift)
         try:
             result = lipkit.certify(subject.model, function.given(x), arithmetic=subject.dtype)
-            if result.status[0] == "certified":
+            if result.status[0] == "certified" and result.label[0] == label:
                 _compare(x, result, run(subject, function, x, len(x)), f"{len(x)}, moved", outcome)
                 _around(subject, function, x[0], result, len(x), rng, outcome)
                 return
