@@ -68,6 +68,7 @@ OPERATIONS = {
     "diagonal": (IMAGE, g.Diagonal(normal(4), normal(5, 4), np.abs(normal(5, 4)))),
     "shift": (VECTOR, g.Diagonal(np.ones(()), normal(6), np.zeros(()))),
     "softmax": (SEQUENCE, g.Softmax(0)),
+    "log softmax": (SEQUENCE, g.LogSoftmax(0)),
     "sort": (SEQUENCE, g.Sort(0)),
     "sort last": (SEQUENCE, g.Sort()),
     "concat relu": (IMAGE, g.ConcatReLU(0)),

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import importlib
+from typing import Any
 
 import keras
 from keras import ops
@@ -134,4 +135,4 @@ class _NoModule:
     """Models of other backends are none."""
 
 
-Module = getattr(_own, "Module", _NoModule)  # mixin of models, for what they are on PyTorch
+Module: Any = getattr(_own, "Module", _NoModule)  # mixin of models, for what they are on PyTorch

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from typing import Any
 
 import keras
 import numpy as np
@@ -61,8 +62,10 @@ class _WithGradient(torch.autograd.Function):
         saved = ctx.saved_tensors
         return None, None, *ctx.gradient(saved[: ctx.inputs], saved[ctx.inputs :], delta)
 
-    # PyTorch binds the arguments at each call: it need not read the code each time
-    forward.__func__.__signature__ = inspect.signature(forward.__func__)
+
+# PyTorch binds the arguments at each call: it need not read the code each time
+_forward: Any = _WithGradient.forward
+_forward.__signature__ = inspect.signature(_forward)
 
 
 class Module:
@@ -80,8 +83,8 @@ class Module:
 
 def _parts(key):
     """A key as (name, number) of each of its parts; Keras counts up as objects are made."""
-    parts = (re.fullmatch(r"(.*?)(?:_(\d+))?", part) for part in key.split("/"))
-    return [(part[1], int(part[2] or -1)) for part in parts]
+    parts = [re.fullmatch(r"(.*?)(?:_(\d+))?", part) for part in key.split("/")]
+    return [(part[1], int(part[2] or -1)) for part in parts if part]
 
 
 def _paired(given, own):
