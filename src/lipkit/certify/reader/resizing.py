@@ -1,5 +1,8 @@
 """Rules of what resizes images: interpolation as a matrix along each axis."""
 
+import inspect
+
+import keras
 import numpy as np
 from keras import layers as kl
 
@@ -50,6 +53,31 @@ def _has(operation, name):
 @register_rule(kl.Resizing)
 def _resizing(layer, shape):
     return resized(layer, shape, (layer.height, layer.width))
+
+
+def check_training(model):
+    """Refuse a `Resizing` that puts other layers in training mode.
+
+    The default of its `call` is `training=True`, which Keras hands to all layers that follow and do
+    not say themselves, unless the model is called with `training=False`.
+    """
+    inner = [layer for layer in model._flatten_layers() if not isinstance(layer, keras.Model)]
+    trained = [layer.name for layer in inner if _asks_for_training(layer)]
+    for layer in inner:
+        calls = [node.arguments.kwargs for node in layer._inbound_nodes]
+        if trained and isinstance(layer, kl.Resizing) and any(c.get("training") for c in calls):
+            raise NotCertifiable(
+                f"Layer {layer.name!r} (Resizing) cannot be certified beside {trained[0]!r}, which "
+                "it puts in training mode where the model is called without `training`. Call it "
+                "with training=False in a functional model."
+            )
+
+
+def _asks_for_training(layer):
+    """Whether a call of the layer takes the mode of the model's."""
+    training = inspect.signature(layer.call).parameters.get("training")
+    wrapper = isinstance(layer, kl.TimeDistributed)  # hands it on
+    return training is not None and training.default is None and not wrapper
 
 
 def _resize(op, arguments, shapes):

@@ -211,6 +211,7 @@ def read(model, input_shape=None) -> Reading:
             inputs are not those of the graph.
     """
     check_model(model)
+    resizing.check_training(model)
     walk = _Walk()
     inputs = [
         walk.add(g.Input(), (), tensor.name, "Input", shape)

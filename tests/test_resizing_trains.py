@@ -1,0 +1,37 @@
+"""Keras's `Resizing` puts layers behind it in training mode, unless it is told not to."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers as kl
+from keras import ops
+
+import lipkit
+from lipkit import NotCertifiable
+
+
+def model(**how):
+    x = keras.Input((4, 4, 2))
+    y = kl.BatchNormalization(moving_mean_initializer="ones")(kl.Resizing(5, 3)(x, **how))
+    return keras.Model(x, y)
+
+
+def test_what_trains_behind_a_resizing_is_refused(rng):
+    x = rng.standard_normal((5, 4, 4, 2)).astype("float32")
+    trains = model()
+    # Keras's own: without `training` the statistics are those of the batch
+    at_inference = ops.convert_to_numpy(trains(x, training=False))
+    assert np.abs(ops.convert_to_numpy(trains(x)) - at_inference).max() > 0.5
+    for refused in (trains, keras.Sequential([keras.Input((4, 4, 2)), trains])):
+        with pytest.raises(NotCertifiable, match="Resizing.*training=False"):
+            lipkit.lipschitz_bound(refused)
+
+
+def test_a_resizing_that_does_not_train_is_read(rng):
+    x = rng.standard_normal((5, 4, 4, 2)).astype("float32")
+    right = model(training=False)
+    at_inference = ops.convert_to_numpy(right(x, training=False))
+    np.testing.assert_array_equal(ops.convert_to_numpy(right(x)), at_inference)
+    assert lipkit.lipschitz_bound(right) < 1
+    alone = keras.Sequential([keras.Input((4, 4, 2)), kl.Resizing(5, 3), kl.Dropout(0.5)])
+    assert lipkit.lipschitz_bound(alone) < 1
