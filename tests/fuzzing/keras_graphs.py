@@ -263,7 +263,7 @@ def finished(g, inputs, outputs, head, attained=False):
     if _has_ours(model) and g.often(0.6):
         try:
             model, last = lipkit.vanillaModel(model), None
-        except ValueError:  # what has no export
+        except Exception:  # what has no export, or none of Keras (a layer of constants)
             return None
         if head:
             last = [layer for layer in model.layers if layer.weights][-1]
