@@ -77,7 +77,7 @@ def _conv_transpose(op: g.ConvTranspose, x):
     taps = kernel.shape[:d]
     padded = [n + low + high for n, (low, high) in zip(op.size, conv.padding, strict=True)]
     groups = conv.groups
-    y = np.zeros((len(x), *padded, groups, kernel.shape[d]))
+    y = np.zeros((len(x), *padded, groups, kernel.shape[d]), dtype=x.dtype)
     x = x.reshape(*x.shape[:-1], groups, 1, -1)
     kernel = np.moveaxis(kernel.reshape(*kernel.shape[:-1], groups, -1), -2, d)
     for tap in np.ndindex(*taps):
