@@ -1,5 +1,6 @@
 """The process around the command line: its streams, signals, and what it imports."""
 
+import functools
 import json
 import os
 import signal
@@ -47,8 +48,16 @@ def test_streams_may_be_closed(closed, name, status, model):
     assert (json.loads(result.stdout)["model"] == name) if status == 0 else result.stdout == b""
 
 
+@pytest.fixture
+def handler():
+    """Set the handler of SIGINT, which processes in the background may have to ignore."""
+    usual = signal.getsignal(signal.SIGINT)
+    yield functools.partial(signal.signal, signal.SIGINT)
+    signal.signal(signal.SIGINT, usual)
+
+
 @pytest.mark.parametrize("wrapped", [True, False])
-def test_ctrl_c_ends_with_status_130(wrapped, tmp_path, monkeypatch):
+def test_ctrl_c_ends_with_status_130(wrapped, handler, tmp_path, monkeypatch):
     """Tracing made of it a ValueError, 'Invalid dtype: object', and so bad input."""
 
     def train(*_, **__):
@@ -61,17 +70,14 @@ def test_ctrl_c_ends_with_status_130(wrapped, tmp_path, monkeypatch):
 
     monkeypatch.setattr(recipes, "train", train)
     np.savez(tmp_path / "d.npz", x=np.eye(4), y=[0, 1, 0, 1])
-    usual = signal.getsignal(signal.SIGINT)
+    handler(signal.default_int_handler)
     line = line_of(invoke("train", tmp_path / "d.npz", "--out", tmp_path / "run"), 130)
     assert line == "lipkit: interrupted\n"
     assert [path.name for path in tmp_path.iterdir()] == ["d.npz"]
-    assert signal.getsignal(signal.SIGINT) is usual
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_signal_that_is_ignored_stays_ignored(model, monkeypatch):
-    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        assert invoke("bound", model).exit_code == 0
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, usual)
+def test_a_signal_that_is_ignored_stays_ignored(model, handler):
+    handler(signal.SIG_IGN)
+    assert invoke("bound", model).exit_code == 0
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN

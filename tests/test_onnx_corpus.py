@@ -11,7 +11,8 @@ import keras
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-STORED = sorted((Path(__file__).parent / "data").glob("*.onnx"))
+DATA = Path(__file__).parent / "data"
+STORED = sorted(path for kind in ("jax", "tensorflow") for path in DATA.glob(f"{kind}_*.onnx"))
 BACKEND = keras.backend.backend()
 # what a run exports: both exporters of PyTorch, and Keras's, which needs no other package there
 SLICE = {

@@ -277,5 +277,5 @@ def test_training_that_diverges_is_an_error():
         wasserstein_distance(GOOD, GOOD, critic=stack(8, 1), epochs=1, steps=5, learning_rate=1e38)
     large = stack(*[1] * 8)
     large.set_weights([np.full_like(w, 1e38) for w in large.get_weights()])
-    with pytest.raises(ValueError, match="no finite values.*e.304, errors of its values"):
+    with pytest.raises(ValueError, match="overflow float32.*at most 1.*e.304.*diverged"):
         wasserstein_distance(1e5 * GOOD, 1e5 * GOOD, critic=large, epochs=0)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lipkit.certify import evaluate, rounding
+from lipkit.certify import evaluate, rounding, rules
 from lipkit.certify import graph as g
 from lipkit.certify.reader.probes import probes
 from lipkit.errors import NotCertifiable
@@ -93,7 +93,9 @@ def compare(reading, bounds):
     if not compared:
         raise NotCertifiable(
             f"Model {reading.name!r} cannot be compared with what its layers say: values may "
-            f"overflow {reading.dtype} at inputs of every size. Scale its weights down."
+            f"overflow {reading.dtype} at inputs of every size, with a constant that is at most "
+            f"{rules.output_bound(graph, bounds):.3g}. Scale its weights down; if training "
+            "diverged, restore an earlier checkpoint."
         )
 
 
