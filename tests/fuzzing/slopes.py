@@ -48,7 +48,8 @@ def steepest(function, rng, rounds=3):
     for _ in range(rounds if n <= 64 else 1):
         step = 1e-5 * (1e-2 + np.abs(points).max(axis=1).mean())
         slope = np.nan_to_num(jacobian(function, points, step), posinf=0.0, neginf=0.0)
-        _, sigma, vt = np.linalg.svd(slope, full_matrices=False)
+        largest = max(float(np.abs(slope).max(initial=0.0)), 1e-300)  # SVD fails near overflow
+        _, sigma, vt = np.linalg.svd(slope / largest, full_matrices=False)
         v, sigma = vt[:, 0], sigma[:, 0]
         x, y = points + step * v, points - step * v
         far = np.abs(points).max(axis=1, keepdims=True) + 1.0
