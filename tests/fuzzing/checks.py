@@ -16,7 +16,7 @@ from lipkit.certify.api import reading_of
 
 KINKED = {"linear", "relu", "relu6", "abs", "negative", "clip", "hard_tanh", "soft_shrink"}
 KINKED |= {"hard_sigmoid"}
-CURVED = (g.Softmax, g.Norm, g.Custom)
+CURVED = (g.Softmax, g.LogSoftmax, g.Norm, g.RootOfSquares, g.Custom)
 NOTHING = 1e-100  # bounds of zeros
 
 
@@ -53,8 +53,9 @@ def check(subject, rng) -> Outcome:
     except Exception as error:  # that lipkit raises no others is what is tested
         place = traceback.extract_tb(error.__traceback__)[-1]
         text = f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
-        if subject.damaged and isinstance(error, ValueError) and "no valid one" in text:
-            outcome.reason = "no valid file"
+        clear = any(words in text for words in ("no valid one", "give `input_shape`"))
+        if subject.damaged and isinstance(error, ValueError) and clear:
+            outcome.reason = "no valid file, or sizes that it does not say"
         else:
             outcome.violations.append(text)
     return outcome
