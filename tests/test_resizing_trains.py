@@ -35,3 +35,12 @@ def test_a_resizing_that_does_not_train_is_read(rng):
     assert lipkit.lipschitz_bound(right) < 1
     alone = keras.Sequential([keras.Input((4, 4, 2)), kl.Resizing(5, 3), kl.Dropout(0.5)])
     assert lipkit.lipschitz_bound(alone) < 1
+
+
+def test_a_resizing_before_layers_that_have_no_mode_is_read(rng):
+    x = rng.standard_normal((5, 4, 4, 2)).astype("float32")
+    layers = [kl.Resizing(5, 3), kl.Flatten(), kl.Dense(3)]
+    dense = keras.Sequential([keras.Input((4, 4, 2)), *layers])
+    at_inference = ops.convert_to_numpy(dense(x, training=False))
+    np.testing.assert_array_equal(ops.convert_to_numpy(dense(x)), at_inference)
+    assert np.isfinite(lipkit.lipschitz_bound(dense))

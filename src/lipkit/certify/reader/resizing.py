@@ -73,8 +73,14 @@ def check_training(model):
             )
 
 
+# they take `training` and compute the same with it, but for quantised weights, which are refused
+_SAME_IN_TRAINING = (kl.Dense.call, kl.EinsumDense.call)
+
+
 def _asks_for_training(layer):
-    """Whether a call of the layer takes the mode of the model's."""
+    """Whether the function of the layer depends on the mode of the model's call."""
+    if type(layer).call in _SAME_IN_TRAINING:
+        return False
     training = inspect.signature(layer.call).parameters.get("training")
     wrapper = isinstance(layer, kl.TimeDistributed)  # hands it on
     return training is not None and training.default is None and not wrapper
