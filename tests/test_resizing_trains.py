@@ -8,6 +8,7 @@ from keras import ops
 
 import lipkit
 from lipkit import NotCertifiable
+from lipkit import layers as ll
 
 
 def model(**how):
@@ -37,10 +38,28 @@ def test_a_resizing_that_does_not_train_is_read(rng):
     assert lipkit.lipschitz_bound(alone) < 1
 
 
-def test_a_resizing_before_layers_that_have_no_mode_is_read(rng):
+def before(*layers):
+    return keras.Sequential([keras.Input((4, 4, 2)), kl.Resizing(4, 4), *layers])
+
+
+@pytest.mark.parametrize(
+    ("layers", "bound"),
+    [
+        (lambda: [kl.Flatten(), kl.Dense(3, kernel_initializer="orthogonal")], 1),
+        (lambda: [kl.TimeDistributed(kl.Dense(2, kernel_initializer="orthogonal"))], 1),
+        (lambda: [kl.Flatten(), ll.SpectralDense(3)], 1),
+        (lambda: [kl.Flatten(), ll.FrobeniusDense(1)], 1),
+    ],
+)
+def test_a_resizing_before_layers_that_have_no_mode_is_read(layers, bound, rng):
     x = rng.standard_normal((5, 4, 4, 2)).astype("float32")
-    layers = [kl.Resizing(5, 3), kl.Flatten(), kl.Dense(3)]
-    dense = keras.Sequential([keras.Input((4, 4, 2)), *layers])
-    at_inference = ops.convert_to_numpy(dense(x, training=False))
-    np.testing.assert_array_equal(ops.convert_to_numpy(dense(x)), at_inference)
-    assert np.isfinite(lipkit.lipschitz_bound(dense))
+    model = before(*layers())
+    at_inference = ops.convert_to_numpy(model(x, training=False))
+    np.testing.assert_array_equal(ops.convert_to_numpy(model(x)), at_inference)
+    assert lipkit.lipschitz_bound(model) == pytest.approx(bound, abs=1e-5)
+
+
+def test_layers_that_differ_in_training_are_refused(rng):
+    for layer in (ll.SpectralDense(3, parametrization="stiefel"), ll.BatchCentering()):
+        with pytest.raises(NotCertifiable, match=f"Resizing.*{layer.name}.*training=False"):
+            lipkit.lipschitz_bound(before(kl.Flatten(), layer))

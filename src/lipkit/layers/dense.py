@@ -40,11 +40,16 @@ class SpectralDense(SpectralKernel, keras.layers.Dense):
         kwargs["kernel_initializer"] = kernel_initializer
         super().__init__(units=units, activation=activation, use_bias=use_bias, **kwargs)
 
+    @property
+    def differs_in_training(self):
+        """Whether the rule multiplies by the free kernel its own way in training."""
+        return self.parametrization.training_matmul is not None
+
     def call(self, inputs, training=None):
         """The layer's outputs; in training, a rule may multiply by the free kernel its own way."""
-        matmul = self.parametrization.training_matmul
-        if matmul is None or not training:
+        if not (training and self.differs_in_training):
             return super().call(inputs)
+        matmul = self.parametrization.training_matmul
         x = matmul(ops.reshape(inputs, (-1, inputs.shape[-1])), self._free_kernel())
         x = self._scaled(ops.reshape(x, (*ops.shape(inputs)[:-1], self.units)))
         x = x if self.bias is None else ops.add(x, self.bias)

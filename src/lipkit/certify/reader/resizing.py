@@ -73,17 +73,17 @@ def check_training(model):
             )
 
 
-# they take `training` and compute the same with it, but for quantised weights, which are refused
-_SAME_IN_TRAINING = (kl.Dense.call, kl.EinsumDense.call)
+# they take `training` and compute the same with it, but for quantised weights, which are refused;
+# the wrapper hands it to a layer that is looked at, too
+_SAME_IN_TRAINING = (kl.Dense.call, kl.EinsumDense.call, kl.TimeDistributed.call)
 
 
 def _asks_for_training(layer):
     """Whether the function of the layer depends on the mode of the model's call."""
-    if type(layer).call in _SAME_IN_TRAINING:
+    if type(layer).call in _SAME_IN_TRAINING or not getattr(layer, "differs_in_training", True):
         return False
     training = inspect.signature(layer.call).parameters.get("training")
-    wrapper = isinstance(layer, kl.TimeDistributed)  # hands it on
-    return training is not None and training.default is None and not wrapper
+    return training is not None and training.default is None
 
 
 def _resize(op, arguments, shapes):
