@@ -47,9 +47,9 @@ class SpectralDense(SpectralKernel, keras.layers.Dense):
 
     def call(self, inputs, training=None):
         """The layer's outputs; in training, a rule may multiply by the free kernel its own way."""
-        if not (training and self.differs_in_training):
+        matmul = self.parametrization.training_matmul if training else None
+        if matmul is None:
             return super().call(inputs)
-        matmul = self.parametrization.training_matmul
         x = matmul(ops.reshape(inputs, (-1, inputs.shape[-1])), self._free_kernel())
         x = self._scaled(ops.reshape(x, (*ops.shape(inputs)[:-1], self.units)))
         x = x if self.bias is None else ops.add(x, self.bias)
