@@ -59,10 +59,12 @@ def check_training(model):
     """Refuse a `Resizing` that puts other layers in training mode.
 
     The default of its `call` is `training=True`, which Keras hands to all layers that follow and do
-    not say themselves, unless the model is called with `training=False`.
+    not say themselves, unless the model is called with `training=False`. Inside of models and
+    wrappers it hands it to those too that have a default.
     """
     inner = [layer for layer in model._flatten_layers() if not isinstance(layer, keras.Model)]
-    trained = [layer.name for layer in inner if _asks_for_training(layer)]
+    outer = {id(layer) for layer in model.layers}
+    trained = [x.name for x in inner if _takes_the_mode(x, inside=id(x) not in outer)]
     for layer in inner:
         calls = [node.arguments.kwargs for node in layer._inbound_nodes]
         if trained and isinstance(layer, kl.Resizing) and any(c.get("training") for c in calls):
@@ -74,16 +76,17 @@ def check_training(model):
 
 
 # they take `training` and compute the same with it, but for quantised weights, which are refused;
-# the wrapper hands it to a layer that is looked at, too
+# the wrapper hands it to a layer inside
 _SAME_IN_TRAINING = (kl.Dense.call, kl.EinsumDense.call, kl.TimeDistributed.call)
 
 
-def _asks_for_training(layer):
-    """Whether the function of the layer depends on the mode of the model's call."""
-    if type(layer).call in _SAME_IN_TRAINING or not getattr(layer, "differs_in_training", True):
+def _takes_the_mode(layer, inside):
+    """Whether the layer computes something else where what is called before it trains."""
+    same = type(layer).call in _SAME_IN_TRAINING or isinstance(layer, kl.Resizing)
+    if same or not getattr(layer, "differs_in_training", True):
         return False
     training = inspect.signature(layer.call).parameters.get("training")
-    return training is not None and training.default is None
+    return training is not None and (inside or training.default is None)
 
 
 def _resize(op, arguments, shapes):
