@@ -14,22 +14,29 @@ def registered(package):
 
 
 register = registered("lipkit")
+BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 def arguments(cls):
-    """Names that the constructor takes, those that `**kwargs` hands to the bases among them."""
-    names = {}
+    """The parameters of the constructor, those that `**kwargs` hands to the bases among them.
+
+    What a class gives its bases itself is none: what these require by name, and what the class
+    lists in `fixed_arguments`.
+    """
+    found, by_position, fixed = {}, True, getattr(cls, "fixed_arguments", ())
     for base in cls.__mro__[:-1]:
         if "__init__" not in vars(base):
             continue
         _, *parameters = inspect.signature(base.__init__).parameters.values()
-        names |= {p.name: p for p in parameters if p.kind in _BY_NAME}
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        for p in parameters:
+            open_to_users = by_position or p.default is not p.empty
+            if open_to_users and p.kind in BY_NAME and p.name not in fixed:
+                found.setdefault(p.name, p if by_position else p.replace(kind=p.KEYWORD_ONLY))
+        kinds = {p.kind for p in parameters}
+        by_position &= inspect.Parameter.VAR_POSITIONAL in kinds
+        if inspect.Parameter.VAR_KEYWORD not in kinds:
             break
-    return tuple(names)
-
-
-_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return sorted(found.values(), key=lambda p: p.kind)
 
 
 def explains(cls):
@@ -43,13 +50,14 @@ def explains(cls):
         try:
             init(self, *args, **kwargs)
         except (TypeError, ValueError):
-            known = arguments(cls)
+            known = [p.name for p in arguments(cls)]
             unknown = [name for name in kwargs if name not in known]
             if not unknown:
                 raise
             raise TypeError(_message(cls, unknown[0], known)) from None
 
-    explained.__signature__ = inspect.signature(init)  # Keras looks no deeper
+    this = next(iter(inspect.signature(init).parameters.values()))
+    explained.__signature__ = inspect.Signature([this, *arguments(cls)])  # as `help` shows it
     cls.__init__ = explained
     return cls
 

@@ -123,6 +123,7 @@ class GroupSort(Activation):
 
 class _FixedGroupSort(GroupSort):
     _n: int | None = None
+    fixed_arguments = ("n",)
 
     def __init__(self, data_format="channels_last", k_coef_lip=1.0, **kwargs):
         super().__init__(n=self._n, data_format=data_format, k_coef_lip=k_coef_lip, **kwargs)

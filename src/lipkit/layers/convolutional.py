@@ -168,4 +168,4 @@ class FrobeniusConv2D(Filters, FixedKernel, keras.layers.Conv2D):
     vanilla_class = keras.layers.Conv2D
 
     def __init__(self, *args, **kwargs):
-        super().__init__(*args, rule="frobenius", **kwargs)
+        super().__init__(*args, parametrization="frobenius", **kwargs)

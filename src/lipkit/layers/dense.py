@@ -83,7 +83,7 @@ class FrobeniusDense(FixedKernel, keras.layers.Dense):
             activation=activation,
             use_bias=use_bias,
             kernel_initializer=kernel_initializer,
-            rule=UnitColumns() if disjoint_neurons else "frobenius",
+            parametrization=UnitColumns() if disjoint_neurons else "frobenius",
             **kwargs,
         )
         self.disjoint_neurons = bool(disjoint_neurons)
