@@ -61,6 +61,7 @@ def test_what_is_listed_is_taken(name):
         ("CategoricalProvableRobustAccuracy", {"disjoint_neuron": False}, "disjoint_neurons"),
         ("SpectralDense", {"k_coef_lib": 2}, "k_coef_lip"),
         ("SpectralConv2D", {"dilation_rat": 1}, "dilation_rate"),
+        ("SpectralConv2D", {"eps_bjork": 1e-3}, "eps_bjorck"),
         ("GroupSort2", {"data_fromat": "channels_first"}, "data_format"),
         ("CondenseCallback", {"on_bach": True}, "on_batch"),
     ],

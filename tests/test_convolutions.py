@@ -343,7 +343,6 @@ def test_unknown_sizes_and_export_without_sizes(cls, mode, rng):
         ),
         (lambda: layers.SpectralConv2D(4, 3, groups=3), "groups=3"),
         (lambda: layers.SpectralConv2D(4, 3, eps_spectral=0), "`eps_spectral`"),
-        (lambda: layers.SpectralConv2D(4, 3, eps_bjork=1), "eps_bjork"),
         (lambda: AOL(iterations=0), "`iterations`.*0"),
     ],
 )

@@ -1,4 +1,7 @@
-"""lipkit's entry in Keras's registry, and what its constructors say of a misspelt argument."""
+"""lipkit's entries in Keras's registry, and what constructors say of an argument they have not.
+
+Models stay as Keras makes them: it reads from their constructors whether they are functional.
+"""
 
 import difflib
 import functools

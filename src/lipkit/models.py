@@ -5,7 +5,6 @@ from typing import Any
 
 import keras
 
-from lipkit._registry import register
 from lipkit.backend import Module
 from lipkit.certify.reader import known
 from lipkit.export import vanilla_model
@@ -72,7 +71,7 @@ def _is_functional(args, kwargs):
     return len({"inputs", "outputs"} & set(kwargs)) + len(args) >= 2
 
 
-@register
+@keras.saving.register_keras_serializable("lipkit")
 class Model(_Export, keras.Model):
     """`keras.Model` with `condense()` and `vanilla_export()`: subclass it, or give it a graph.
 
@@ -98,7 +97,7 @@ class Model(_Export, keras.Model):
 _Functional = type(keras.Model.__new__(keras.Model, None, None))  # Keras has no public name for it
 
 
-@register
+@keras.saving.register_keras_serializable("lipkit")
 class FunctionalModel(_Functional, Model):
     """What `Model(inputs, outputs)` makes."""
 
@@ -112,7 +111,7 @@ def _make_functional(cls):
     return cls
 
 
-@register
+@keras.saving.register_keras_serializable("lipkit")
 class Sequential(_Export, keras.Sequential):
     """`keras.Sequential` whose layers share a Lipschitz constant.
 
