@@ -152,7 +152,7 @@ def test_bad_arguments(keywords, message):
 
 
 def test_frobenius_dense_has_its_own_rule(tmp_path):
-    with pytest.raises(ValueError, match="`parametrization`.*'polar'"):
+    with pytest.raises(TypeError, match="FrobeniusDense takes no argument `parametrization`"):
         layers.FrobeniusDense(4, parametrization="polar")
     for disjoint in (True, False):
         model = keras.Sequential(

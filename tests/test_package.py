@@ -16,7 +16,7 @@ CERTIFIER_CORE = [
     )
 ]
 LEVELS = {
-    0: ["errors", "_version", "_backend", "_checks", "_table", "_files", "backend"],
+    0: ["errors", "_version", "_backend", "_checks", "_registry", "_table", "_files", "backend"],
     1: ["linalg", "padding", "losses.functional", *CERTIFIER_CORE],
     2: ["parametrizations", "views", "delta"],
     3: [

@@ -6,13 +6,12 @@ import keras
 from keras import ops
 
 from lipkit._checks import real
+from lipkit._registry import register
 from lipkit.linalg.norms import largest_entry
 from lipkit.normalizers import MatrixRule
 
-_register = keras.saving.register_keras_serializable("lipkit")
 
-
-@_register
+@register
 class WeightClipConstraint(keras.constraints.Constraint):
     """Clip every entry to [-c, c].
 
@@ -31,7 +30,7 @@ class WeightClipConstraint(keras.constraints.Constraint):
         return {"c": self.c}
 
 
-@_register
+@register
 class AutoWeightClipConstraint(keras.constraints.Constraint):
     """Clip every entry to +-1 / (sqrt(size of w) * scale): a 2-norm of at most 1 / scale.
 
@@ -51,7 +50,7 @@ class AutoWeightClipConstraint(keras.constraints.Constraint):
         return {"scale": self.scale}
 
 
-@_register
+@register
 class FrobeniusConstraint(keras.constraints.Constraint):
     """W / (|W|_F + eps); a zero kernel stays zero.
 
@@ -72,7 +71,7 @@ class FrobeniusConstraint(keras.constraints.Constraint):
         return {"eps": self.eps}
 
 
-@_register
+@register
 class SpectralConstraint(MatrixRule, keras.constraints.Constraint):
     """The kernel as a matrix (prod, n) of norm at most `k_coef_lip`, orthogonal by default.
 

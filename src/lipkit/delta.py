@@ -6,9 +6,10 @@ import keras
 from keras import ops
 
 from lipkit._checks import integer, real
+from lipkit._registry import register
 
 
-@keras.saving.register_keras_serializable("lipkit")
+@register
 class DeltaOrthogonal(keras.initializers.Initializer):
     """An orthogonal matrix at the taps in the middle of a convolution kernel, 0 elsewhere.
 

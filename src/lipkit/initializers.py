@@ -2,13 +2,14 @@
 
 import keras
 
+from lipkit._registry import register
 from lipkit.delta import DeltaOrthogonal
 from lipkit.normalizers import MatrixRule
 
 __all__ = ["DeltaOrthogonal", "SpectralInitializer"]
 
 
-@keras.saving.register_keras_serializable("lipkit")
+@register
 class SpectralInitializer(MatrixRule, keras.initializers.Initializer):
     """Draw from `base_initializer`, then constrain the matrix (prod, n) to norm `k_coef_lip`.
 

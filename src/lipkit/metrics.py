@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from lipkit._checks import real
+from lipkit._registry import register
 from lipkit.certify.api import margin_bound
 from lipkit.losses.functional.labels import own_class, positives
 
@@ -15,7 +16,7 @@ def _binary_accuracy(y_true, y_pred):
     return ops.mean(ops.cast(right, keras.config.floatx()), axis=-1)
 
 
-@keras.saving.register_keras_serializable("lipkit")
+@register
 class HKRBinaryAccuracy(keras.metrics.MeanMetricWrapper):
     """Share of samples where the sign of f agrees with the label ({0, 1} or {-1, 1}).
 
@@ -55,18 +56,19 @@ class _Provable(keras.metrics.MeanMetricWrapper):
             evaluation.
         name, dtype: as in `keras.metrics.Metric`; the name is that of the class.
         reduction: deel-lip's keyword: `"auto"`, the mean; there is no other here.
+        **options: what else the class asks for, kept for the configuration.
     """
 
     _margin = staticmethod(_binary_margin)
 
-    def __init__(self, lip_const=1.0, name=None, dtype=None, reduction="auto", **config):
+    def __init__(self, lip_const=1.0, name=None, dtype=None, reduction="auto", **options):
         if reduction not in ("auto", "mean", "sum_over_batch_size"):
             raise ValueError(
                 "`reduction` of a metric can only be the mean, 'auto'. For the values of each "
                 f"sample use `lipkit.certify`. Received: reduction={reduction!r}"
             )
         super().__init__(self._values, name=name or type(self).__name__, dtype=dtype)
-        self._options = config
+        self._options = options
         self._model = lip_const if isinstance(lip_const, keras.Model) else None
         if self._model is None:
             self._lip_const = real("lip_const", lip_const, "]0, inf[")
@@ -124,20 +126,23 @@ class _Categorical:
         return factor * (2.0 if self._options["disjoint_neurons"] else 2.0**0.5)
 
 
-@keras.saving.register_keras_serializable("lipkit")
+@register
 class BinaryProvableRobustAccuracy(_Accuracy, _Provable):
     """Share of samples with y f / lip_const > epsilon: right within distance epsilon.
 
     Args:
         epsilon: radius, in units of the input.
         lip_const: Lipschitz constant of the logit, or a built model to compute it from.
+        name, dtype: as in `keras.metrics.Metric`; the name is that of the class.
+        reduction: deel-lip's keyword; `"auto"`, the mean, is the only one.
     """
 
-    def __init__(self, epsilon=36 / 255, lip_const=1.0, **kwargs):
-        super().__init__(lip_const, epsilon=real("epsilon", epsilon, "[0, inf]"), **kwargs)
+    def __init__(self, epsilon=36 / 255, lip_const=1.0, name=None, dtype=None, reduction="auto"):
+        epsilon = real("epsilon", epsilon, "[0, inf]")
+        super().__init__(lip_const, name, dtype, reduction, epsilon=epsilon)
 
 
-@keras.saving.register_keras_serializable("lipkit")
+@register
 class CategoricalProvableRobustAccuracy(_Categorical, _Accuracy, _Provable):
     """Share of samples whose label holds within distance epsilon. One-hot or sparse labels.
 
@@ -146,35 +151,72 @@ class CategoricalProvableRobustAccuracy(_Categorical, _Accuracy, _Provable):
         lip_const: Lipschitz constant of each logit (`disjoint_neurons`) or of all together; or a
             built model, from which the exact constants of the differences are computed.
         disjoint_neurons: whether `lip_const` is that of each logit alone.
+        name, dtype: as in `keras.metrics.Metric`; the name is that of the class.
+        reduction: deel-lip's keyword; `"auto"`, the mean, is the only one.
     """
 
-    def __init__(self, epsilon=36 / 255, lip_const=1.0, disjoint_neurons=True, **kwargs):
-        kwargs.update(epsilon=real("epsilon", epsilon, "[0, inf]"))
-        super().__init__(lip_const, disjoint_neurons=bool(disjoint_neurons), **kwargs)
+    def __init__(
+        self,
+        epsilon=36 / 255,
+        lip_const=1.0,
+        disjoint_neurons=True,
+        name=None,
+        dtype=None,
+        reduction="auto",
+    ):
+        super().__init__(
+            *(lip_const, name, dtype, reduction),
+            epsilon=real("epsilon", epsilon, "[0, inf]"),
+            disjoint_neurons=bool(disjoint_neurons),
+        )
 
 
-@keras.saving.register_keras_serializable("lipkit")
+@register
 class BinaryProvableAvgRobustness(_AverageRobustness, _Provable):
     """Mean of relu(y f) / lip_const, the radius of samples on the right side.
 
     Args:
         lip_const: Lipschitz constant of the logit, or a built model to compute it from.
         negative_robustness: count samples on the wrong side by minus their radius, not by 0.
+        name, dtype: as in `keras.metrics.Metric`; the name is that of the class.
+        reduction: deel-lip's keyword; `"auto"`, the mean, is the only one.
     """
 
-    def __init__(self, lip_const=1.0, negative_robustness=False, **kwargs):
-        super().__init__(lip_const, negative_robustness=bool(negative_robustness), **kwargs)
+    def __init__(
+        self,
+        lip_const=1.0,
+        negative_robustness=False,
+        name=None,
+        dtype=None,
+        reduction="auto",
+    ):
+        super().__init__(
+            *(lip_const, name, dtype, reduction), negative_robustness=bool(negative_robustness)
+        )
 
 
-@keras.saving.register_keras_serializable("lipkit")
+@register
 class CategoricalProvableAvgRobustness(_Categorical, _AverageRobustness, _Provable):
     """Mean radius of samples on the right side. One-hot or sparse labels.
 
     Args:
         lip_const, disjoint_neurons: as in `CategoricalProvableRobustAccuracy`.
         negative_robustness: count samples on the wrong side by minus their radius, not by 0.
+        name, dtype: as in `keras.metrics.Metric`; the name is that of the class.
+        reduction: deel-lip's keyword; `"auto"`, the mean, is the only one.
     """
 
-    def __init__(self, lip_const=1.0, disjoint_neurons=True, negative_robustness=False, **kwargs):
-        kwargs.update(negative_robustness=bool(negative_robustness))
-        super().__init__(lip_const, disjoint_neurons=bool(disjoint_neurons), **kwargs)
+    def __init__(
+        self,
+        lip_const=1.0,
+        disjoint_neurons=True,
+        negative_robustness=False,
+        name=None,
+        dtype=None,
+        reduction="auto",
+    ):
+        super().__init__(
+            *(lip_const, name, dtype, reduction),
+            disjoint_neurons=bool(disjoint_neurons),
+            negative_robustness=bool(negative_robustness),
+        )

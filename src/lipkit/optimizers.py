@@ -5,9 +5,10 @@ from keras import ops
 
 from lipkit import linalg
 from lipkit._checks import real
+from lipkit._registry import register
 
 
-@keras.saving.register_keras_serializable("lipkit")
+@register
 class StiefelMuon(keras.optimizers.Adam):
     """Steepest descent in the spectral norm for kernels of the rule `"stiefel"`, Adam for the rest.
 

@@ -7,9 +7,11 @@ import numpy as np
 from keras import ops
 
 from lipkit._checks import integer, real
+from lipkit._registry import explains, register
 from lipkit.linalg.norms import gram
 
 
+@explains
 class Lorth2D:
     """The distance of a 2-D convolution from orthogonality, up to padding.
 
@@ -96,7 +98,7 @@ class Lorth2D:
         return shape
 
 
-@keras.saving.register_keras_serializable("lipkit")
+@register
 class LorthRegularizer(keras.regularizers.Regularizer):
     """lambda_lorth * L(K), the distance of a convolution from orthogonality; see `Lorth2D`.
 
@@ -126,7 +128,7 @@ class LorthRegularizer(keras.regularizers.Regularizer):
         return {**vars(self.lorth), "lambda_lorth": self.lambda_lorth, "dim": 2}
 
 
-@keras.saving.register_keras_serializable("lipkit")
+@register
 class OrthDenseRegularizer(keras.regularizers.Regularizer):
     """lambda_orth * |G - I|_F², G the smaller one of WWᵀ and WᵀW.
 

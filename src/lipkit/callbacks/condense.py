@@ -2,9 +2,11 @@
 
 import keras
 
+from lipkit._registry import explains
 from lipkit.models import condense
 
 
+@explains
 class CondenseCallback(keras.callbacks.Callback):
     """Condense all constrained kernels of the model, of nested models too.
 

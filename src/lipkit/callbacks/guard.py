@@ -9,8 +9,10 @@ import numpy as np
 from keras import ops
 
 from lipkit._checks import integer
+from lipkit._registry import explains
 
 
+@explains
 class FiniteGuard(keras.callbacks.Callback):
     """Stop training at the first loss or weight that is not finite; restore the last good state.
 

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from lipkit._checks import integer
+from lipkit._registry import explains
 from lipkit.losses.base import Loss
 
 
@@ -27,6 +28,7 @@ class _OfLosses(keras.callbacks.Callback):
         return chosen
 
 
+@explains
 class LossParamScheduler(_OfLosses):
     """Set a parameter of the loss before training steps, interpolated between given points.
 
@@ -87,6 +89,7 @@ class LossParamScheduler(_OfLosses):
         return {"param_name": self.param_name, "fp": self.fp, "xp": self.xp, "step": self.step}
 
 
+@explains
 class LossParamLog(_OfLosses):
     """Print a parameter of the losses that have it.
 

@@ -7,11 +7,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from lipkit._registry import explains
 from lipkit.callbacks._events import EventFile
 
 _KERNELS = {"kernel": "_kernel", "wbar": "kernel"}  # of deel-lip's names, ours
 
 
+@explains
 class MonitorCallback(keras.callbacks.Callback):
     """Singular values of layers' kernels as matrices (prod, n), computed in float64.
 

@@ -4,12 +4,9 @@ import keras
 from keras import ops
 
 from lipkit._checks import integer
+from lipkit._registry import register
 from lipkit.layers._sorting import sort_groups
 from lipkit.layers.base import LipschitzLayer, known_channels
-
-
-def _register(cls):
-    return keras.saving.register_keras_serializable("lipkit")(cls)
 
 
 class Activation(LipschitzLayer, keras.layers.Layer):
@@ -35,7 +32,7 @@ class Activation(LipschitzLayer, keras.layers.Layer):
         return {**super().get_config(), "data_format": self.data_format}
 
 
-@_register
+@register
 class MaxMin(Activation):
     """k * concat(relu(x), relu(-x)) on the channel axis: (..., c) -> (..., 2 c).
 
@@ -56,7 +53,7 @@ class MaxMin(Activation):
         return tuple(shape)
 
 
-@_register
+@register
 class GroupSort(Activation):
     """Sort ascending in contiguous groups of `n` channels of the last axis, times k.
 
@@ -126,6 +123,7 @@ class GroupSort(Activation):
 
 class _FixedGroupSort(GroupSort):
     _n: int | None = None
+    fixed_arguments = ("n",)
 
     def __init__(self, data_format="channels_last", k_coef_lip=1.0, **kwargs):
         super().__init__(n=self._n, data_format=data_format, k_coef_lip=k_coef_lip, **kwargs)
@@ -137,13 +135,13 @@ class _FixedGroupSort(GroupSort):
         return config
 
 
-@_register
+@register
 class GroupSort2(_FixedGroupSort):
     """(min, max) of each consecutive pair of channels: `GroupSort(2)`."""
 
     _n = 2
 
 
-@_register
+@register
 class FullSort(_FixedGroupSort):
     """Sort all channels: `GroupSort(None)`."""

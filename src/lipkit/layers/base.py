@@ -6,7 +6,7 @@ from keras import ops
 from lipkit import parametrizations
 from lipkit._checks import real
 from lipkit.backend import full_precision
-from lipkit.parametrizations.deel_lip import KEYWORDS, from_deel_lip
+from lipkit.parametrizations.deel_lip import from_deel_lip
 from lipkit.views import KernelView
 
 
@@ -261,22 +261,32 @@ class SpectralKernel(LipschitzKernel):
 
     default_rule = "polar"
 
-    def __init__(self, *args, parametrization=None, **kwargs):
-        keywords = {name: kwargs.pop(name) for name in KEYWORDS if name in kwargs}
-        rule = from_deel_lip(parametrization, self.default_rule, **keywords)
+    def __init__(
+        self,
+        *args,
+        parametrization=None,
+        eps_spectral=...,
+        eps_bjorck=...,
+        beta_bjorck=...,
+        maxiter_spectral=...,
+        maxiter_bjorck=...,
+        **kwargs,
+    ):
+        rule = from_deel_lip(
+            *(parametrization, self.default_rule),
+            eps_spectral=eps_spectral,
+            eps_bjorck=eps_bjorck,
+            beta_bjorck=beta_bjorck,
+            maxiter_spectral=maxiter_spectral,
+            maxiter_bjorck=maxiter_bjorck,
+        )
         super().__init__(*args, parametrization=rule, **kwargs)
 
 
 class FixedKernel(LipschitzKernel):
-    """Mixin of layers whose class fixes the `rule`: no argument, and not in the configuration."""
+    """Mixin of layers whose class fixes the rule: no argument, and not in the configuration."""
 
-    def __init__(self, *args, rule, **kwargs):
-        if "parametrization" in kwargs:
-            raise ValueError(
-                f"{type(self).__name__} has no `parametrization`; the Spectral layers have one. "
-                f"Received: parametrization={kwargs['parametrization']!r}"
-            )
-        super().__init__(*args, parametrization=rule, **kwargs)
+    fixed_arguments = ("parametrization",)
 
     def get_config(self):
         """Keras configuration, without the parametrization."""

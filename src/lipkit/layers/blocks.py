@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from lipkit._checks import real
+from lipkit._registry import register
 from lipkit.layers.base import LipschitzLayer, place_axis
 from lipkit.linalg.norms import euclidean_norm
 
@@ -116,7 +117,7 @@ class _TrainedResidual(Residual):
         return {**super().get_config(), "init_val": self.init_val}
 
 
-@keras.saving.register_keras_serializable("lipkit")
+@register
 class LipResidual(_TrainedResidual):
     """k (s x + (1 - s) f(x)) with s = sigmoid(alpha) trained.
 
@@ -135,7 +136,7 @@ class LipResidual(_TrainedResidual):
         return x * self._value(s, plain) + y * self._value(1 - s, plain)
 
 
-@keras.saving.register_keras_serializable("lipkit")
+@register
 class PrescaledAdditiveResidual(_TrainedResidual):
     """k (x + f(alpha x)) / (1 + |alpha|) with alpha trained.
 
@@ -157,7 +158,7 @@ class PrescaledAdditiveResidual(_TrainedResidual):
         return (x + y) * self._value(1 / size, plain)
 
 
-@keras.saving.register_keras_serializable("lipkit")
+@register
 class ScaledResidual(Residual):
     """k (alpha x + (1 - alpha) f(x)) with alpha fixed; `alpha=0.5` is the mean of x and f(x).
 
@@ -180,7 +181,7 @@ class ScaledResidual(Residual):
         return {**super().get_config(), "alpha": self.alpha}
 
 
-@keras.saving.register_keras_serializable("lipkit")
+@register
 class L2NormResidual(Residual):
     """k sqrt((x^2 + f(x)^2) / 2), entry by entry.
 
@@ -198,7 +199,7 @@ class L2NormResidual(Residual):
         return pairs * math.sqrt(0.5)
 
 
-@keras.saving.register_keras_serializable("lipkit")
+@register
 class ConcatResidual(Residual):
     """k concat(x_1, f(x_2)) for the two halves of the channels: max(1, L_f) k-Lipschitz.
 

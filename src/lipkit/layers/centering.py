@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from lipkit._checks import real
+from lipkit._registry import register
 from lipkit.layers.base import LipschitzLayer, _at_least_float32, known_channels, place_axis
 
 
@@ -76,7 +77,7 @@ class _Centering(LipschitzLayer, keras.layers.Layer):
         }
 
 
-@keras.saving.register_keras_serializable("lipkit")
+@register
 class LayerCentering(_Centering):
     """k (x - mean(x)) + bias, the mean over some axes of each sample: an orthogonal projection.
 
@@ -166,7 +167,7 @@ class _BatchStatistics(_Centering):
         return {**super().get_config(), "axis": self.axis, "momentum": self.momentum}
 
 
-@keras.saving.register_keras_serializable("lipkit")
+@register
 class BatchCentering(_BatchStatistics):
     """k (x - mean) + bias: the batch's mean of each channel in training, a moving mean otherwise.
 
@@ -183,7 +184,7 @@ class BatchCentering(_BatchStatistics):
     """
 
 
-@keras.saving.register_keras_serializable("lipkit")
+@register
 class BatchLipNorm(_BatchStatistics):
     """k s (x - mean) + bias with one tracked scale s = min(max_scale, 1 / sqrt(max_c var_c)).
 

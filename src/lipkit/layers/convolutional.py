@@ -2,12 +2,11 @@
 
 import keras
 
+from lipkit._registry import register
 from lipkit.delta import DeltaOrthogonal
 from lipkit.layers.base import FixedKernel, SpectralKernel
 from lipkit.layers.padded import Filters, PaddedConv
 from lipkit.parametrizations import AOL
-
-_register = keras.saving.register_keras_serializable("lipkit")
 
 
 class _AlmostOrthogonal(SpectralKernel):
@@ -30,7 +29,7 @@ class _SpectralConvTranspose(_SpectralConv):
     paddings = ("valid", "same")
 
 
-@_register
+@register
 class SpectralConv1D(_SpectralConv, keras.layers.Conv1D):
     """`keras.layers.Conv1D` with Lipschitz constant at most `k_coef_lip`: see `SpectralConv2D`.
 
@@ -41,7 +40,7 @@ class SpectralConv1D(_SpectralConv, keras.layers.Conv1D):
     paddings = (*PaddedConv.paddings, "causal")
 
 
-@_register
+@register
 class SpectralConv2D(_SpectralConv, keras.layers.Conv2D):
     """`keras.layers.Conv2D` with Lipschitz constant at most `k_coef_lip` on inputs of any size.
 
@@ -81,21 +80,21 @@ class SpectralConv2D(_SpectralConv, keras.layers.Conv2D):
     vanilla_class = keras.layers.Conv2D
 
 
-@_register
+@register
 class SpectralConv3D(_SpectralConv, keras.layers.Conv3D):
     """`keras.layers.Conv3D` with Lipschitz constant at most `k_coef_lip`: see `SpectralConv2D`."""
 
     vanilla_class = keras.layers.Conv3D
 
 
-@_register
+@register
 class SpectralConv1DTranspose(_SpectralConvTranspose, keras.layers.Conv1DTranspose):
     """`keras.layers.Conv1DTranspose`, constrained: see `SpectralConv2DTranspose`."""
 
     vanilla_class = keras.layers.Conv1DTranspose
 
 
-@_register
+@register
 class SpectralConv2DTranspose(_SpectralConvTranspose, keras.layers.Conv2DTranspose):
     """`keras.layers.Conv2DTranspose` with Lipschitz constant at most `k_coef_lip` at any size.
 
@@ -111,7 +110,7 @@ class SpectralConv2DTranspose(_SpectralConvTranspose, keras.layers.Conv2DTranspo
     vanilla_class = keras.layers.Conv2DTranspose
 
 
-@_register
+@register
 class SpectralConv3DTranspose(_SpectralConvTranspose, keras.layers.Conv3DTranspose):
     """`keras.layers.Conv3DTranspose`, constrained: see `SpectralConv2DTranspose`."""
 
@@ -133,14 +132,14 @@ class _SpectralDepthwise(PaddedConv, _AlmostOrthogonal):
             )
 
 
-@_register
+@register
 class SpectralDepthwiseConv1D(_SpectralDepthwise, keras.layers.DepthwiseConv1D):
     """`keras.layers.DepthwiseConv1D`, constrained: see `SpectralDepthwiseConv2D`."""
 
     vanilla_class = keras.layers.DepthwiseConv1D
 
 
-@_register
+@register
 class SpectralDepthwiseConv2D(_SpectralDepthwise, keras.layers.DepthwiseConv2D):
     """`keras.layers.DepthwiseConv2D` with Lipschitz constant at most `k_coef_lip` at any size.
 
@@ -155,7 +154,7 @@ class SpectralDepthwiseConv2D(_SpectralDepthwise, keras.layers.DepthwiseConv2D):
     vanilla_class = keras.layers.DepthwiseConv2D
 
 
-@_register
+@register
 class FrobeniusConv2D(Filters, FixedKernel, keras.layers.Conv2D):
     """`keras.layers.Conv2D` with a kernel divided by its Frobenius norm: for a single filter.
 
@@ -169,4 +168,4 @@ class FrobeniusConv2D(Filters, FixedKernel, keras.layers.Conv2D):
     vanilla_class = keras.layers.Conv2D
 
     def __init__(self, *args, **kwargs):
-        super().__init__(*args, rule="frobenius", **kwargs)
+        super().__init__(*args, parametrization="frobenius", **kwargs)

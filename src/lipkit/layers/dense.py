@@ -3,11 +3,12 @@
 import keras
 from keras import ops
 
+from lipkit._registry import register
 from lipkit.layers.base import FixedKernel, SpectralKernel
 from lipkit.parametrizations import UnitColumns
 
 
-@keras.saving.register_keras_serializable("lipkit")
+@register
 class SpectralDense(SpectralKernel, keras.layers.Dense):
     """`keras.layers.Dense` with a kernel of spectral norm at most `k_coef_lip`.
 
@@ -56,7 +57,7 @@ class SpectralDense(SpectralKernel, keras.layers.Dense):
         return x if self.activation is None else self.activation(x)
 
 
-@keras.saving.register_keras_serializable("lipkit")
+@register
 class FrobeniusDense(FixedKernel, keras.layers.Dense):
     """`keras.layers.Dense` with a kernel normalised by its 2-norm: for the last layer.
 
@@ -87,7 +88,7 @@ class FrobeniusDense(FixedKernel, keras.layers.Dense):
             activation=activation,
             use_bias=use_bias,
             kernel_initializer=kernel_initializer,
-            rule=UnitColumns() if disjoint_neurons else "frobenius",
+            parametrization=UnitColumns() if disjoint_neurons else "frobenius",
             **kwargs,
         )
         self.disjoint_neurons = bool(disjoint_neurons)

@@ -2,6 +2,7 @@
 
 import keras
 
+from lipkit._registry import register
 from lipkit.layers.base import ActivationLast
 from lipkit.padding import MODES, pad, same_width
 from lipkit.views import ConvView, KernelView
@@ -74,7 +75,7 @@ class _Plain(Filters):
         return {**self.get_config(), "padding": self.padding}
 
 
-@keras.saving.register_keras_serializable("lipkit")
+@register
 class PadConv1D(_Plain, keras.layers.Conv1D):
     """`keras.layers.Conv1D`, not constrained, with the paddings of `SpectralConv1D`."""
 
@@ -82,7 +83,7 @@ class PadConv1D(_Plain, keras.layers.Conv1D):
     paddings = (*PaddedConv.paddings, "causal")
 
 
-@keras.saving.register_keras_serializable("lipkit")
+@register
 class PadConv2D(_Plain, keras.layers.Conv2D):
     """`keras.layers.Conv2D`, not constrained, with the paddings of `SpectralConv2D`.
 

@@ -1,20 +1,17 @@
 """Pooling that loses nothing to its factor: averages and 2-norms of windows that do not overlap."""
 
-import keras
-
+from lipkit._registry import register
 from lipkit.layers._pooling import Average, Global, L2Norm, Windows
 
-_register = keras.saving.register_keras_serializable("lipkit")
 
-
-@_register
+@register
 class ScaledAveragePooling1D(Average, Windows):
     """`ScaledAveragePooling2D` of sequences."""
 
     rank = 1
 
 
-@_register
+@register
 class ScaledAveragePooling2D(Average, Windows):
     """Average pooling times k sqrt(window size): a linear map of norm exactly k.
 
@@ -37,21 +34,21 @@ class ScaledAveragePooling2D(Average, Windows):
     rank = 2
 
 
-@_register
+@register
 class ScaledAveragePooling3D(Average, Windows):
     """`ScaledAveragePooling2D` of volumes."""
 
     rank = 3
 
 
-@_register
+@register
 class ScaledL2NormPooling1D(L2Norm, Windows):
     """`ScaledL2NormPooling2D` of sequences."""
 
     rank = 1
 
 
-@_register
+@register
 class ScaledL2NormPooling2D(L2Norm, Windows):
     """k times the 2-norm of each window: k-Lipschitz, and it keeps the norm of its input.
 
@@ -68,21 +65,21 @@ class ScaledL2NormPooling2D(L2Norm, Windows):
     rank = 2
 
 
-@_register
+@register
 class ScaledL2NormPooling3D(L2Norm, Windows):
     """`ScaledL2NormPooling2D` of volumes."""
 
     rank = 3
 
 
-@_register
+@register
 class ScaledGlobalAveragePooling1D(Average, Global):
     """`ScaledGlobalAveragePooling2D` of sequences."""
 
     rank = 1
 
 
-@_register
+@register
 class ScaledGlobalAveragePooling2D(Average, Global):
     """k sqrt(n) times the mean over all n positions: a linear map of norm exactly k at any size.
 
@@ -97,21 +94,21 @@ class ScaledGlobalAveragePooling2D(Average, Global):
     rank = 2
 
 
-@_register
+@register
 class ScaledGlobalAveragePooling3D(Average, Global):
     """`ScaledGlobalAveragePooling2D` of volumes."""
 
     rank = 3
 
 
-@_register
+@register
 class ScaledGlobalL2NormPooling1D(L2Norm, Global):
     """`ScaledGlobalL2NormPooling2D` of sequences."""
 
     rank = 1
 
 
-@_register
+@register
 class ScaledGlobalL2NormPooling2D(L2Norm, Global):
     """k times the 2-norm of each channel over all positions: k-Lipschitz.
 
@@ -123,7 +120,7 @@ class ScaledGlobalL2NormPooling2D(L2Norm, Global):
     rank = 2
 
 
-@_register
+@register
 class ScaledGlobalL2NormPooling3D(L2Norm, Global):
     """`ScaledGlobalL2NormPooling2D` of volumes."""
 

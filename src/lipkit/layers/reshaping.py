@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from lipkit._checks import integers
+from lipkit._registry import register
 from lipkit.layers.base import batch_size, check_data_format, known_channels
 
 
@@ -82,7 +83,7 @@ def _times(n, factor):
     return None if n is None else n * factor
 
 
-@keras.saving.register_keras_serializable("lipkit")
+@register
 class InvertibleDownSampling(_Shuffle):
     """Space to channels: (batch, h, w, c) -> (batch, h / p, w / q, c p q).
 
@@ -108,7 +109,7 @@ class InvertibleDownSampling(_Shuffle):
         return (h // p, p, w // q, q, c), (0, 1, 3, 5, 2, 4)
 
 
-@keras.saving.register_keras_serializable("lipkit")
+@register
 class InvertibleUpSampling(_Shuffle):
     """Channels to space, the inverse of `InvertibleDownSampling`.
 

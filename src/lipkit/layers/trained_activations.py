@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from lipkit._registry import register
 from lipkit.layers.activations import Activation
 from lipkit.layers.base import _at_least_float32, known_channels
 
@@ -25,7 +26,7 @@ class _Trained(Activation):
         return input_shape
 
 
-@keras.saving.register_keras_serializable("lipkit")
+@register
 class Householder(_Trained):
     """k times the reflection of (z1, z2), the halves of the channels, where s > 0; else k z.
 
@@ -94,7 +95,7 @@ class Householder(_Trained):
         return {**super().get_config(), "theta_initializer": initializer}
 
 
-@keras.saving.register_keras_serializable("lipkit")
+@register
 class PReLUlip(_Trained):
     """k max(x, a x) with a trained slope a in [-1, 1] for each channel: k-Lipschitz.
 

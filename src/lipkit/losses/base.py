@@ -84,7 +84,8 @@ class Parameter:
 class Loss(keras.losses.Loss):
     """Base of the losses: a pure function of `lipkit.losses.functional` and its parameters.
 
-    A subclass sets `function` and declares each parameter as a `Parameter`.
+    A subclass sets `function`, declares each parameter as a `Parameter` and assigns it in its
+    constructor, after this one's.
 
     Sample and class weights follow the convention of `lipkit.losses.functional`. A weight of 2 is
     the sample twice where the reduction is `"sum"` or `"mean_with_sample_weight"`, which divides by
@@ -96,26 +97,16 @@ class Loss(keras.losses.Loss):
             reduction `"auto"` is the default.
         multi_gpu: accepted and without effect. The terms that are means over a class are always
             those of the global batch, and labels are not to be processed beforehand.
-        **parameters: initial values of the parameters.
     """
 
     function: Callable[..., Any]  # (y_true, y_pred, **parameters, sample_weight) -> (B,)
 
-    def __init__(
-        self,
-        reduction="sum_over_batch_size",
-        name=None,
-        dtype=None,
-        multi_gpu=False,
-        **parameters,
-    ):
+    def __init__(self, reduction="sum_over_batch_size", name=None, dtype=None, multi_gpu=False):
         del multi_gpu
         if reduction == "auto":
             reduction = "sum_over_batch_size"
         super().__init__(name=name or type(self).__name__, reduction=reduction, dtype=dtype)
         self._values, self._constants, self._models = {}, set(), weakref.WeakSet()
-        for parameter, value in parameters.items():
-            setattr(self, parameter, value)
 
     @property
     def variables(self):

@@ -3,12 +3,9 @@
 Keras averages a loss object in `metrics=` over the batches, not over the samples.
 """
 
-import keras
-
+from lipkit._registry import register
 from lipkit.losses import functional
 from lipkit.losses.base import Loss, Parameter
-
-register = keras.saving.register_keras_serializable("lipkit")
 
 
 @register
@@ -17,6 +14,10 @@ class KR(Loss):
 
     As a metric, the mean of its values on the batches: that of the whole sample if the batches
     have the same size and equally many of each class.
+
+    Args:
+        reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
+        multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
     """
 
     function = staticmethod(functional.kr)
@@ -24,7 +25,12 @@ class KR(Loss):
 
 @register
 class NegKR(Loss):
-    """`lipkit.losses.neg_kr`: -KR, to be minimised. As a metric, averaged as `KR` is."""
+    """`lipkit.losses.neg_kr`: -KR, to be minimised. As a metric, averaged as `KR` is.
+
+    Args:
+        reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
+        multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
+    """
 
     function = staticmethod(functional.neg_kr)
 
@@ -35,6 +41,8 @@ class HingeMargin(Loss):
 
     Args:
         min_margin: margin asked for on each side of 0. deel-lip from 1.4 on uses half of it.
+        reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
+        multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
 
     As a metric, the mean of its values on the batches: that of the samples if these are equally
     large.
@@ -43,8 +51,16 @@ class HingeMargin(Loss):
     function = staticmethod(functional.hinge_margin)
     min_margin = Parameter("]0, inf[")
 
-    def __init__(self, min_margin=1.0, **kwargs):
-        super().__init__(min_margin=min_margin, **kwargs)
+    def __init__(
+        self,
+        min_margin=1.0,
+        reduction="sum_over_batch_size",
+        name=None,
+        dtype=None,
+        multi_gpu=False,
+    ):
+        super().__init__(reduction, name, dtype, multi_gpu)
+        self.min_margin = min_margin
 
 
 @register
@@ -54,6 +70,8 @@ class HKR(Loss):
     Args:
         alpha: weight of the hinge, >= 0; `math.inf` for the hinge alone.
         min_margin: margin asked for on each side of 0.
+        reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
+        multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
 
     As a metric, averaged as `KR` is.
     """
@@ -62,8 +80,18 @@ class HKR(Loss):
     alpha = Parameter("[0, inf]")
     min_margin = Parameter("]0, inf[")
 
-    def __init__(self, alpha=10.0, min_margin=1.0, **kwargs):
-        super().__init__(alpha=alpha, min_margin=min_margin, **kwargs)
+    def __init__(
+        self,
+        alpha=10.0,
+        min_margin=1.0,
+        reduction="sum_over_batch_size",
+        name=None,
+        dtype=None,
+        multi_gpu=False,
+    ):
+        super().__init__(reduction, name, dtype, multi_gpu)
+        self.alpha = alpha
+        self.min_margin = min_margin
 
 
 @register
@@ -72,10 +100,20 @@ class TauBinaryCrossentropy(Loss):
 
     Args:
         tau: inverse temperature, > 0.
+        reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
+        multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
     """
 
     function = staticmethod(functional.tau_binary_crossentropy)
     tau = Parameter("]0, inf[")
 
-    def __init__(self, tau, **kwargs):
-        super().__init__(tau=tau, **kwargs)
+    def __init__(
+        self,
+        tau,
+        reduction="sum_over_batch_size",
+        name=None,
+        dtype=None,
+        multi_gpu=False,
+    ):
+        super().__init__(reduction, name, dtype, multi_gpu)
+        self.tau = tau

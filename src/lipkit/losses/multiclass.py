@@ -1,22 +1,33 @@
 """The losses of exclusive classes as Keras objects; labels one-hot, or integers."""
 
 from lipkit._checks import real
+from lipkit._registry import register
 from lipkit.losses import base, functional
 from lipkit.losses.base import Loss, Parameter
-from lipkit.losses.binary import HKR, HingeMargin, TauBinaryCrossentropy, register
+from lipkit.losses.binary import HKR, HingeMargin, TauBinaryCrossentropy
 from lipkit.losses.functional.multiclass import mean_size
 
 
 @register
 class MulticlassKR(Loss):
-    """`lipkit.losses.multiclass_kr`: positive sign, to be maximised."""
+    """`lipkit.losses.multiclass_kr`: positive sign, to be maximised.
+
+    Args:
+        reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
+        multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
+    """
 
     function = staticmethod(functional.multiclass_kr)
 
 
 @register
 class MulticlassNegKR(Loss):
-    """`lipkit.losses.multiclass_neg_kr`: -MulticlassKR, to be minimised."""
+    """`lipkit.losses.multiclass_neg_kr`: -MulticlassKR, to be minimised.
+
+    Args:
+        reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
+        multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
+    """
 
     function = staticmethod(functional.multiclass_neg_kr)
 
@@ -27,6 +38,8 @@ class MulticlassHinge(HingeMargin):
 
     Args:
         min_margin: margin asked for on each side of 0, in full.
+        reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
+        multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
     """
 
     function = staticmethod(functional.multiclass_hinge)
@@ -39,6 +52,8 @@ class MulticlassHKR(HKR):
     Args:
         alpha: weight of the hinge, >= 0; `math.inf` for the hinge alone.
         min_margin: margin asked for on each side of 0, in full.
+        reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
+        multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
     """
 
     function = staticmethod(functional.multiclass_hkr)
@@ -58,6 +73,8 @@ class MulticlassSoftHKR(Loss):
         alpha_mean: what the running mean keeps at each step, in [0, 1].
         temperature: of the softmax; the larger, the sharper.
         mean: the running mean to start with; None for `min_margin`.
+        reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
+        multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
     """
 
     function = staticmethod(functional.multiclass_soft_hkr)
@@ -67,15 +84,22 @@ class MulticlassSoftHKR(Loss):
     mean = Parameter("[0, inf]")
 
     def __init__(
-        self, alpha=10.0, min_margin=1.0, alpha_mean=0.99, temperature=1.0, mean=None, **kwargs
+        self,
+        alpha=10.0,
+        min_margin=1.0,
+        alpha_mean=0.99,
+        temperature=1.0,
+        mean=None,
+        reduction="sum_over_batch_size",
+        name=None,
+        dtype=None,
+        multi_gpu=False,
     ):
-        super().__init__(
-            alpha=alpha,
-            min_margin=min_margin,
-            temperature=temperature,
-            mean=min_margin if mean is None else mean,
-            **kwargs,
-        )
+        super().__init__(reduction, name, dtype, multi_gpu)
+        self.alpha = alpha
+        self.min_margin = min_margin
+        self.temperature = temperature
+        self.mean = min_margin if mean is None else mean
         self.alpha_mean = real("alpha_mean", alpha_mean, "[0, 1]")
 
     def _numbers(self, y_pred, sample_weight):
@@ -104,6 +128,8 @@ class LseHKR(Loss):
         min_margin: margin asked for on each side of 0, in full.
         temperature: factor of the predictions.
         penalty: how far the smooth maximum may exceed the maximum, in units of `min_margin`.
+        reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
+        multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
     """
 
     function = staticmethod(functional.lse_hkr)
@@ -112,14 +138,22 @@ class LseHKR(Loss):
     temperature = Parameter("]0, inf[")
     penalty = Parameter("]0, inf[")
 
-    def __init__(self, alpha=10.0, min_margin=1.0, temperature=1.0, penalty=1.0, **kwargs):
-        super().__init__(
-            alpha=alpha,
-            min_margin=min_margin,
-            temperature=temperature,
-            penalty=penalty,
-            **kwargs,
-        )
+    def __init__(
+        self,
+        alpha=10.0,
+        min_margin=1.0,
+        temperature=1.0,
+        penalty=1.0,
+        reduction="sum_over_batch_size",
+        name=None,
+        dtype=None,
+        multi_gpu=False,
+    ):
+        super().__init__(reduction, name, dtype, multi_gpu)
+        self.alpha = alpha
+        self.min_margin = min_margin
+        self.temperature = temperature
+        self.penalty = penalty
 
 
 @register
@@ -128,6 +162,8 @@ class MultiMargin(HingeMargin):
 
     Args:
         min_margin: by how much the true class is to exceed each other.
+        reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
+        multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
     """
 
     function = staticmethod(functional.multi_margin)
@@ -139,6 +175,8 @@ class CategoricalHinge(HingeMargin):
 
     Args:
         min_margin: by how much the true class is to exceed the best other.
+        reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
+        multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
     """
 
     function = staticmethod(functional.categorical_hinge)
@@ -152,6 +190,8 @@ class TauCategoricalCrossentropy(TauBinaryCrossentropy):
 
     Args:
         tau: inverse temperature, > 0.
+        reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
+        multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
     """
 
     function = staticmethod(functional.tau_categorical_crossentropy)

@@ -2,6 +2,8 @@
 
 import keras
 
+from lipkit._registry import registered
+
 _NAMES: dict[str, type["Parametrization"]] = {}
 
 
@@ -81,4 +83,4 @@ def register(cls):
             raise ValueError(f"`name` must be new. Received: name={name!r}, that of {known}")
         _NAMES[name] = cls  # a cell of a notebook that runs again
     package = cls.__module__.partition(".")[0]
-    return keras.saving.register_keras_serializable(package)(cls)
+    return registered(package)(cls)

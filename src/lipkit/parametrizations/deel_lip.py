@@ -4,8 +4,6 @@ from lipkit._checks import integer, real
 from lipkit.parametrizations.orthogonal import Bjorck
 from lipkit.parametrizations.scaling import Spectral
 
-KEYWORDS = ("eps_spectral", "eps_bjorck", "beta_bjorck", "maxiter_spectral", "maxiter_bjorck")
-
 
 def from_deel_lip(parametrization, default, **keywords):
     """Translate deel-lip's keywords into a parametrization; `...` is a keyword that is not given.

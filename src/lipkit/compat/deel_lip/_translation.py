@@ -5,9 +5,8 @@ from keras import layers as kl
 
 import lipkit
 from lipkit import layers as ll
+from lipkit._registry import register
 from lipkit.layers.base import ActivationLast
-
-_register = keras.saving.register_keras_serializable("lipkit")
 
 
 class _Stored(ActivationLast):
@@ -18,21 +17,21 @@ class _Stored(ActivationLast):
         return self.get_config()
 
 
-@_register
+@register
 class StoredDense(_Stored, kl.Dense):
     """`keras.layers.Dense`."""
 
     vanilla_class = kl.Dense
 
 
-@_register
+@register
 class StoredConv2D(_Stored, kl.Conv2D):
     """`keras.layers.Conv2D`."""
 
     vanilla_class = kl.Conv2D
 
 
-@_register
+@register
 class StoredConv2DTranspose(_Stored, kl.Conv2DTranspose):
     """`keras.layers.Conv2DTranspose`."""
 
