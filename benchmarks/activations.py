@@ -2,12 +2,12 @@
 
     KERAS_BACKEND=jax python benchmarks/activations.py
 
-Each function of `lipkit.certify.activations`, in float32 and float64, called eagerly and compiled,
-in long arrays and short ones (vectors of a processor and what is left of them), by the backend, by
-NumPy as the certifier does, and by ONNX Runtime: its operators and those that lipkit exports. The
-reference is mpmath with 60 digits. Errors are in the table's unit, u max(1, slope) (|x| + |f(x)| +
-1), and stand beside what the table allows; null: not in this format. They are written to
-results/activations_BACKEND.json.
+Each function of `lipkit.certifier.activations`, in float32 and float64, called eagerly and
+compiled, in long arrays and short ones (vectors of a processor and what is left of them), by the
+backend, by NumPy as the certifier does, and by ONNX Runtime: its operators and those that lipkit
+exports. The reference is mpmath with 60 digits. Errors are in the table's unit, u max(1, slope)
+(|x| + |f(x)| + 1), and stand beside what the table allows; null: not in this format. They are
+written to results/activations_BACKEND.json.
 """
 
 import contextlib
@@ -22,8 +22,8 @@ import numpy as np
 from keras import layers as kl
 from provenance import provenance
 
-from lipkit.certify.activations import ACTIVATIONS, SELU_ALPHA, SELU_SCALE, computed_within
-from lipkit.certify.rounding import FORMATS
+from lipkit.certifier.activations import ACTIVATIONS, SELU_ALPHA, SELU_SCALE, computed_within
+from lipkit.certifier.rounding import FORMATS
 
 OUT = Path(__file__).parent / "results"
 SIZE = 400  # of a grid with some 6,000 points

@@ -14,7 +14,7 @@ from keras import layers as kl
 from provenance import provenance
 
 import lipkit
-from lipkit.certify.norms import matrix_norm_bound
+from lipkit.certifier.norms import matrix_norm_bound
 
 OUT = Path(__file__).parent / "results" / "certify_speed.json"
 

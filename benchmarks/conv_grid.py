@@ -24,7 +24,7 @@ from provenance import provenance
 
 import lipkit
 from lipkit import layers, padding
-from lipkit.backend import value_and_input_gradient
+from lipkit._backend import value_and_input_gradient
 
 OUT = Path(__file__).parent / "results" / "conv_grid.json"
 CONSTANTS = (0.1, 1.0, 10.0)

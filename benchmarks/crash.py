@@ -33,9 +33,10 @@ from provenance import provenance
 from typer.testing import CliRunner
 
 import lipkit
-from lipkit import demo, plots, recipes
+from lipkit import _demo as demo
+from lipkit import plots, recipes
+from lipkit._cli import app
 from lipkit._files import atomic
-from lipkit.cli import app
 from lipkit.runs.folder import FILES, RunFolder
 from lipkit.runs.models import read as read_model
 
@@ -69,7 +70,7 @@ def prepared(folder):
         [keras.Input((2,)), lipkit.layers.SpectralDense(4), lipkit.layers.FrobeniusDense(1)]
     )
     toy = demo.train(replace(demo.Settings(), epochs=1, steps=1, samples=40))
-    sys.modules["lipkit.cli.demo"].train = lambda *_: toy
+    sys.modules["lipkit._cli.demo"].train = lambda *_: toy
     for name in ("scatter", "decision_function", "decision_surface"):
         setattr(plots, name, lambda *_: plt.subplots(figsize=(1, 1))[1])
     return train

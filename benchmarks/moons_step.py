@@ -14,7 +14,7 @@ import numpy as np
 from provenance import provenance
 from timing import turns
 
-from lipkit import demo
+from lipkit import _demo as demo
 from lipkit.layers import FullSort
 from lipkit.losses import HKR
 

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from provenance import provenance
 
-from lipkit import demo, parametrizations
+from lipkit import _demo as demo
+from lipkit import parametrizations
 
 
 def run(settings):

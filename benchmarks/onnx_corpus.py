@@ -32,8 +32,8 @@ from onnx_networks import IMAGE, NETWORKS, keras_model, right_bound, torch_modul
 from provenance import provenance
 
 import lipkit
-from lipkit.certify import evaluate
-from lipkit.certify.reader.onnx import OnnxFile
+from lipkit.certifier import evaluate
+from lipkit.certifier.reader.onnx import OnnxFile
 
 OUT = Path(__file__).parent / "results" / "onnx_corpus.json"
 EXCESS = 1e-6  # of the bound over the right one

@@ -21,8 +21,8 @@ from sklearn import decomposition, linear_model, neural_network, pipeline, prepr
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 
 import lipkit
-from lipkit.certify import evaluate
-from lipkit.certify.reader.onnx import OnnxFile
+from lipkit.certifier import evaluate
+from lipkit.certifier.reader.onnx import OnnxFile
 
 OUT = Path(__file__).parent / "results" / "onnx_sklearn.json"
 

@@ -22,7 +22,7 @@ from timing import fed, interleaved
 
 import lipkit
 from lipkit import layers, parametrizations
-from lipkit.backend import value_and_input_gradient
+from lipkit._backend import value_and_input_gradient
 
 OUT = Path(__file__).parent / "results"
 ROWS = 256

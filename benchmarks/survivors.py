@@ -72,7 +72,7 @@ def bodies(lines, function):
 
 def mutants(folder):
     """(module, function, changed lines, survived) of each mutant."""
-    for meta in sorted(Path(folder).glob("mutants/src/lipkit/certify/*.meta")):
+    for meta in sorted(Path(folder).glob("mutants/src/lipkit/certifier/*.meta")):
         lines = meta.with_suffix("").read_text().splitlines()
         for key, code in json.loads(meta.read_text())["exit_code_by_key"].items():
             if code is None:

@@ -37,7 +37,7 @@ def _quiet():
 def _run():
     """Run the command line, or say in one line why it cannot be."""
     try:
-        from lipkit.cli import app
+        from lipkit._cli import app
     except ImportError as error:
         print(f"lipkit: {error}", file=sys.stderr)
         sys.exit(2)

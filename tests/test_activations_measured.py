@@ -11,7 +11,7 @@ import pytest
 from keras import layers as kl
 
 import lipkit
-from lipkit.certify.activations import computed_within
+from lipkit.certifier.activations import computed_within
 from lipkit.errors import NotCertifiable
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"

@@ -15,8 +15,8 @@ from keras import ops
 import lipkit
 from lipkit import NotCertifiable, attacks
 from lipkit import layers as ll
+from lipkit._backend import value_and_input_gradient
 from lipkit.attacks.target import Target
-from lipkit.backend import value_and_input_gradient
 
 POINTS = 3600
 

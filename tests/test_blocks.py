@@ -9,7 +9,7 @@ from reference import POLICIES, array
 
 import lipkit
 from lipkit import NotCertifiable, layers
-from lipkit.backend import value_and_input_gradient
+from lipkit._backend import value_and_input_gradient
 
 
 def sigmoid(a):

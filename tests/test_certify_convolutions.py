@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from lipkit.certify import convolutions as conv
+from lipkit.certifier import convolutions as conv
 
 ROUNDED = 1 + 1e-13  # the singular values of the truth
 

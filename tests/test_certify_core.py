@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lipkit.certify import certificate, evaluate, rounding, rules
-from lipkit.certify import graph as g
-from lipkit.certify.activations import ACTIVATIONS
+from lipkit.certifier import bounding, certificate, evaluate, rounding
+from lipkit.certifier import graph as g
+from lipkit.certifier.activations import ACTIVATIONS
 from lipkit.errors import NotCertifiable
 
 F32, F64 = rounding.FORMATS["float32"], rounding.DOUBLE
@@ -80,7 +80,7 @@ def test_transposed_convolutions_are_adjoint(case, rng):
     np.testing.assert_allclose((y * z).sum((1, 2, 3)), (x * back).sum((1, 2, 3)), rtol=1e-10)
     shift = rng.standard_normal(4)
     np.testing.assert_allclose(apply(g.ConvTranspose(conv, (6, 7), shift), z), back + shift)
-    assert rules.lipschitz(g.ConvTranspose(conv, (6, 7)), y.shape[1:]) == rules.lipschitz(
+    assert bounding.lipschitz(g.ConvTranspose(conv, (6, 7)), y.shape[1:]) == bounding.lipschitz(
         conv, (6, 7, 4)
     )
 
@@ -93,10 +93,10 @@ def test_pools(rng):
     np.testing.assert_array_equal(apply(pool, x), np.stack(expected, 1))
     # an entry lies in up to 2 windows of 3 with stride 2, in 3 with stride 1, in 1 with stride 3
     for stride, count in ((1, 3), (2, 2), (3, 1)):
-        bound, rule = rules.lipschitz(g.MaxPool((3,), (stride,), ((1, 1),)), (9, 3))
+        bound, rule = bounding.lipschitz(g.MaxPool((3,), (stride,), ((1, 1),)), (9, 3))
         assert bound == pytest.approx(math.sqrt(count), rel=1e-15)
         assert count <= bound**2 * (1 + 1e-15) and rule == "window overlap"
-    assert rules.lipschitz(g.MaxPool((3,), (3,), ((0, 0),)), (9, 3))[0] == 1.0
+    assert bounding.lipschitz(g.MaxPool((3,), (3,), ((0, 0),)), (9, 3))[0] == 1.0
 
 
 def test_norms_of_groups(rng):
@@ -106,7 +106,7 @@ def test_norms_of_groups(rng):
     for size in (1e-200, 1e200):
         np.testing.assert_allclose(apply(op, size * x), size * apply(op, x))
     assert (apply(op, 0 * x) == 0).all()
-    assert rules.lipschitz(op, (3, 4, 5)) == (1.0, "norms of groups")
+    assert bounding.lipschitz(op, (3, 4, 5)) == (1.0, "norms of groups")
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_overlap_counts_windows(size, window, stride, padding):
     low, high = padding
     starts = range(-low, size + high - window + 1, stride)
     counts = [sum(s <= i < s + window for s in starts) for i in range(size)]
-    assert rules.overlap(size, window, stride, padding) == max(counts)
+    assert bounding.overlap(size, window, stride, padding) == max(counts)
 
 
 def test_shapes_sorts_and_merges(rng):
@@ -149,7 +149,7 @@ def test_matrices_along_axes(rng):
     a, b = rng.standard_normal((2, 3)), rng.standard_normal((6, 4))
     op = g.AxisMaps(((0, a), (1, b)))
     np.testing.assert_allclose(apply(op, x), np.einsum("ia,jb,nabc->nijc", a, b, x))
-    bound, rule = rules.lipschitz(op, (3, 4, 5))
+    bound, rule = bounding.lipschitz(op, (3, 4, 5))
     assert bound == pytest.approx(np.linalg.norm(a, 2) * np.linalg.norm(b, 2), rel=1e-8)
     assert rule == "product over axes"
 
@@ -161,7 +161,7 @@ def test_einsum_is_a_matrix(rng):
     np.testing.assert_allclose(
         apply(op, x), np.einsum("nabc,cde->nadbe", x, kernel) + op.bias, atol=1e-12
     )
-    bound, rule = rules.lipschitz(op, (5, 6, 4))
+    bound, rule = bounding.lipschitz(op, (5, 6, 4))
     assert bound == pytest.approx(np.linalg.norm(kernel.reshape(4, 6), 2), rel=1e-8)
     assert rule == "matrix norm"
 
@@ -173,13 +173,13 @@ def test_slopes_are_suprema(name):
     parameters = (-1.0, 2.0) if name == "clip" else ()
     x = np.linspace(-30, 30, 600_001)
     steepest = np.abs(np.diff(activation.function(x, *parameters)) / np.diff(x)).max()
-    claim = rules.lipschitz(g.Elementwise(name, parameters), (3,))[0]
+    claim = bounding.lipschitz(g.Elementwise(name, parameters), (3,))[0]
     assert claim * (1 - 2e-4) <= steepest <= claim * (1 + 1e-9)
 
 
 def test_slopes_with_parameters():
     def slope(*args):
-        return rules.lipschitz(g.Elementwise(*args), (3,))
+        return bounding.lipschitz(g.Elementwise(*args), (3,))
 
     assert slope("relu", (0.2,)) == (1.0, "slope")
     assert slope("relu", (-3.0, 6.0))[0] == 3.0
@@ -195,15 +195,15 @@ def test_slopes_with_parameters():
 
 
 def test_simple_constants():
-    assert rules.lipschitz(g.Softmax(), (3,)) == (0.5, "slope")
-    assert rules.lipschitz(g.Sort(), (3,)) == (1.0, "isometry")
-    assert rules.lipschitz(g.Custom(abs, 2), (3,)) == (2.0, "given by its author")
-    bound, rule = rules.lipschitz(g.Diagonal(np.array([0.5, -3.0]), 0.0, 0.0), (2,))
-    assert 3 < bound <= 3 * (1 + 2**-48) and rule == "largest factor"
-    assert rules.lipschitz(g.Sum(), (3,), (3,)) == (1.0, "sum of branches")
-    assert rules.lipschitz(g.Concat(), (3,), (3,)) == (1.0, "root of the sum of squares")
-    with pytest.raises(NotImplementedError, match="No Lipschitz rule for Op"):
-        rules.lipschitz(g.Op(), (3,))
+    assert bounding.lipschitz(g.Softmax(), (3,)) == (0.5, "slope")
+    assert bounding.lipschitz(g.Sort(), (3,)) == (1.0, "isometry")
+    assert bounding.lipschitz(g.Custom(abs, 2), (3,)) == (2.0, "given by its author")
+    bound, method = bounding.lipschitz(g.Diagonal(np.array([0.5, -3.0]), 0.0, 0.0), (2,))
+    assert 3 < bound <= 3 * (1 + 2**-48) and method == "largest factor"
+    assert bounding.lipschitz(g.Sum(), (3,), (3,)) == (1.0, "sum of branches")
+    assert bounding.lipschitz(g.Concat(), (3,), (3,)) == (1.0, "root of the sum of squares")
+    with pytest.raises(NotImplementedError, match="No Lipschitz constant for Op"):
+        bounding.lipschitz(g.Op(), (3,))
     with pytest.raises(NotImplementedError, match="float64 evaluation of Op"):
         apply(g.Op(), np.ones(3))
     with pytest.raises(NotImplementedError, match="rounding rule for Op"):
@@ -230,7 +230,7 @@ def test_merges_of_shared_and_separate_inputs():
         (g.Concat(), [(1e200, a), (1e200, a)], math.sqrt(2) * 1e200),
     ]
     for op, branches, expected in cases:
-        bound = rules.merge(op, branches)
+        bound = bounding.merge(op, branches)
         assert expected <= bound <= expected * (1 + 1e-14), (op, branches)
 
 
@@ -253,7 +253,7 @@ def small_graph(rng):
 
 def test_compose_a_graph(rng):
     graph = small_graph(rng)
-    bounds = rules.compose(graph)
+    bounds = bounding.compose(graph)
     norm = np.linalg.norm(graph.nodes[1].op.kernel, 2)
     joint = math.hypot(1, norm)
     np.testing.assert_allclose(bounds.own, [1, norm, 1, 1, 0.5, 1], rtol=1e-8)
@@ -261,9 +261,9 @@ def test_compose_a_graph(rng):
         bounds.total, [1, norm, norm, joint, 0.5 * joint, 1.5 * joint], rtol=1e-8
     )
     assert bounds.total[1] >= norm * (1 - 1e-15)
-    assert rules.output_bound(graph, bounds) == bounds.total[5]
+    assert bounding.output_bound(graph, bounds) == bounds.total[5]
     rows = bounds.layers
-    assert [(r.name, r.kind, r.rule) for r in rows] == [
+    assert [(r.name, r.kind, r.method) for r in rows] == [
         ("one", "Dense", "matrix norm, slope"),
         ("two", "Concat", "root of the sum of squares"),
         ("three", "Diagonal", "largest factor"),
@@ -271,7 +271,9 @@ def test_compose_a_graph(rng):
     ]
     assert rows[0].bound == bounds.own[1] and rows[0].input_shape == (3,)
     both = g.Graph(graph.nodes, (3, 5))
-    assert rules.output_bound(both, bounds) == pytest.approx(joint * math.hypot(1, 1.5), rel=1e-8)
+    assert bounding.output_bound(both, bounds) == pytest.approx(
+        joint * math.hypot(1, 1.5), rel=1e-8
+    )
 
 
 def chain(*ops):
@@ -283,17 +285,17 @@ def chain(*ops):
 
 def test_rows_of_one_layer_are_joined():
     half, third = (g.Custom(abs, c) for c in (0.5, 1 / 3))
-    (row,) = rules.compose(chain(g.Sort(), half, g.Sort(), third)).layers
-    assert row.rule == "given by its author, given by its author"
+    (row,) = bounding.compose(chain(g.Sort(), half, g.Sort(), third)).layers
+    assert row.method == "given by its author, given by its author"
     assert row.bound == math.nextafter(0.5 / 3, 1)
-    (row,) = rules.compose(chain(g.Sort(), g.Reshape((3,)))).layers
-    assert row.rule == "isometry" and row.bound == 1.0
+    (row,) = bounding.compose(chain(g.Sort(), g.Reshape((3,)))).layers
+    assert row.method == "isometry" and row.bound == 1.0
 
 
 def test_products_round_up_unless_exact():
     half = g.Custom(abs, 0.5)
-    assert rules.compose(chain(half, g.Sort())).total[-1] == 0.5
-    assert rules.compose(chain(half, half)).total[-1] == math.nextafter(0.25, 1)
+    assert bounding.compose(chain(half, g.Sort())).total[-1] == 0.5
+    assert bounding.compose(chain(half, half)).total[-1] == math.nextafter(0.25, 1)
 
 
 def random_graph(rng):
@@ -328,8 +330,8 @@ def test_no_sampled_slope_of_a_random_graph_exceeds_its_bound(rng):
     tightest = 0.0
     for _ in range(150):
         graph = random_graph(rng)
-        bounds = rules.compose(graph)
-        bound = rules.output_bound(graph, bounds)
+        bounds = bounding.compose(graph)
+        bound = bounding.output_bound(graph, bounds)
         x = rng.standard_normal((300, 12))
         step = rng.standard_normal((300, 12)) * rng.choice([1e-3, 1.0])
         first, second = (
@@ -462,7 +464,7 @@ def test_formats():
 def test_forward_errors_of_a_graph(rng):
     """The recursion, term by term."""
     graph = small_graph(rng)
-    bounds = rules.compose(graph)
+    bounds = bounding.compose(graph)
     local = rounding.local_errors(graph, F32)
     assert local[0] == local[3] == local[5] == (0.0, 0.0) and local[1][0] > 0
     reach = [np.array([1.0, 2.0]) * (i + 1) for i in range(6)]
@@ -487,7 +489,7 @@ def test_forward_errors_of_a_graph(rng):
 
 def test_overflow_is_foreseen(rng):
     graph = small_graph(rng)
-    bounds = rules.compose(graph)
+    bounds = bounding.compose(graph)
     local = rounding.local_errors(graph, F32)
 
     def overflows(*sizes, graph=graph, bounds=bounds, local=local):
@@ -496,7 +498,7 @@ def test_overflow_is_foreseen(rng):
 
     assert overflows(1.0, 1e36, 2e38, np.inf, np.nan) == [False, False, True, True, True]
     pool = g.Graph((node(g.Input(), (), (4, 1)), node(g.Norm((1,)), (0,), (4,))), (1,))
-    squares = rules.compose(pool)
+    squares = bounding.compose(pool)
     given = {"graph": pool, "bounds": squares, "local": rounding.local_errors(pool, F32)}
     assert overflows(1e18, 1e20, **given) == [False, True]
     # |W| can overflow where the result does not
@@ -504,7 +506,7 @@ def test_overflow_is_foreseen(rng):
     difference = g.Graph((node(g.Input(), (), (2,)), node(wide, (0,), (1,))), (1,))
     given = {
         "graph": difference,
-        "bounds": rules.Bounds([1.0, 0.1], [1.0, 0.1], ()),
+        "bounds": bounding.Bounds([1.0, 0.1], [1.0, 0.1], ()),
         "local": rounding.local_errors(difference, F32),
     }
     assert overflows(0.01, 10.0, **given) == [False, True]
@@ -512,7 +514,7 @@ def test_overflow_is_foreseen(rng):
 
 def test_one_node_near_overflow_is_enough(rng):
     graph = small_graph(rng)
-    bounds = rules.compose(graph)
+    bounds = bounding.compose(graph)
     local = rounding.local_errors(graph, F32)
     reach = [np.array([1.0])] * len(graph.nodes)
     reach[2] = np.array([F32.largest / 4])
@@ -548,7 +550,7 @@ def test_programs_stay_within_their_errors(rng):
         x = rng.standard_normal((100, 3)) * 10
         values = evaluate.run(graph, x)
         reach = [rounding.norms(v) for v in values]
-        bounds = rules.compose(graph)
+        bounds = bounding.compose(graph)
         errors, _ = rounding.forward_errors(
             graph, bounds.own, rounding.local_errors(graph, F32), reach, F32, initial=F32.unit
         )
@@ -567,7 +569,7 @@ def head_graph(kernel, bias, *final):
 
 
 def certify(graph, x, arithmetic=None, task=None):
-    return certificate.Certifier(graph, rules.compose(graph), arithmetic, task)(
+    return certificate.Certifier(graph, bounding.compose(graph), arithmetic, task)(
         np.asarray(x, float)
     )
 
@@ -643,7 +645,7 @@ def test_radii_term_by_term(rng):
     )
     # in float32: the errors of both logits come off the margin
     _, deployed, _, _, _ = certify(graph, x, F32)
-    bounds = rules.compose(graph)
+    bounds = bounding.compose(graph)
     values = evaluate.run(graph, x)
     ball = [rounding.norms(v) + b * radius for v, b in zip(values, bounds.total, strict=True)]
     local = rounding.local_errors(graph, F32)

@@ -6,8 +6,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from lipkit.certify import norms
-from lipkit.certify.norms import matrix_norm_bound, vector_norm_bound
+from lipkit.certifier import norms
+from lipkit.certifier.norms import matrix_norm_bound, vector_norm_bound
 
 HADAMARD = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]], "float64")
 

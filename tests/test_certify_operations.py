@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from lipkit.certify import evaluate, rounding, rules
-from lipkit.certify import graph as g
-from lipkit.certify.activations import ACTIVATIONS
+from lipkit.certifier import bounding, evaluate, rounding
+from lipkit.certifier import graph as g
+from lipkit.certifier.activations import ACTIVATIONS
 
 F32 = rounding.FORMATS["float32"]
 
@@ -17,7 +17,7 @@ def jacobian(p):
 
 def test_log_softmax_has_the_root_of_the_number_of_classes_as_its_constant(rng):
     for n in (1, 2, 5, 30):
-        bound, rule = rules.lipschitz(g.LogSoftmax(1), (3, n))
+        bound, rule = bounding.lipschitz(g.LogSoftmax(1), (3, n))
         logits = rng.standard_normal((200, n)) * rng.choice([0.1, 3, 30], (200, 1))
         p = np.exp(logits - logits.max(1, keepdims=True))
         norms = np.linalg.norm([jacobian(q / q.sum()) for q in p], 2, axis=(1, 2))
@@ -60,7 +60,7 @@ def test_slopes_are_suprema_to_a_part_in_a_million():
         x, h = np.linspace(place - 1e-2, place + 1e-2, 401), 1e-4
         # differences of order 4: their error is some 1e-12 here
         slope = (8 * (f(x + h) - f(x - h)) - f(x + 2 * h) + f(x - 2 * h)) / (12 * h)
-        claim = rules.lipschitz(g.Elementwise(name), (3,))[0]
+        claim = bounding.lipschitz(g.Elementwise(name), (3,))[0]
         assert claim * (1 - 1e-6) <= slope.max() <= claim
 
 
@@ -68,7 +68,7 @@ def test_coefficients_of_gelu_tanh_that_files_round_keep_its_slope():
     x = np.linspace(1.3, 1.6, 30_001)
     for cubic in (0.044715 - 1e-7, 0.044715 + 1e-7):
         values = ACTIVATIONS["gelu_tanh"].function(x, cubic)
-        claim = rules.lipschitz(g.Elementwise("gelu_tanh", (cubic,)), (3,))[0]
+        claim = bounding.lipschitz(g.Elementwise("gelu_tanh", (cubic,)), (3,))[0]
         assert (np.diff(values) / np.diff(x)).max() <= claim
 
 
@@ -82,8 +82,8 @@ def test_maxima_with_holes(rng):
         np.testing.assert_array_equal(got[:, i, j], window.max((1, 2)))
     assert got.shape == (2, 4, 2, 1)
     # an entry is the first of one window and the second of another, along the first axis alone
-    assert rules.lipschitz(op, (5, 7, 1))[0] == pytest.approx(np.sqrt(2), rel=1e-15)
-    assert rules.overlap(9, 3, 1, (0, 0), 2) == 3 and rules.overlap(5, 3, 1, (0, 0), 2) == 1
+    assert bounding.lipschitz(op, (5, 7, 1))[0] == pytest.approx(np.sqrt(2), rel=1e-15)
+    assert bounding.overlap(9, 3, 1, (0, 0), 2) == 3 and bounding.overlap(5, 3, 1, (0, 0), 2) == 1
 
 
 def test_grouped_transposed_convolutions_are_adjoints(rng):

@@ -9,9 +9,9 @@ from keras import ops
 import lipkit
 from lipkit import NotCertifiable
 from lipkit import layers as ll
-from lipkit.certify import convolutions, evaluate
-from lipkit.certify.reader import read
-from lipkit.certify.reader.registry import REASONS, has_rule
+from lipkit.certifier import convolutions, evaluate
+from lipkit.certifier.reader import read
+from lipkit.certifier.reader.registry import REASONS, has_rule
 
 VECTOR, SEQUENCE, IMAGE, VOLUME = (6,), (7, 3), (7, 5, 4), (4, 5, 3, 2)
 
@@ -369,9 +369,9 @@ def test_third_parties_register_rules():
     with pytest.raises(NotCertifiable, match="Halve"):
         lipkit.lipschitz_bound(model_of(Halve()))
 
-    @lipkit.certify.register_rule(Halve)
+    @lipkit.certifier.register_rule(Halve)
     def _(layer, shape):
-        return lipkit.certify.graph.Custom(lambda x: x / 2, 0.5, error=lambda unit: (0.0, 0.0))
+        return lipkit.certifier.graph.Custom(lambda x: x / 2, 0.5, error=lambda unit: (0.0, 0.0))
 
     assert lipkit.lipschitz_bound(model_of(Halve())) == 0.5
     certificates = lipkit.certify(model_of(Halve()), np.eye(6))

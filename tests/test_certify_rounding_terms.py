@@ -5,8 +5,8 @@ import functools
 import numpy as np
 import pytest
 
-from lipkit.certify import norms
-from lipkit.certify.norms import matrix_norm_bound, vector_norm_bound
+from lipkit.certifier import norms
+from lipkit.certifier.norms import matrix_norm_bound, vector_norm_bound
 
 COARSE = 2.0**-12
 close = functools.partial(pytest.approx, rel=1e-12)  # what U itself is worth is far below

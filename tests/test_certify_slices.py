@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from lipkit.certify import evaluate, rounding, rules
-from lipkit.certify import graph as g
+from lipkit.certifier import bounding, evaluate, rounding
+from lipkit.certifier import graph as g
 
 
 class Builder:
@@ -34,7 +34,7 @@ class Builder:
             inputs = [values[i] for i in node.inputs]
             values.append(evaluate.evaluate(node.op, *inputs) if inputs else np.eye(6))
         truth = np.linalg.norm(values[-1].reshape(6, -1), 2)
-        return rules.compose(g.Graph(tuple(self.nodes), (len(self.nodes) - 1,))).total[-1], truth
+        return bounding.compose(g.Graph(tuple(self.nodes), (len(self.nodes) - 1,))).total[-1], truth
 
 
 @pytest.fixture
@@ -123,8 +123,8 @@ def test_slices_and_centers():
     np.testing.assert_array_equal(evaluate.evaluate(g.Slice(1, 1, 3), x), x[:, :, 1:3])
     centered = evaluate.evaluate(g.Center((0, 2)), x)
     np.testing.assert_allclose(centered, x - x.mean((1, 3), keepdims=True), rtol=1e-15)
-    assert rules.lipschitz(g.Slice(1, 1, 3), (3, 4)) == (1.0, "projection")
-    assert rules.lipschitz(g.Center((0,)), (3, 4)) == (1.0, "projection")
+    assert bounding.lipschitz(g.Slice(1, 1, 3), (3, 4)) == (1.0, "projection")
+    assert bounding.lipschitz(g.Center((0,)), (3, 4)) == (1.0, "projection")
 
 
 @pytest.mark.parametrize("arithmetic", rounding.FORMATS.values())
@@ -152,4 +152,4 @@ def test_rows_of_any_scale_are_apart():
 def test_groups_of_channels_are_apart():
     """Each output sees one input: factors 3 and 4 are not a column of norm 5."""
     op = g.Conv(np.array([[[3.0, 4.0]]]), None, (1,), (1,), ((0, 0),), groups=2)
-    assert rules.lipschitz(op, (7, 2))[0] == pytest.approx(4, rel=1e-9)
+    assert bounding.lipschitz(op, (7, 2))[0] == pytest.approx(4, rel=1e-9)

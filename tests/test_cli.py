@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 import lipkit
 from lipkit import recipes
-from lipkit.certify import Certificates
-from lipkit.cli import app
+from lipkit._cli import app
+from lipkit.certifier import Certificates
 
 CLASSES = ("benign", "malignant")
 
@@ -88,7 +88,7 @@ def test_what_train_says_is_what_the_certifier_proves(trained):
     with np.load(folder / "test.npz") as test:
         x, y = test["x"], test["y"]
     result = lipkit.certify(model, x, y)
-    saved = lipkit.certify.Certificates.load(folder / "certificates.json")
+    saved = lipkit.certifier.Certificates.load(folder / "certificates.json")
     np.testing.assert_allclose(saved.radius, result.radius, rtol=1e-9)
     np.testing.assert_array_equal(saved.y, y)
     assert printed["lipschitz_bound"] == pytest.approx(float(lipkit.lipschitz_bound(model)))
@@ -133,7 +133,7 @@ def test_certify_encodes_a_new_table_as_in_training(trained, cancer, tmp_path):
     frame.iloc[:9, :-1].to_csv(tmp_path / "unlabelled.csv", index=False)
     out = done("certify", folder, tmp_path / "unlabelled.csv", "--out", tmp_path / "r.json")
     assert out["accuracy"] is None and out["shares"][0] == [0.0, 1.0]
-    assert len(lipkit.certify.Certificates.load(tmp_path / "r.json")) == 9
+    assert len(lipkit.certifier.Certificates.load(tmp_path / "r.json")) == 9
 
 
 def test_require_fails_a_check(trained):
@@ -441,7 +441,7 @@ def test_a_million_rows(tmp_path, monkeypatch):
     assert "100000 rows, the most that lipkit holds out" in result.stdout
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     assert run["split"] == {"train": 900000, "test": 100000}
-    assert len(lipkit.certify.Certificates.load(tmp_path / "run" / "certificates.json")) == 100000
+    assert len(lipkit.certifier.Certificates.load(tmp_path / "run" / "certificates.json")) == 100000
 
 
 def test_the_seed_fixes_a_run(tmp_path, rng):
@@ -525,7 +525,7 @@ def test_images_from_a_folder_to_certificates(tmp_path, rng):
     model = keras.models.load_model(run / "model.keras")
     logits = model.predict(pixels[..., None].astype("float32") / 255, verbose=0)[:, 0]
     assert checked["accuracy"] == np.mean((logits > 0) == np.repeat([False, True], 6))
-    radius = lipkit.certify.Certificates.load(tmp_path / "r.json").radius
+    radius = lipkit.certifier.Certificates.load(tmp_path / "r.json").radius
     np.testing.assert_allclose(radius, np.abs(logits) / lipkit.lipschitz_bound(model), rtol=1e-3)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import lipkit
 import lipkit.compat.deel_lip as lip
-from lipkit.certify.reader.layers import diagonal
+from lipkit.certifier.reader.layers import diagonal
 
 # in place of a default: there is none; lipkit has its own; the argument is checked, not stored
 REQUIRED, OWN, UNSTORED = object(), object(), object()
@@ -421,7 +421,7 @@ def test_base_classes():
     x = np.ones((2, 3), "float32")
     with pytest.raises(ValueError, match="not known to be 1-Lipschitz.*register_rule"):
         lip.Sequential([Doubled(), lip.layers.GroupSort2()], k_coef_lip=9.0)
-    lipkit.certify.register_rule(Doubled)(
+    lipkit.certifier.register_rule(Doubled)(
         lambda layer, shape: diagonal(2 * layer._compute_lip_coef() * layer.k_coef_lip)
     )
     model = lip.Sequential([Doubled(), lip.layers.GroupSort2()], k_coef_lip=9.0)

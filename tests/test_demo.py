@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from lipkit import demo, plots
-from lipkit.cli import app
-from lipkit.cli import demo as command
+from lipkit import _demo as demo
+from lipkit import plots
+from lipkit._cli import app
+from lipkit._cli import demo as command
 from lipkit.data import BalancedBatches, circles, moons
 
 

@@ -32,14 +32,7 @@ SAME = {
     f"lipkit.{name}": f"lipkit.models.{name}" for name in ("Model", "Sequential", "vanillaModel")
 }
 SAME["lipkit.lipschitzify"] = "lipkit.lipschitzify.lipschitzify"
-PARTS = {
-    "lipkit.runs",
-    "lipkit.cli",
-    "lipkit.demo",
-    "lipkit.delta",
-    "lipkit.backend",
-    "lipkit.compat",
-}
+PARTS = {"lipkit.runs", "lipkit.compat"}
 
 
 def module(name, path):
@@ -140,7 +133,7 @@ def test_figures_are_described(pages):
 
 def public_modules():
     """The modules that a user may import, by name."""
-    found = {"lipkit": lipkit, "lipkit.certify.graph": lipkit.certify.graph}
+    found = {"lipkit": lipkit, "lipkit.certifier.graph": lipkit.certifier.graph}
     for info in pkgutil.iter_modules(lipkit.__path__, "lipkit."):
         if not info.name.removeprefix("lipkit.").startswith("_") and info.name not in PARTS:
             found[info.name] = importlib.import_module(info.name)

@@ -10,8 +10,8 @@ from keras import layers as kl
 import lipkit
 from lipkit import explain, plots
 from lipkit import layers as ll
-from lipkit.certify import evaluate
-from lipkit.certify.reader import read
+from lipkit.certifier import evaluate
+from lipkit.certifier.reader import read
 
 
 @functools.cache

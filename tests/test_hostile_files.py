@@ -19,7 +19,7 @@ from test_cli import invoke, line_of
 import lipkit
 from lipkit._files import limits
 from lipkit._table import printable
-from lipkit.certify import Certificates
+from lipkit.certifier import Certificates
 from lipkit.compat.deel_lip import load_model
 from lipkit.data import cells, files
 

@@ -9,9 +9,9 @@ from keras import ops
 import lipkit
 from lipkit import NotCertifiable
 from lipkit import layers as ll
-from lipkit.certify import evaluate
-from lipkit.certify.reader import read
-from lipkit.certify.reader.known import doubt
+from lipkit.certifier import evaluate
+from lipkit.certifier.reader import read
+from lipkit.certifier.reader.known import doubt
 from lipkit.compute_layer_sv import compute_layer_sv
 
 
@@ -29,7 +29,7 @@ class Scaled(kl.Layer):
         return inputs * scale
 
 
-@lipkit.certify.register_rule(Scaled)
+@lipkit.certifier.register_rule(Scaled)
 def _scaled(layer, shape):
     return []
 
@@ -41,7 +41,7 @@ class Half(Scaled):
         return inputs * (scale if training else 1.0)
 
 
-lipkit.certify.register_rule(Half)(_scaled)
+lipkit.certifier.register_rule(Half)(_scaled)
 
 
 def called(layer, shape=(4,), **arguments):
@@ -170,9 +170,9 @@ class Crooked(kl.Layer):
         return ops.where(x > 0, x, 0.1001 * x)
 
 
-@lipkit.certify.register_rule(Crooked)
+@lipkit.certifier.register_rule(Crooked)
 def _crooked(layer, shape):
-    return lipkit.certify.graph.Elementwise("relu", (0.1,))
+    return lipkit.certifier.graph.Elementwise("relu", (0.1,))
 
 
 class Single(kl.Layer):
@@ -182,7 +182,7 @@ class Single(kl.Layer):
         return x * (2 if x.shape[0] == 1 else 1)
 
 
-lipkit.certify.register_rule(Single)(_scaled)
+lipkit.certifier.register_rule(Single)(_scaled)
 
 
 def behind(bias, layer):
@@ -218,9 +218,9 @@ def test_third_parties_without_an_error_are_compared_too():
         def call(self, x):
             return 2.1 * x
 
-    @lipkit.certify.register_rule(Doubled)
+    @lipkit.certifier.register_rule(Doubled)
     def _(layer, shape):
-        return lipkit.certify.graph.Custom(lambda x: 2 * x, 2.0)
+        return lipkit.certifier.graph.Custom(lambda x: 2 * x, 2.0)
 
     with pytest.raises(NotCertifiable, match="does not compute what its layers say"):
         lipkit.lipschitz_bound(called(Doubled()))

@@ -6,7 +6,7 @@ import pytest
 from keras import layers as kl
 
 import lipkit
-from lipkit.certify.reader import read
+from lipkit.certifier.reader import read
 
 B, A = np.full((5, 3), 0.5, "float32"), np.full((5, 2), 2.0, "float32")
 STRUCTURES = {

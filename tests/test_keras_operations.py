@@ -9,8 +9,8 @@ from keras import ops
 import lipkit
 from lipkit import NotCertifiable
 from lipkit import layers as ll
-from lipkit.certify import evaluate
-from lipkit.certify.reader import read
+from lipkit.certifier import evaluate
+from lipkit.certifier.reader import read
 
 A = np.random.default_rng(5).standard_normal((3, 4)).astype("float32")
 B = np.random.default_rng(6).standard_normal((4, 2)).astype("float32")

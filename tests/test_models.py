@@ -10,7 +10,8 @@ from keras import ops
 from reference import ORTHOGONAL, RULES, array, singular_values
 
 import lipkit
-from lipkit import demo, losses
+from lipkit import _demo as demo
+from lipkit import losses
 from lipkit.layers import FrobeniusDense, FullSort, GroupSort, GroupSort2, MaxMin, SpectralDense
 from lipkit.parametrizations import Polar
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lipkit.certify.reader import registry
-from lipkit.certify.reader.onnx import walk
+from lipkit.certifier.reader import registry
+from lipkit.certifier.reader.onnx import walk
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "not-certified.md"
 

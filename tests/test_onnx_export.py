@@ -15,13 +15,13 @@ from reference import array
 import lipkit
 from lipkit import NotCertifiable
 from lipkit import layers as ll
-from lipkit.certify import evaluate, rounding, rules
-from lipkit.certify import graph as g
-from lipkit.certify.activations import ACTIVATIONS
-from lipkit.certify.reader.builder import Builder
-from lipkit.certify.reader.layers import diagonal
-from lipkit.certify.reader.onnx import OnnxFile
-from lipkit.export.onnx import builder, errors, operations, weights_sha256
+from lipkit.certifier import bounding, evaluate, rounding
+from lipkit.certifier import graph as g
+from lipkit.certifier.activations import ACTIVATIONS
+from lipkit.certifier.reader.builder import Builder
+from lipkit.certifier.reader.layers import diagonal
+from lipkit.certifier.reader.onnx import OnnxFile
+from lipkit.export.onnx import builder, error_bounds, operations, weights_sha256
 
 VECTOR, SEQUENCE, IMAGE = (6,), (7, 3), (7, 5, 4)
 RNG = np.random.default_rng(0)
@@ -150,7 +150,10 @@ def written(graph, dtype, path):
 
 def test_every_operation_has_onnx_operators():
     ours = {op for op in operations.lower.registry if op is not object}
-    assert ours == {op for op in rules.lipschitz.registry if op is not object} - {g.Input, g.Custom}
+    assert ours == {op for op in bounding.lipschitz.registry if op is not object} - {
+        g.Input,
+        g.Custom,
+    }
     assert {type(node.op) for graph in GRAPHS.values() for node in graph.nodes} == ours | {g.Input}
 
 
@@ -161,26 +164,26 @@ def test_operators_compute_the_operation_in_both_formats(name, tmp_path):
     x = x.astype("float32").astype("float64")
     expected = evaluate.run(graph, x)[graph.outputs[0]]
     (exact,) = run(written(graph, "float64", tmp_path / "double.onnx"), x)
-    tolerance = 2e-6 if name in errors.IN_SINGLE else 1e-14
+    tolerance = 2e-6 if name in error_bounds.IN_SINGLE else 1e-14
     np.testing.assert_allclose(exact, expected, rtol=tolerance, atol=tolerance)
-    bounds, size = rules.compose(graph), rounding.norms(x)
+    bounds, size = bounding.compose(graph), rounding.norms(x)
 
     def allowed(arithmetic):
-        error = errors.program_error(graph, bounds, graph.outputs[0], arithmetic)
+        error = error_bounds.program_error(graph, bounds, graph.outputs[0], arithmetic)
         return error.slope * size + error.offset
 
-    assert (rounding.norms(exact - expected) <= allowed(errors.DOUBLE) + 1e-15 * size).all()
+    assert (rounding.norms(exact - expected) <= allowed(error_bounds.DOUBLE) + 1e-15 * size).all()
     path = written(graph, "float32", tmp_path / "single.onnx")
     (got,) = run(path, x.astype("float32"))
     assert got.shape == expected.shape
     np.testing.assert_allclose(got, expected, rtol=2e-6, atol=2e-6)
-    assert (rounding.norms(got - expected) <= allowed(errors.DEPLOYED)).all()
+    assert (rounding.norms(got - expected) <= allowed(error_bounds.DEPLOYED)).all()
 
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_what_is_written_is_read_with_the_same_bound(name, tmp_path):
     graph = GRAPHS[name]
-    bound = rules.output_bound(graph, rules.compose(graph))
+    bound = bounding.output_bound(graph, bounding.compose(graph))
     read = lipkit.lipschitz_bound(written(graph, "float32", tmp_path / "m.onnx"))
     # 1 / 6, 0.3 and the constants of SELU are not the same in float32
     rounded = ("hard_sigmoid", "selu", "scaled", "factors near 1", "elu")
@@ -189,11 +192,13 @@ def test_what_is_written_is_read_with_the_same_bound(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", GRAPHS)
-@pytest.mark.parametrize("arithmetic", [errors.DOUBLE, errors.DEPLOYED], ids=lambda a: a.name)
+@pytest.mark.parametrize(
+    "arithmetic", [error_bounds.DOUBLE, error_bounds.DEPLOYED], ids=lambda a: a.name
+)
 def test_affine_errors_are_above_those_of_each_input(name, arithmetic):
     graph = GRAPHS[name]
-    bounds = rules.compose(graph)
-    error = errors.program_error(graph, bounds, graph.outputs[0], arithmetic)
+    bounds = bounding.compose(graph)
+    error = error_bounds.program_error(graph, bounds, graph.outputs[0], arithmetic)
     rng = np.random.default_rng(2)
     x = rng.standard_normal((300, *graph.nodes[0].shape))
     x *= 10.0 ** rng.uniform(-8, 8, (300,) + (1,) * (x.ndim - 1))
@@ -208,10 +213,12 @@ def test_affine_errors_are_above_those_of_each_input(name, arithmetic):
 def test_errors_of_what_is_computed_in_float32_count_in_float64():
     graph = GRAPHS["gelu"]
     exact, deployed = (
-        errors.program_error(graph, rules.compose(graph), 1, arithmetic)
-        for arithmetic in (errors.DOUBLE, errors.DEPLOYED)
+        error_bounds.program_error(graph, bounding.compose(graph), 1, arithmetic)
+        for arithmetic in (error_bounds.DOUBLE, error_bounds.DEPLOYED)
     )
-    assert exact.slope >= deployed.slope + 1.1289 * errors.DEPLOYED.unit  # its operand is rounded
+    assert (
+        exact.slope >= deployed.slope + 1.1289 * error_bounds.DEPLOYED.unit
+    )  # its operand is rounded
     assert exact.offset >= deployed.offset
 
 
@@ -374,14 +381,16 @@ def test_nothing_is_certified_of_values_that_are_not_finite(small, tmp_path):
 def test_overflow_in_float64_certifies_nothing(tmp_path):
     """Weights whose products exceed the largest float64: the reading's own flag."""
     graph = single((2,), g.Dense(np.full((2, 2), 1e200)))
-    error = errors.program_error(graph, rules.compose(graph), 1, errors.DOUBLE)
+    error = error_bounds.program_error(graph, bounding.compose(graph), 1, error_bounds.DOUBLE)
     assert 1e100 < error.largest < 1e108
     chained = Builder()
     x = chained.add(g.Input(), (), "x", "Input", (2,))
     for i in range(3):
         x = chained.add(g.Dense(np.full((2, 2), 1e200)), (x,), f"dense{i}", "Dense")
-    bounds = rules.compose(chained.graph([x]))
-    assert errors.program_error(chained.graph([x]), bounds, x, errors.DOUBLE).largest == -1
+    bounds = bounding.compose(chained.graph([x]))
+    assert (
+        error_bounds.program_error(chained.graph([x]), bounds, x, error_bounds.DOUBLE).largest == -1
+    )
 
 
 def test_decisions_that_differ_in_float32_are_not_certified(tmp_path):
@@ -449,9 +458,9 @@ def own_layer():
         def call(self, x):
             return x / 2
 
-    @lipkit.certify.register_rule(Halve)
+    @lipkit.certifier.register_rule(Halve)
     def _(layer, shape):
-        return lipkit.certify.graph.Custom(lambda x: x / 2, 0.5, error=lambda unit: (0.0, 0.0))
+        return lipkit.certifier.graph.Custom(lambda x: x / 2, 0.5, error=lambda unit: (0.0, 0.0))
 
     return keras.Sequential([keras.Input((4,)), Halve(name="halve")])
 

@@ -12,8 +12,8 @@ from onnx_models import largest_slope, linear_norm, model, run
 
 import lipkit
 from lipkit import NotCertifiable
-from lipkit.certify import evaluate
-from lipkit.certify.reader.onnx import OnnxFile
+from lipkit.certifier import evaluate
+from lipkit.certifier.reader.onnx import OnnxFile
 
 VECTOR, SEQUENCE, IMAGE, LINE = (6,), (4, 6), (4, 7, 5), (2, 9)
 RNG = np.random.default_rng(0)

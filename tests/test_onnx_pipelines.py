@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 import lipkit
 from lipkit import NotCertifiable
-from lipkit.certify import evaluate, rounding, rules
-from lipkit.certify.reader.onnx import OnnxFile
-from lipkit.cli.app import app
+from lipkit._cli.app import app
+from lipkit.certifier import bounding, evaluate, rounding
+from lipkit.certifier.reader.onnx import OnnxFile
 
 DATA = Path(__file__).parent / "data"
 ML = "ai.onnx.ml"
@@ -172,7 +172,7 @@ def test_rounding_errors_of_pipelines_are_bounded(name, tmp_path):
     path = written(tmp_path / "m.onnx", nodes, outputs)
     x = np.concatenate([OFFSET + 1e-6 * inputs(), 1e3 * inputs(), 1e-30 * inputs()])
     graph = OnnxFile(path).read().graph
-    bounds, single = rules.compose(graph), rounding.FORMATS["float32"]
+    bounds, single = bounding.compose(graph), rounding.FORMATS["float32"]
     values = evaluate.run(graph, x.astype("float64"))
     local = rounding.local_errors(graph, single)
     reach = [rounding.norms(value) for value in values]

@@ -8,8 +8,8 @@ from onnx_models import largest_slope, linear_norm, model, run
 
 import lipkit
 from lipkit import NotCertifiable
-from lipkit.certify import evaluate
-from lipkit.certify.reader.onnx import OnnxFile
+from lipkit.certifier import evaluate
+from lipkit.certifier.reader.onnx import OnnxFile
 
 VECTOR, SEQUENCE, IMAGE = (6,), (4, 6), (4, 7, 5)
 RNG = np.random.default_rng(0)
@@ -514,8 +514,8 @@ def test_shapes_that_do_not_fit_are_refused_by_the_checker(file):
 
 
 def test_what_the_runtime_computes_is_compared(file, monkeypatch):
-    from lipkit.certify import graph as g
-    from lipkit.certify.reader.onnx import walk
+    from lipkit.certifier import graph as g
+    from lipkit.certifier.reader.onnx import walk
 
     monkeypatch.setitem(walk.RULES, "Relu", lambda call: [g.Elementwise("abs")])
     with pytest.raises(NotCertifiable, match="'test.onnx' does not compute what its layers say"):

@@ -12,9 +12,9 @@ from torch import nn
 
 import lipkit
 from lipkit import NotCertifiable
-from lipkit.certify import evaluate, rounding, rules
-from lipkit.certify import graph as g
-from lipkit.certify.reader.onnx import OnnxFile
+from lipkit.certifier import bounding, evaluate, rounding
+from lipkit.certifier import graph as g
+from lipkit.certifier.reader.onnx import OnnxFile
 
 IMAGE = (3, 6, 4)
 SINGLE = rounding.FORMATS["float32"]
@@ -110,7 +110,7 @@ def test_rounding_and_underflow_of_squares_are_bounded(name, size, tmp_path):
     rng = np.random.default_rng(0)
     x = (size * rng.standard_normal((300, *IMAGE))).astype("float32")
     graph = OnnxFile(path).read().graph
-    bounds = rules.compose(graph)
+    bounds = bounding.compose(graph)
     values = evaluate.run(graph, x.astype("float64"))
     reach = [rounding.norms(v) for v in values]
     error = rounding.norms(run(path, x)[0].astype("float64") - values[graph.outputs[0]])
@@ -184,7 +184,7 @@ def test_the_constant_is_the_largest_sum_of_a_column():
     for _ in range(50):
         matrix = rng.random((3, 4)) * (rng.random((3, 4)) < 0.7)
         op = g.RootOfSquares(((0, matrix),), 2.0, 0.1)
-        bound, _ = rules.lipschitz(op, (4,))
+        bound, _ = bounding.lipschitz(op, (4,))
         assert bound == pytest.approx(math.sqrt(2 * matrix.sum(0).max()), rel=1e-12)
         x, d = rng.standard_normal((2, 500, 4))
         d *= 10.0 ** rng.uniform(-6, 1, (500, 1))

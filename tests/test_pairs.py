@@ -11,11 +11,11 @@ from onnx_models import model, run
 
 import lipkit
 from lipkit import NotCertifiable
-from lipkit.certify import evaluate, rounding, rules
-from lipkit.certify import graph as g
-from lipkit.certify.reader import read
-from lipkit.certify.reader.builder import Builder
-from lipkit.certify.reader.onnx import OnnxFile
+from lipkit.certifier import bounding, evaluate, rounding
+from lipkit.certifier import graph as g
+from lipkit.certifier.reader import read
+from lipkit.certifier.reader.builder import Builder
+from lipkit.certifier.reader.onnx import OnnxFile
 
 VECTOR, SEQUENCE, IMAGE = (6,), (3, 8), (4, 6, 5)
 SINGLE, DOUBLE = rounding.FORMATS["float32"], rounding.FORMATS["float64"]
@@ -281,7 +281,7 @@ def test_rounding_errors_are_those_of_the_form(form, tmp_path):
     a, b = np.where(rng.random(a.shape) < 0.5, (a, b), (b, a)).astype("float32")
     x = np.concatenate([a, b], axis=1).astype("float64")
     graph = OnnxFile(path).read().graph
-    bounds = rules.compose(graph)
+    bounds = bounding.compose(graph)
     values = evaluate.run(graph, x)
     reach = [rounding.norms(v) for v in values]
     got = np.concatenate(program(form, a, b), axis=1).astype("float64")
@@ -374,7 +374,7 @@ def test_parts_of_one_node_change_independently(name):
     steps, expected = PARTS[name]
     graph = graph_of(*steps)
     values = evaluate.run(graph, np.eye(6))[-1].reshape(6, -1)
-    bound = rules.compose(graph).total[-1]
+    bound = bounding.compose(graph).total[-1]
     assert np.linalg.norm(values, 2) <= bound * (1 + 1e-15)
     assert bound == pytest.approx(expected, rel=1e-12)
 
@@ -418,7 +418,7 @@ def test_random_graphs_of_parts_are_bounded_by_their_norms():
     for _ in range(400):
         graph = random_graph(rng)
         values = evaluate.run(graph, np.eye(12))
-        for value, bound in zip(values, rules.compose(graph).total, strict=True):
+        for value, bound in zip(values, bounding.compose(graph).total, strict=True):
             norm = np.linalg.norm(value.reshape(12, -1), 2)
             assert norm <= bound * (1 + 1e-9)
             ratios.append(norm / bound)

@@ -7,7 +7,7 @@ from keras import ops
 
 import lipkit
 from lipkit import layers as ll
-from lipkit.backend import value_and_input_gradient
+from lipkit._backend import value_and_input_gradient
 
 KINDS = {
     "AveragePooling": lambda w, n: w.mean(axis=-1) * np.sqrt(n),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lipkit
-from lipkit.certify.weights import weighted_bound
+from lipkit.certifier.weights import weighted_bound
 from lipkit.recipes import RECIPES, scaling, train
 from lipkit.recipes.batches import Shuffled
 
@@ -68,7 +68,7 @@ def test_saved_and_exported_models_are_the_same(trained, tmp_path):
     loaded = keras.models.load_model(tmp_path / "lipkit.keras")
     expected = trained.certify(x)
     for model in (loaded, trained.model.vanilla_export()):
-        radius = lipkit.certify.reweighted(
+        radius = lipkit.certifier.reweighted(
             lipkit.certify(model, x), model, trained.settings["feature_weights"]
         ).radius
         np.testing.assert_allclose(radius, expected.radius, rtol=1e-4)
@@ -112,7 +112,7 @@ def test_weighted_radii_are_below_the_distances_of_a_linear_classifier(scale, rn
     model, x = linear(a, 0.25, scale), rng.standard_normal((20, 3))
     slope = a * (1 if scale is None else scale)
     distance = np.abs(x @ slope + 0.25) / np.linalg.norm(slope / weights)
-    radius = lipkit.certify.reweighted(lipkit.certify(model, x), model, weights).radius
+    radius = lipkit.certifier.reweighted(lipkit.certify(model, x), model, weights).radius
     stretch = 2.0 if scale is None else 4.0  # max(1 / w), max(s / w)
     assert (radius <= distance).all()
     np.testing.assert_allclose(radius, np.abs(x @ slope + 0.25) / np.linalg.norm(a) / stretch)
@@ -122,23 +122,23 @@ def test_weighted_radii_are_below_the_distances_of_a_linear_classifier(scale, rn
 def test_weights_that_change_nothing_or_are_refused(trained):
     x, _ = blobs(seed=1)
     model, certificates = trained.model, lipkit.certify(trained.model, x)
-    assert lipkit.certify.reweighted(certificates, model, None) is certificates
-    one = lipkit.certify.reweighted(certificates, model, np.ones(3)).radius
+    assert lipkit.certifier.reweighted(certificates, model, None) is certificates
+    one = lipkit.certifier.reweighted(certificates, model, np.ones(3)).radius
     np.testing.assert_allclose(one, certificates.radius, rtol=1e-11)
     assert (one <= certificates.radius).all()
     for bad in ([1.0, 2.0], [1.0, 0.0, 1.0], [1.0, np.nan, 1.0], ["a", "b", "c"], [-1.0, 1.0, 1.0]):
         with pytest.raises(ValueError, match="`weights` must be"):
-            lipkit.certify.reweighted(certificates, model, bad)
+            lipkit.certifier.reweighted(certificates, model, bad)
     plain = model.vanilla_export()
     program = lipkit.certify(plain, x, arithmetic="float32")
     with pytest.raises(ValueError, match="arithmetic='real'.*float32"):
-        lipkit.certify.reweighted(program, plain, np.ones(3))
+        lipkit.certifier.reweighted(program, plain, np.ones(3))
 
 
 def test_output_interval_of_a_linear_model_is_exact(rng):
     a, x = np.array([1.0, -2.0, 0.5]), rng.standard_normal((8, 3))
     radius = rng.uniform(0, 2, 8)
-    lower, upper = lipkit.certify.output_interval(linear(a, 0.25), x, radius)
+    lower, upper = lipkit.certifier.output_interval(linear(a, 0.25), x, radius)
     reach = np.linalg.norm(a) * radius
     assert (lower[:, 0] <= x @ a + 0.25 - reach).all() and (
         upper[:, 0] >= x @ a + 0.25 + reach
@@ -150,19 +150,19 @@ def test_output_interval_of_a_linear_model_is_exact(rng):
 def test_output_interval_holds_where_it_can_be_refused(rng):
     model = linear(np.ones(3), 0.0)
     with np.errstate(over="ignore"):
-        lower, upper = lipkit.certify.output_interval(model, np.full((1, 3), 1e308), 1.0)
+        lower, upper = lipkit.certifier.output_interval(model, np.full((1, 3), 1e308), 1.0)
     assert lower[0, 0] == -np.inf and upper[0, 0] == np.inf
     for radius in (-1.0, np.inf, [1.0, 2.0]):
         with pytest.raises(ValueError, match="`radius` must be finite"):
-            lipkit.certify.output_interval(model, np.ones((3, 3)), radius)
+            lipkit.certifier.output_interval(model, np.ones((3, 3)), radius)
     with pytest.raises(ValueError, match="`x` must be finite"):
-        lipkit.certify.output_interval(model, np.full((1, 3), np.nan), 1.0)
+        lipkit.certifier.output_interval(model, np.full((1, 3), np.nan), 1.0)
     with pytest.raises(ValueError, match=r"shape \(n, \*\(3,\)\).*\(3, 2\)"):
-        lipkit.certify.output_interval(model, np.ones((3, 2)))
+        lipkit.certifier.output_interval(model, np.ones((3, 2)))
     sides = [keras.Input((3,)) for _ in range(2)]
     added = keras.Model(sides, keras.layers.Add()(sides))
     with pytest.raises(ValueError, match="one input. Received: 2"):
-        lipkit.certify.output_interval(added, np.ones((3, 3)))
+        lipkit.certifier.output_interval(added, np.ones((3, 3)))
 
 
 def test_a_scaling_that_not_all_of_the_model_reads_is_not_trusted(rng):
@@ -174,7 +174,7 @@ def test_a_scaling_that_not_all_of_the_model_reads_is_not_trusted(rng):
     weights, points = np.array([4.0, 4.0, 1e-2]), rng.standard_normal((10, 3))
     distance = np.abs(points @ [5, 5, 1]) / np.linalg.norm([5 / 4, 5 / 4, 100])
     certificates = lipkit.certify(model, points)
-    radius = lipkit.certify.reweighted(certificates, model, weights).radius
+    radius = lipkit.certifier.reweighted(certificates, model, weights).radius
     assert (radius <= distance).all() and (radius > 0).all()
 
 
@@ -259,12 +259,12 @@ def test_regression_with_a_constant():
     trained = train(x, target, task="regression", lipschitz=15.0, feature_weights="std", epochs=60)
     weights = trained.settings["feature_weights"]
     assert 13 < weighted_bound(trained.model, weights) <= 15
-    lower, upper = lipkit.certify.output_interval(trained.model, x, 0.2, weights)
+    lower, upper = lipkit.certifier.output_interval(trained.model, x, 0.2, weights)
     assert (upper - lower < 2 * 15 * 0.2 + 1e-6).all()
     direction = np.random.default_rng(0).standard_normal((20, *x.shape))
     step = 0.2 * direction / np.linalg.norm(direction, axis=-1, keepdims=True) / weights
     for moved in x + step:
-        values = lipkit.certify.output_interval(trained.model, moved)
+        values = lipkit.certifier.output_interval(trained.model, moved)
         assert (lower <= values[1]).all() and (values[0] <= upper).all()
     assert np.mean((lower[:, 0] + upper[:, 0]) / 2 - target) < 2
 

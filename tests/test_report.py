@@ -154,7 +154,7 @@ def reports(tmp_path_factory):
         assert page == path / "report.html"
         text = page.read_text(encoding="utf-8")
         run = json.loads((path / "run.json").read_text())
-        certificates = lipkit.certify.Certificates.load(path / "certificates.json")
+        certificates = lipkit.certifier.Certificates.load(path / "certificates.json")
         found[path.name] = SimpleNamespace(
             path=path, text=text, html=Reader(text), run=run, certificates=certificates
         )

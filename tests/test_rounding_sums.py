@@ -10,8 +10,8 @@ from keras import ops
 
 import lipkit
 from lipkit import layers
-from lipkit.certify import evaluate, rounding, rules
-from lipkit.certify.reader import read
+from lipkit.certifier import bounding, evaluate, rounding
+from lipkit.certifier.reader import read
 
 F32 = rounding.FORMATS["float32"]
 
@@ -119,7 +119,7 @@ def reductions():
 
 def deviations(graph, x, got):
     """Measured and modelled errors of a program's outputs (n, ...) at x, in 2-norm."""
-    bounds, values = rules.compose(graph), evaluate.run(graph, x.astype("float64"))
+    bounds, values = bounding.compose(graph), evaluate.run(graph, x.astype("float64"))
     reach = [rounding.norms(value) for value in values]
     local = rounding.local_errors(graph, F32)
     errors, overflow = rounding.forward_errors(graph, bounds.own, local, reach, F32)
@@ -200,7 +200,7 @@ def test_sums_of_onnx_runtime_are_within_the_modelled_error(name, tmp_path):
     import onnx
     import onnx_models
 
-    from lipkit.certify.reader.onnx import OnnxFile
+    from lipkit.certifier.reader.onnx import OnnxFile
 
     node, shape, *rest = OPERATORS[name]
     x = rest[1]() if len(rest) > 1 else orders(shape)
@@ -221,7 +221,7 @@ def test_sums_of_exported_files_are_within_their_error(reductions, name, tmp_pat
     pytest.importorskip("onnxruntime")
     import onnx_models
 
-    from lipkit.export.onnx import errors
+    from lipkit.export.onnx import error_bounds
 
     model, x = reductions[0][name], reductions[1][name]
     flat = keras.Sequential([model, kl.Flatten()])
@@ -234,8 +234,8 @@ def test_sums_of_exported_files_are_within_their_error(reductions, name, tmp_pat
     )
     (output,) = graph.outputs
     exact = evaluate.run(graph, x.astype("float64"))[output]
-    error = errors.program_error(
-        graph, rules.compose(graph), output, errors.DEPLOYED, errors.DEPLOYED.unit
+    error = error_bounds.program_error(
+        graph, bounding.compose(graph), output, error_bounds.DEPLOYED, error_bounds.DEPLOYED.unit
     )
     (logits,) = onnx_models.run(path, x, outputs=["logits"])
     measured = rounding.norms(logits.astype("float64") - exact)

@@ -170,7 +170,7 @@ def register(cls):
 
 
 def rule(lipschitz):
-    return lambda layer, shape: lipkit.certify.graph.Custom(
+    return lambda layer, shape: lipkit.certifier.graph.Custom(
         lambda x: float(getattr(layer, "factor", 1.0)) * x, lipschitz, error=lambda unit: (1.0, 0.0)
     )
 
@@ -370,7 +370,7 @@ CASES = [
 
 @pytest.mark.parametrize(("cls", "arguments", "shape", "check", "message"), CASES)
 def test_wrong_layers_are_caught(cls, arguments, shape, check, message):
-    lipkit.certify.register_rule(cls)(rule(10.0))
+    lipkit.certifier.register_rule(cls)(rule(10.0))
     with pytest.raises(
         AssertionError, match=rf"(?s)\({cls.__name__}\): check '{check}'.*{message}"
     ):
@@ -378,7 +378,7 @@ def test_wrong_layers_are_caught(cls, arguments, shape, check, message):
 
 
 def test_a_third_partys_layer_passes():
-    lipkit.certify.register_rule(Scaled)(rule(0.5))
+    lipkit.certifier.register_rule(Scaled)(rule(0.5))
     results = check_lipschitz_layer(Scaled, {"factor": 0.5}, (2, 4), k=0.5)
     assert results["norm"] == "0.5 <= 0.5 (singular values of the operator)"
     assert results["certificate"] == "0.5 >= 0.5" and results["sizes"] == "passed"
@@ -387,13 +387,13 @@ def test_a_third_partys_layer_passes():
 
 def test_bounds_below_the_truth_are_caught():
     for bound, message in ((0.4, "the bound is 0.4.*but 0.5"), (np.inf, "at most inf")):
-        lipkit.certify.register_rule(Scaled)(rule(bound))
+        lipkit.certifier.register_rule(Scaled)(rule(bound))
         with pytest.raises(AssertionError, match=f"check 'certificate' failed: .*{message}"):
             check_lipschitz_layer(Scaled, {"factor": 0.5}, (4,))
 
 
 def test_constants_that_training_breaks_are_caught():
-    lipkit.certify.register_rule(ConstrainedByHope)(rule(1e9))
+    lipkit.certifier.register_rule(ConstrainedByHope)(rule(1e9))
     with pytest.raises(AssertionError, match="check 'fit' failed: the constant is"):
         check_lipschitz_layer(ConstrainedByHope, {}, (4,), skip="any weights")
 

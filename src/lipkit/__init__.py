@@ -2,7 +2,7 @@
 
 from importlib import import_module as _import_module
 
-from lipkit._backend import INSTALL, select_backend
+from lipkit._selection import INSTALL, select_backend
 from lipkit._version import __version__
 from lipkit.errors import BackendError, NotCertifiable
 
@@ -21,7 +21,7 @@ if not hasattr(_keras, "layers"):  # a first `import keras` failed half-way and 
 from lipkit import (  # noqa: E402
     attacks,
     callbacks,
-    certify,
+    certifier,
     compute_layer_sv,
     constraints,
     data,
@@ -40,8 +40,9 @@ from lipkit import (  # noqa: E402
     wasserstein,
 )
 from lipkit import models as model  # noqa: E402  # deel-lip's names
-from lipkit.certify import finalize, lipschitz_bound  # noqa: E402
+from lipkit.certifier import certify, lipschitz_bound  # noqa: E402
 from lipkit.export.onnx import export_onnx  # noqa: E402
+from lipkit.export.scaling import finalize  # noqa: E402
 from lipkit.layers import activations  # noqa: E402
 from lipkit.lipschitzify import lipschitzify  # noqa: E402
 from lipkit.models import Model, Sequential, vanillaModel  # noqa: E402
@@ -55,6 +56,7 @@ __all__ = [
     "activations",
     "attacks",
     "callbacks",
+    "certifier",
     "certify",
     "compute_layer_sv",
     "constraints",
@@ -82,8 +84,15 @@ __all__ = [
 ]
 
 
+# imported at their first use: scikit-learn is optional, and most programs need none of the others
+_LAZY = ("compat", "estimators", "recipes", "report", "testing")
+
+
 def __getattr__(name):
-    """Modules that are imported at their first use: scikit-learn is optional."""
-    if name in ("estimators", "recipes"):
+    if name in _LAZY:
         return _import_module(f"lipkit.{name}")
     raise AttributeError(f"module 'lipkit' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *_LAZY})

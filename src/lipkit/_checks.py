@@ -38,6 +38,11 @@ def real(name, value, interval):
     return float(value)
 
 
+def check_constant(k_coef_lip):
+    """The target constant as a float, or `ValueError`."""
+    return real("k_coef_lip", k_coef_lip, "]0, inf[")
+
+
 def samples(name, value):
     """The value as an array (n, ...) of n samples, if it holds finite real numbers."""
     array = ops.convert_to_numpy(value) if ops.is_tensor(value) else np.asarray(value)

@@ -7,12 +7,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from lipkit.certify import evaluate, rules
-from lipkit.certify import graph as g
-from lipkit.certify.reader import read
-from lipkit.certify.reader.registry import as_exported, inherited_rule_of
+from lipkit._keras import calls
+from lipkit.certifier import bounding, evaluate
+from lipkit.certifier import graph as g
+from lipkit.certifier.reader import read
+from lipkit.certifier.reader.registry import as_exported, inherited_rule_of
 from lipkit.errors import NotCertifiable
-from lipkit.export import calls
 
 LARGEST = 2**26  # entries of an explicit matrix
 UNKNOWN: Any = (None, None)
@@ -173,11 +173,11 @@ def _of_op(op, shapes):
     if isinstance(op, (g.Sort, g.ConcatReLU, g.Concat)):
         return 1.0, 1.0
     if isinstance(op, g.Elementwise):
-        return _least_slope(op), rules.lipschitz(op, *shapes)[0]
+        return _least_slope(op), bounding.lipschitz(op, *shapes)[0]
     if isinstance(op, (g.Softmax, g.Norm)):
-        return 0.0, rules.lipschitz(op, *shapes)[0]
+        return 0.0, bounding.lipschitz(op, *shapes)[0]
     if isinstance(op, g.MaxPool):
-        high = rules.lipschitz(op, *shapes)[0]
+        high = bounding.lipschitz(op, *shapes)[0]
         return (1.0 if high == 1.0 else 0.0), high
     return UNKNOWN
 
@@ -198,7 +198,7 @@ def _of_matrix(layer, ops, shapes):
     if len(ops) == 1 and isinstance(ops[0], g.Dense):  # the other axes repeat the same matrix
         return _extremes(ops[0].kernel)
     if len(ops) == 1 and isinstance(ops[0], g.Einsum):
-        return _extremes(rules.einsum_matrix(ops[0]))
+        return _extremes(bounding.einsum_matrix(ops[0]))
     return _extremes(_matrix(layer, ops, shapes[0]))
 
 

@@ -6,7 +6,7 @@ from keras import ops
 
 from lipkit._checks import real
 from lipkit._registry import register
-from lipkit.certify.api import margin_bound
+from lipkit.certifier.api import margin_bound
 from lipkit.losses.functional.labels import own_class, positives
 
 

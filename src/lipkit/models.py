@@ -5,11 +5,11 @@ from typing import Any
 
 import keras
 
-from lipkit.backend import Module
-from lipkit.certify.reader import known
+from lipkit._backend import Module
+from lipkit._checks import check_constant
+from lipkit.certifier.reader import known
 from lipkit.export import vanilla_model
 from lipkit.layers import LipschitzKernel, LipschitzLayer
-from lipkit.layers.base import check_constant
 from lipkit.losses.state import HoldsLosses
 
 
@@ -120,7 +120,7 @@ class Sequential(_Export, keras.Sequential):
         name, trainable: as in `keras.Sequential`, in deel-lip's order.
         k_coef_lip: constant of the whole model, divided over its n Lipschitz layers: each becomes
             a copy with k_coef_lip^(1/n). The others must be known to be 1-Lipschitz, by the rule of
-            `lipkit.certify.reader.known.doubt`: weightless layers of Keras such as `Flatten`,
+            `lipkit.certifier.reader.known.doubt`: weightless layers of Keras such as `Flatten`,
             `ReLU`, `Dropout`, or `MaxPooling2D` whose windows do not overlap. With 1.0, the
             default, all layers are used as they are, whatever they are; what the constant then is,
             `lipkit.lipschitz_bound` tells.

@@ -10,9 +10,8 @@ import keras
 from keras import ops
 
 from lipkit import linalg, parametrizations
-from lipkit._checks import integer, real
-from lipkit.backend import full_precision
-from lipkit.layers.base import check_constant
+from lipkit._backend import full_precision
+from lipkit._checks import check_constant, integer, real
 from lipkit.linalg.adjoint import get_conv_operators
 from lipkit.parametrizations.deel_lip import from_deel_lip
 

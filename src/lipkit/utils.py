@@ -6,10 +6,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from lipkit._backend import value_and_input_gradient
 from lipkit._checks import integer, real
 from lipkit.attacks.ratio import lipschitz_ratio
 from lipkit.attacks.target import in_batches
-from lipkit.backend import value_and_input_gradient
 
 
 def evaluate_lip_const(

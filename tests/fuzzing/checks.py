@@ -11,8 +11,8 @@ import lipkit
 from fuzzing import levels, slopes
 from fuzzing.function import Joint, decision, margins
 from fuzzing.subject import MANY
-from lipkit.certify import graph as g
-from lipkit.certify.api import reading_of
+from lipkit.certifier import graph as g
+from lipkit.certifier.api import reading_of
 
 KINKED = {"linear", "relu", "relu6", "abs", "negative", "clip", "hard_tanh", "soft_shrink"}
 KINKED |= {"hard_sigmoid"}

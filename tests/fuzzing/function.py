@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lipkit.certify import evaluate
+from lipkit.certifier import evaluate
 
 
 class Joint:

@@ -15,7 +15,7 @@ from fuzzing.damage import damaged
 from fuzzing.subject import Subject
 from fuzzing.weights import choose, orthogonal
 from fuzzing.weights import draw as drawn
-from lipkit.certify.reader.onnx.walk import needed
+from lipkit.certifier.reader.onnx.walk import needed
 
 SHAPES = [(2,), (4,), (6,), (12,), (2, 6), (3, 5), (1, 4, 4), (2, 4, 4), (4, 3, 2), (2, 3, 2, 3)]
 WIDE = [(1, 12, 12), (1, 16, 9), (1, 24, 24), (1, 32, 32), (400,), (2, 120), (4, 8, 8)]

@@ -4,7 +4,7 @@ import numpy as np
 from keras import ops
 
 from lipkit.attacks.target import Best, compile_gradient, in_batches, inputs, lengths, plain, unit
-from lipkit.certify import evaluate, rounding, rules
+from lipkit.certifier import bounding, evaluate, rounding
 
 
 def lipschitz_ratio(model, x, steps=20, distance=1e-2, seed=0) -> float:
@@ -67,7 +67,7 @@ def lipschitz_ratio(model, x, steps=20, distance=1e-2, seed=0) -> float:
 
 def proven_values(graph):
     """A function of float64 inputs: the outputs (n, c) and bounds of their rounding errors (n,)."""
-    own, local = rules.compose(graph).own, rounding.local_errors(graph, rounding.DOUBLE)
+    own, local = bounding.compose(graph).own, rounding.local_errors(graph, rounding.DOUBLE)
 
     def batch(x):
         values = evaluate.run(graph, x)

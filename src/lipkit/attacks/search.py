@@ -3,7 +3,7 @@
 import numpy as np
 
 from lipkit.attacks.target import NEVER, Best, Target, lengths, unit
-from lipkit.certify import graph as g
+from lipkit.certifier import graph as g
 
 ALTERNATIVES = 9  # labels that the one-step attack aims at
 TRIALS, COORDINATES = 16, 64  # of the rounding search

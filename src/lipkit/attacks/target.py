@@ -6,11 +6,11 @@ from functools import partial
 import numpy as np
 from keras import ops
 
+from lipkit._backend import value_and_input_gradient
 from lipkit.attacks.result import within
-from lipkit.backend import value_and_input_gradient
-from lipkit.certify import Certificates, certify, rounding
-from lipkit.certify.certificate import CERTIFIED, find_head
-from lipkit.certify.reader import read
+from lipkit.certifier import Certificates, certify, rounding
+from lipkit.certifier.certificate import CERTIFIED, find_head
+from lipkit.certifier.reader import read
 from lipkit.export import vanilla_model
 
 NEVER = -1e30  # added to logits that must not be the largest

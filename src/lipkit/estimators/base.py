@@ -8,8 +8,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from lipkit.certify import certify, reweighted
-from lipkit.certify.interval import values
+from lipkit.certifier import certify, reweighted
+from lipkit.certifier.interval import values
 
 
 class LipschitzEstimator(BaseEstimator):
@@ -82,7 +82,7 @@ class CertifiedMixin:
     """Certificates of an estimator whose model decides between `_labels()`."""
 
     def certify(self, X, y=None):
-        """`lipkit.certify.Certificates` of each sample.
+        """`lipkit.certifier.Certificates` of each sample.
 
         Radii are in units of the data, or of the feature weights where they were given. `label`
         and `y` are places in `classes_`, or 1 for inliers and 0 for outliers; -2 in `y` for a label

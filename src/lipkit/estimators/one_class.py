@@ -4,8 +4,8 @@ import numpy as np
 from sklearn.base import OutlierMixin
 
 from lipkit._checks import real
-from lipkit.certify.interval import values
-from lipkit.certify.weights import weighted_bound
+from lipkit.certifier.interval import values
+from lipkit.certifier.weights import weighted_bound
 from lipkit.estimators.base import CertifiedMixin, LipschitzEstimator
 from lipkit.recipes import train_one_class
 

@@ -2,8 +2,8 @@
 
 from sklearn.base import RegressorMixin
 
-from lipkit.certify import output_interval
-from lipkit.certify.weights import weighted_bound
+from lipkit.certifier import output_interval
+from lipkit.certifier.weights import weighted_bound
 from lipkit.estimators.base import LipschitzEstimator
 from lipkit.recipes import train
 

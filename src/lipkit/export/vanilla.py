@@ -1,12 +1,12 @@
 """Replace every lipkit layer by the plain Keras layer or operations of the same function."""
 
-import re
 from typing import Any
 
 import keras
 from keras import ops
 
-from lipkit.export import calls
+from lipkit._keras import calls
+from lipkit._keras.graphs import as_functional, cloned, filled
 
 # Keras layers that apply their activation last, so that its operations may stand behind them
 ACTIVATION_LAST = {
@@ -134,16 +134,6 @@ def _plain_copy(layer):
     return filled(plain, layer, weights)
 
 
-def filled(new, layer, weights):
-    """A new layer, built for the inputs of another one and given weights."""
-    if not new.built:
-        new.build_from_config(layer.get_build_config())
-    # NumPy arrays: on JAX an assigned variable would be an alias of a buffer that `fit` donates
-    new.set_weights(weights)
-    new.trainable = layer.trainable
-    return new
-
-
 def vanilla_model(model):
     """A plain Keras model of the same function: no lipkit class, no lipkit import to load it.
 
@@ -166,38 +156,3 @@ def vanilla_model(model):
 def _renamed(model, name):
     """`vanilla_model` under a name, which has to be unique among a model's layers."""
     return cloned(as_functional(model, name), _plain)
-
-
-def as_functional(model, name):
-    """A Functional model of the same layers, whose configuration is not needed."""
-    if not getattr(model, "inputs", None):
-        raise ValueError(
-            f"Model {model.name!r} cannot be exported: it must be a Functional model, or a "
-            "Sequential model that has been built. Call it on data, or start it with keras.Input."
-        )
-    return keras.Model(*inputs_outputs(model), name=name)
-
-
-def cloned(functional, replace):
-    """A copy of a graph with what `replace` gives for each layer or operation: a callable."""
-    _reserve_names(functional.operations)
-    return keras.models.clone_model(
-        functional,
-        clone_function=replace,
-        call_function=lambda new, *args, **kwargs: new(*args, **kwargs),
-    )
-
-
-def inputs_outputs(model):
-    """The symbolic inputs and outputs, in the structure that the model is called with."""
-    if isinstance(model, keras.Sequential):  # its `input` has the single one in a list
-        return model.inputs[0], model.outputs[0] if len(model.outputs) == 1 else model.outputs
-    return model.input, model.output
-
-
-def _reserve_names(operations):
-    """Keep Keras from naming the new operations like these, whose model may be from a file."""
-    for operation in operations:
-        prefix, *number = re.split(r"_(\d{1,4})$", operation.name)
-        while keras.backend.get_uid(prefix) <= int(number[0] if number else 0):
-            pass

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from lipkit import backend
+from lipkit import _backend as backend
 
 LARGEST_NETWORK = 4096  # the network costs log2(n)^2 / 2 passes and as many traced operations
 

@@ -4,15 +4,10 @@ import keras
 from keras import ops
 
 from lipkit import parametrizations
-from lipkit._checks import real
-from lipkit.backend import full_precision
+from lipkit._backend import full_precision
+from lipkit._checks import check_constant
 from lipkit.parametrizations.deel_lip import from_deel_lip
 from lipkit.views import KernelView
-
-
-def check_constant(k_coef_lip):
-    """The target constant as a float, or `ValueError`."""
-    return real("k_coef_lip", k_coef_lip, "]0, inf[")
 
 
 def check_data_format(data_format):

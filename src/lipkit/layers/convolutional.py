@@ -3,7 +3,7 @@
 import keras
 
 from lipkit._registry import register
-from lipkit.delta import DeltaOrthogonal
+from lipkit.initializers.delta import DeltaOrthogonal
 from lipkit.layers.base import FixedKernel, SpectralKernel
 from lipkit.layers.padded import Filters, PaddedConv
 from lipkit.parametrizations import AOL

@@ -6,6 +6,13 @@ from keras import ops
 from lipkit._checks import integer
 
 
+def transposed(kernel, groups=1):
+    """Exchange inputs and outputs: (taps..., m, groups * n) -> (taps..., n, groups * m)."""
+    *taps, m, _ = kernel.shape
+    blocks = ops.reshape(kernel, (*taps, m, groups, -1))
+    return ops.reshape(ops.swapaxes(blocks, -3, -1), (*taps, -1, groups * m))
+
+
 def get_conv_operators(kernel, u_shape, stride=1.0, conv_first=True, pad_func=None):
     """A 2-D convolution and its adjoint as functions, for power iteration.
 

@@ -6,7 +6,8 @@ import math
 import numpy as np
 from keras import ops
 
-from lipkit.backend import compiled
+from lipkit._backend import compiled
+from lipkit.linalg.adjoint import transposed
 from lipkit.linalg.norms import divisor, largest_entry, transpose
 
 
@@ -43,7 +44,7 @@ def conv_aol(kernel, groups=1):
     """
     *_, inputs, outputs = kernel.shape
     if inputs < outputs // groups:
-        return adjoint(conv_aol(adjoint(kernel, groups), groups), groups)
+        return transposed(conv_aol(transposed(kernel, groups), groups), groups)
     kernel = kernel / largest_entry(ops.reshape(kernel, (1, -1)))
     return _divided(kernel, _overlaps(kernel, groups))
 
@@ -80,10 +81,3 @@ def _overlaps(kernel, groups):
     sums = ops.reshape(ops.sum(sums, axis=0), (groups, channels, channels))
     # the sums at -s are the transposes of those at s
     return ops.reshape(ops.sum(sums, axis=1) + ops.sum(sums, axis=2), (-1,))
-
-
-def adjoint(kernel, groups=1):
-    """Exchange inputs and outputs: (taps..., m, groups * n) -> (taps..., n, groups * m)."""
-    *taps, m, _ = kernel.shape
-    blocks = ops.reshape(kernel, (*taps, m, groups, -1))
-    return ops.reshape(ops.swapaxes(blocks, -3, -1), (*taps, -1, groups * m))

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from lipkit.backend import compiled, makes_a_graph, with_gradient
+from lipkit._backend import compiled, makes_a_graph, with_gradient
 
 TINY = 1e-30  # floor of divisors of order 1
 SMALLEST = 1e-37  # floor of the largest entry: just above float32's subnormal numbers

@@ -10,7 +10,7 @@ import math
 import numpy as np
 from keras import ops
 
-from lipkit.backend import compiled, with_gradient
+from lipkit._backend import compiled, with_gradient
 from lipkit.linalg.norms import divisor, largest_entry, norm_divisor, symmetric_norm_bound
 from lipkit.linalg.norms import transpose as t
 

@@ -8,7 +8,7 @@ import functools
 import numpy as np
 from keras import ops
 
-from lipkit.backend import compiled, full_precision, with_gradient
+from lipkit._backend import compiled, full_precision, with_gradient
 from lipkit.linalg.norms import gram
 from lipkit.linalg.norms import transpose as t
 from lipkit.linalg.orthogonal import (

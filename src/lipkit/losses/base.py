@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from lipkit import backend
+from lipkit import _backend as backend
 from lipkit._checks import real
 from lipkit.losses.functional.labels import mean
 

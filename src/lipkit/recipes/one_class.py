@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from lipkit.backend import value_and_input_gradient
+from lipkit._backend import value_and_input_gradient
 from lipkit.losses import HKR
 from lipkit.models import Sequential
 from lipkit.recipes.batches import Shuffled

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from lipkit.certify.weights import checked
+from lipkit.certifier.weights import checked
 from lipkit.recipes import checks
 
 FLOOR = 5.0  # of a feature's standard deviation, in units of the radius

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from lipkit._checks import integer, real
-from lipkit.certify import certify, reweighted
+from lipkit.certifier import certify, reweighted
 from lipkit.models import Sequential
 from lipkit.recipes import checks, networks, scaling
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from lipkit.attacks import pgd
-from lipkit.certify import certify
+from lipkit.certifier import certify
 from lipkit.compute_layer_sv import compute_layer_sv
 from lipkit.report.run import Run
 

@@ -11,10 +11,10 @@ def layers(found: Findings) -> Html:
     """The proof of the bound, layer by layer, and singular values."""
     bound = found.run.bound
     rows = [
-        (b.name, b.kind, b.rule, at_most(b.bound, 9), TIMES.join(map(str, b.input_shape)))
+        (b.name, b.kind, b.method, at_most(b.bound, 9), TIMES.join(map(str, b.input_shape)))
         for b in bound.layers
     ]
-    header = ("layer", "kind", "rule of the proof", "bound", "input")
+    header = ("layer", "kind", "method of the proof", "bound", "input")
     ranges = singular_values(found.run.model)
     picture = ranges and tag(
         "div",

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from lipkit._files.opened import sha256 as file_hash
-from lipkit.certify import Certificates, LipschitzBound, certify, lipschitz_bound, reweighted
+from lipkit.certifier import Certificates, LipschitzBound, certify, lipschitz_bound, reweighted
 from lipkit.data.arrays import read_npz
 from lipkit.errors import NotCertifiable
 from lipkit.recipes.scaling import weighted_space, weights_of

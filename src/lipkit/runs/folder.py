@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from lipkit._files.atomic import sweep
 from lipkit._files.opened import read_json, unchanged
-from lipkit.certify.weights import checked
+from lipkit.certifier.weights import checked
 from lipkit.data.files import encoded_columns
 from lipkit.errors import NotCertifiable
 from lipkit.runs import manifest

@@ -8,7 +8,7 @@ import numpy as np
 
 from lipkit._files.atomic import sweep
 from lipkit._files.opened import regular, sha256
-from lipkit.certify.reader.onnx import import_onnx
+from lipkit.certifier.reader.onnx import import_onnx
 from lipkit.recipes.scaling import weights_of
 from lipkit.runs import models
 from lipkit.runs.folder import RunFolder, check_info

@@ -40,7 +40,7 @@ def read(path) -> keras.Model:
         if unknown:
             raise NotCertifiable(
                 f"{unknown} of {path} cannot be loaded, so nothing is proven about it: Keras's own "
-                "layers and lipkit's can. In Python, lipkit.certify.register_rule adds a rule."
+                "layers and lipkit's can. In Python, lipkit.certifier.register_rule adds a rule."
             ) from None
         reason = str(error).rpartition("Exception encountered: ")[2][:200]
         raise ValueError(f"{path} is not a readable Keras model: {reason}") from None

@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from lipkit.certify import lipschitz_bound
+from lipkit.certifier import lipschitz_bound
 from lipkit.export import vanilla_model
 from lipkit.testing.measure import LIMIT, measure
 from lipkit.testing.suite import Skipped, Suite, array, backend_limits, check_config, require, same

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from lipkit.backend import value_and_input_gradient
+from lipkit._backend import value_and_input_gradient
 from lipkit.testing.suite import Skipped, Suite, array, check_config, require, same
 
 LOSS_CHECKS = Suite()

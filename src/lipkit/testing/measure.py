@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops
 
-from lipkit.backend import value_and_input_gradient
+from lipkit._backend import value_and_input_gradient
 from lipkit.testing.suite import array, require
 
 POINTS = 6

@@ -6,7 +6,7 @@ import numpy as np
 from keras import Input, ops
 
 from lipkit import parametrizations
-from lipkit.backend import value_and_input_gradient
+from lipkit._backend import value_and_input_gradient
 from lipkit.layers import SpectralConv2D, SpectralDense
 from lipkit.models import Sequential
 from lipkit.testing.measure import measure

@@ -5,7 +5,7 @@ import math
 import keras
 import numpy as np
 
-from lipkit.certify import lipschitz_bound
+from lipkit.certifier import lipschitz_bound
 from lipkit.data import BalancedBatches
 from lipkit.layers import FrobeniusDense, GroupSort2, SpectralDense
 from lipkit.models import Sequential

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 
 from lipkit.attacks.ratio import proven_values
-from lipkit.certify import lipschitz_bound
-from lipkit.certify.reader import read
+from lipkit.certifier import lipschitz_bound
+from lipkit.certifier.reader import read
 from lipkit.export import vanilla_model
 from lipkit.wasserstein.betting import lower_mean
 from lipkit.wasserstein.result import WassersteinDistance

@@ -9,16 +9,16 @@ import keras
 
 from lipkit._files.atomic import replacing
 from lipkit._version import __version__
-from lipkit.certify import graph as g
-from lipkit.certify.api import analyse
-from lipkit.certify.certificate import find_head
-from lipkit.certify.reader.onnx import OnnxFile, import_onnx
-from lipkit.certify.result import ASSUMPTIONS, ELEMENTARY
+from lipkit.certifier import graph as g
+from lipkit.certifier.api import analyse
+from lipkit.certifier.certificate import find_head
+from lipkit.certifier.reader.onnx import OnnxFile, import_onnx
+from lipkit.certifier.result import ASSUMPTIONS, ELEMENTARY
 from lipkit.errors import NotCertifiable
 from lipkit.export.onnx import radius
 from lipkit.export.onnx.activations import IN_SINGLE
 from lipkit.export.onnx.builder import Nodes, Program
-from lipkit.export.onnx.errors import DEPLOYED, DOUBLE, program_error
+from lipkit.export.onnx.error_bounds import DEPLOYED, DOUBLE, program_error
 from lipkit.export.onnx.operations import write
 
 __all__ = ["export_onnx", "weights_sha256"]

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from lipkit.certify.activations import SELU_ALPHA, SELU_SCALE
+from lipkit.certifier.activations import SELU_ALPHA, SELU_SCALE
 
 IN_SINGLE = {"gelu"}  # computed in float32 by programs in float64: no kernel, and no short formula
 

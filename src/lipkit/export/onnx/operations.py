@@ -9,8 +9,8 @@ from functools import singledispatch
 
 import numpy as np
 
-from lipkit.certify import evaluate, rules
-from lipkit.certify import graph as g
+from lipkit.certifier import bounding, evaluate
+from lipkit.certifier import graph as g
 from lipkit.errors import NotCertifiable
 from lipkit.export.onnx.activations import activation
 
@@ -51,7 +51,7 @@ def _einsum(op: g.Einsum, p, shapes, x):
     inner = [inputs.index(letter) for letter in kernel if letter in inputs]
     kept = [i for i in range(len(inputs)) if i not in inner]
     new = [i for i, letter in enumerate(kernel) if letter not in inputs]
-    matrix = rules.einsum_matrix(op)
+    matrix = bounding.einsum_matrix(op)
     x = p.permute(x, (*kept, *inner))
     x = p.reshape(x, (*(shapes[0][i] for i in kept), len(matrix)))
     x = p("MatMul", x, p.weights(matrix))
@@ -71,8 +71,9 @@ def _geometry(op: g.Conv):
 @lower.register
 def _conv(op: g.Conv, p, shapes, x):
     shape = list(shapes[0])
-    for axis, samples in enumerate(op.shown or ()):
-        x, shape[axis] = p("Gather", x, p.integers(*samples), axis=axis + 1), len(samples)
+    for axis, samples in enumerate(op.shown or []):
+        shape[axis] = len(samples)
+        x = p("Gather", x, p.integers(*samples), axis=axis + 1)
     if p.double:
         taps = math.prod(op.kernel.shape[:-2])
         kernel = op.kernel.reshape(taps, op.kernel.shape[-2], op.groups, -1).transpose(2, 0, 1, 3)

@@ -8,9 +8,9 @@ import math
 
 import numpy as np
 
-from lipkit.certify.certificate import LARGEST, Head, pairwise
-from lipkit.certify.norms import up
-from lipkit.export.onnx.errors import Error
+from lipkit.certifier.certificate import LARGEST, Head, pairwise
+from lipkit.certifier.norms import up
+from lipkit.export.onnx.error_bounds import Error
 
 SHRINK = 1 - 2**-40  # covers the few roundings of the radius itself
 
@@ -57,7 +57,7 @@ def certificate(p, logits, norm, label, task, head, bounds, errors: list[Error],
         p: a program in float64.
         logits, label: values (batch, outputs) in float64, and their `decision`.
         norm: the `input_norm`.
-        task, head, bounds: of `lipkit.certify.certificate`.
+        task, head, bounds: of `lipkit.certifier.certificate`.
         errors: of this program and, if it is to be certified, of the one in float32.
         outputs: number of logits.
     """

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from lipkit import backend
+from lipkit import _backend as backend
 from lipkit.losses.functional import labels
 
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from lipkit import backend
+from lipkit import _backend as backend
 
 # integers up to here are exact in the floats that Keras makes of labels
 _EXACT = {"float16": 2**11, "bfloat16": 2**8, "float32": 2**24}

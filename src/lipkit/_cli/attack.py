@@ -1,0 +1,59 @@
+"""`lipkit attack`: try to break a model's certificates."""
+
+from dataclasses import replace
+from typing import Annotated
+
+import keras
+import typer
+
+from lipkit import attacks
+from lipkit._cli import inputs, options, output
+from lipkit._cli.app import DONE, NOT_CERTIFIED
+from lipkit.recipes import scaling
+from lipkit.runs.loading import Loaded, load
+
+
+def attack(
+    model: options.Model,
+    data: options.Data,
+    target: options.Target = None,
+    run: options.Run = None,
+    rows: Annotated[int, typer.Option(min=1, help="Attack the first rows only.")] = 1000,
+    steps: Annotated[int, typer.Option(min=1, help="Gradient steps.")] = 20,
+    restarts: Annotated[int, typer.Option(min=1, help="Starts of the gradient steps.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
+    as_json: options.Json = False,
+):
+    """Try to break a model's certificates, by inputs within a row's radius with another answer.
+
+    Ends with status 1 if one is broken, which disproves the certificate. If none is, that proves
+    nothing more: the certificate does.
+
+    For example:
+
+        lipkit attack runs/cancer runs/cancer/test.npz
+        lipkit attack somebodys.keras pixels.npz --rows 200 --steps 100 --restarts 5
+    """
+    loaded = load(model, run)
+    if not isinstance(loaded.model, keras.Model):
+        raise ValueError(f"{model}: attacks follow gradients, and so need a Keras model.")
+    dataset = inputs.read(loaded, data, target).head(rows)
+    space, x = scaling.weighted_space(loaded.model, dataset.x, loaded.weights)
+    certificates = inputs.certify(Loaded(space), replace(dataset, x=x), data, "real")
+    found = attacks.falsify(space, x, certificates, seed=seed, steps=steps, restarts=restarts)
+    broken = int(found.broken.sum())
+    document = {
+        "model": str(model),
+        "sha256": loaded.sha256,
+        "data": str(data),
+        "inputs": len(dataset.x),
+        "attacked": int(found.attacked.sum()),
+        "broken": broken,
+        "attacks": list(found.attacks),
+    }
+    output.show(
+        as_json,
+        document,
+        [f"{len(dataset.x)} rows: {found}", output.identity(model, loaded.sha256)],
+    )
+    return NOT_CERTIFIED if broken else DONE

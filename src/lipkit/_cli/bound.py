@@ -1,0 +1,59 @@
+"""`lipkit bound`: the proven Lipschitz constant of a model."""
+
+import dataclasses
+from typing import Annotated
+
+import typer
+
+import lipkit
+from lipkit._cli import options, output
+from lipkit.certifier.weights import weighted_bound
+from lipkit.runs.loading import load
+
+
+def _shape(text):
+    """A shape from "28,28,1"."""
+    if text is None:
+        return None
+    numbers = text.split(",")
+    if not all(number.strip().isdecimal() and int(number) for number in numbers):
+        raise typer.BadParameter(f"must be sizes as in 28,28,1, got {text}")
+    return tuple(map(int, numbers))
+
+
+def bound(
+    model: options.Model,
+    input_shape: Annotated[
+        str | None,
+        typer.Option(metavar="SIZES", help="As 28,28,1: where the model leaves sizes open."),
+    ] = None,
+    chosen: options.Output = None,
+    as_json: options.Json = False,
+):
+    """Prove an upper bound of a model's Lipschitz constant, layer by layer.
+
+    No output moves by more than the bound times the distance (2-norm) by which the input moves.
+    Ends with status 1 if a layer has no rule.
+
+    For example:
+
+        lipkit bound runs/cancer
+        lipkit bound somebodys.keras --input-shape 28,28,1 --json
+    """
+    shape = _shape(input_shape)
+    loaded = load(model)
+    proven = lipkit.lipschitz_bound(loaded.model, shape, options.output(chosen))
+    layers = [dataclasses.asdict(layer) for layer in proven.layers]
+    document = {
+        "model": str(model),
+        "sha256": loaded.sha256,
+        "lipschitz_bound": float(proven),
+        "layers": layers,
+    }
+    lines = str(proven).splitlines()
+    if loaded.weights is not None:
+        document["weighted_bound"] = weighted_bound(loaded.model, loaded.weights)
+        lines.append(
+            f"for distances {output.unit(loaded.weights)} <= {document['weighted_bound']:.9g}"
+        )
+    output.show(as_json, document, [*lines, output.identity(model, loaded.sha256)])

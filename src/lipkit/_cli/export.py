@@ -1,0 +1,72 @@
+"""`lipkit export`: a model for other programs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import keras
+import typer
+
+from lipkit._cli import options, output
+from lipkit.export import vanilla_model
+from lipkit.runs.loading import load
+from lipkit.runs.writing import new_file
+
+SUFFIXES = {"keras": ".keras", "onnx": ".onnx", "saved_model": "", "litert": ".tflite"}
+
+
+def export(
+    model: options.Model,
+    to: Annotated[
+        str, typer.Option(callback=options.one_of(SUFFIXES), help=", ".join(SUFFIXES) + ".")
+    ],
+    out: Annotated[Path, typer.Option(metavar="F", help="File, or folder for saved_model.")],
+    overwrite: options.Overwrite = False,
+    as_json: options.Json = False,
+):
+    """Export a model for programs that do not have lipkit.
+
+    keras: plain Keras. onnx: logits and their certified radius in one graph. saved_model: for
+    TensorFlow Serving. litert: for phones and browsers.
+
+    For example:
+
+        lipkit export runs/cancer --to onnx --out cancer.onnx
+        lipkit export runs/cancer --to saved_model --out serving/
+    """
+    if out.suffix != SUFFIXES[to]:
+        wanted = f"end in {SUFFIXES[to]}" if SUFFIXES[to] else "be a folder, without a suffix"
+        raise ValueError(f"--out must {wanted} for --to {to}. Received: {out}")
+    loaded = load(model)
+    if to != "onnx" and not isinstance(loaded.model, keras.Model):
+        raise ValueError(f"{model}: only Keras models can be exported to {to}.")
+    with new_file(out, overwrite) as new:
+        _export(loaded, to, new)
+    lines = [str(out), output.identity(model, loaded.sha256)]
+    if to == "onnx" and loaded.weights is not None:
+        lines.append(f"its radii are {output.unit(None)}, without weights of features")
+    output.show(
+        as_json, {"model": str(model), "sha256": loaded.sha256, "to": to, "out": str(out)}, lines
+    )
+
+
+def _export(loaded, to, path):
+    if to == "keras":
+        vanilla_model(loaded.model).save(path)
+    elif to == "onnx":
+        from lipkit.export.onnx import export_onnx
+
+        export_onnx(loaded.model, path, classes=loaded.run.get("classes"))
+    else:
+        _keras_export(vanilla_model(loaded.model), to, path)
+
+
+def _keras_export(plain, to, path):
+    """Keras's own export; what its backend cannot do is one line."""
+    name = {"saved_model": "tf_saved_model"}.get(to, to)
+    try:
+        plain.export(str(path), format=name, verbose=False)
+    except Exception as error:  # whatever the backend's converter raises
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise ValueError(
+            f"Keras cannot export to {to} on the backend {keras.backend.backend()}: {reason}"
+        ) from None

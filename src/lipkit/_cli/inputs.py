@@ -1,0 +1,77 @@
+"""Data for a model, read as its training data were, and their certificates."""
+
+from dataclasses import replace
+
+import numpy as np
+
+import lipkit
+from lipkit._cli import options
+from lipkit.certifier import reweighted
+from lipkit.data import files, frames
+
+
+def read(loaded, path, target=None) -> files.Dataset:
+    """The data set in a file, encoded as the model's run says.
+
+    A model without a run takes numbers in the order of the columns, and its classes are numbers.
+
+    Args:
+        loaded: `lipkit.runs.loading.Loaded`.
+        path: file or folder.
+        target: column of the classes; None: that of the run, if a table has it.
+
+    Raises:
+        ValueError: the file does not fit the model.
+    """
+    about = loaded.run.get("data", {})
+    table = path.suffix.lower() in frames.SUFFIXES
+    dataset = files.read(
+        path,
+        target or (about.get("target") if table else None),
+        encoding=about.get("encoding"),
+        classes=loaded.run.get("classes"),
+    )
+    if target and dataset.y is None:
+        raise ValueError(f"{path} has no column {target!r}.")
+    return dataset if loaded.run else _plain(dataset, path)
+
+
+def _plain(dataset, path):
+    """The data set for a model that nothing is known of."""
+    texts = [column.name for column in dataset.columns() if column.kind == "category"]
+    names = [] if dataset.y is None else dataset.classes
+    if texts or not all(name.lstrip("-").isdecimal() for name in names):
+        what = f"column {texts[0]!r}" if texts else "the classes"
+        raise ValueError(
+            f"{path}: {what} are texts, and only the run of a model says how it counts them: add "
+            "--run RUN (the folder of `lipkit train`)."
+        )
+    y = None if dataset.y is None else np.array([int(name) for name in names])[dataset.y]
+    return replace(dataset, y=y, classes=())
+
+
+def certify(loaded, dataset, path, arithmetic, output=None):
+    """Certificates of a data set, in the distances of the run.
+
+    A data set of another shape than the model's is an error.
+    """
+    if loaded.weights is not None and arithmetic != "real":
+        raise ValueError(
+            f"--arithmetic {arithmetic}: this run measures distances with feature weights, for "
+            "which there are proofs in real arithmetic only."
+        )
+    result = lipkit.certify(
+        loaded.model,
+        dataset.x,
+        dataset.y,
+        arithmetic=arithmetic,
+        output=output,
+        batch_size=options.batch_size(dataset.x),
+    )
+    if result.status[0].startswith(("wrong shape", "wrong dtype")):
+        columns = f" Columns read: {', '.join(dataset.features)}." * bool(dataset.features)
+        raise ValueError(
+            f"{path} does not fit the model: {result.status[0]}.{columns} --target names a column "
+            "that is no input."
+        )
+    return reweighted(result, loaded.model, loaded.weights)

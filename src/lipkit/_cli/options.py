@@ -1,0 +1,103 @@
+"""Arguments and options that commands share."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import keras
+import typer
+
+from lipkit._selection import BACKENDS, check_backend
+
+
+def checked(check, message):
+    """A callback that refuses what does not pass the check; None is no value."""
+
+    def callback(value):
+        if value is not None and not check(value):
+            raise typer.BadParameter(f"{message}, got {value}")
+        return value
+
+    return callback
+
+
+def one_of(names):
+    """A callback that refuses other values."""
+    return checked(lambda value: value in names, f"must be one of {', '.join(names)}")
+
+
+radius = checked(lambda value: 0 <= value < float("inf"), "must be a finite number >= 0")
+share = checked(lambda value: 0 < value < 1, "must be between 0 and 1")
+
+Model = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL", help="Folder of a run of `lipkit train`, a .keras file or an .onnx file."
+    ),
+]
+Data = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DATA",
+        help="CSV or Parquet table, NPZ file of arrays x and y, or folder of images, one "
+        "sub-folder a class.",
+    ),
+]
+Run = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="RUN",
+        help="Run that MODEL was exported from: it says how columns become numbers, and the names "
+        "of the classes. (By default MODEL, if that is one.)",
+    ),
+]
+Eps = Annotated[
+    float | None,
+    typer.Option(metavar="R", callback=radius, help="Radius, in units of the data (2-norm)."),
+]
+Target = Annotated[
+    str | None, typer.Option(metavar="COL", help="Column of a table that holds the classes.")
+]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        metavar="NAME",
+        help="Name or number (from 0) of the output, where a model has several. (By default the "
+        "one that holds real numbers: labels of a file do not count.)",
+    ),
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+Backend = Annotated[
+    str | None,
+    typer.Option(callback=one_of(BACKENDS), help="Keras backend: " + ", ".join(BACKENDS)),
+]
+
+
+def output(text):
+    """A name, or the number of an output."""
+    return int(text) if text is not None and text.isdecimal() else text
+
+
+def batch_size(x) -> int:
+    """Samples to certify at a time: the values of all layers are in memory at once."""
+    return 4096 if x.ndim == 2 else 256
+
+
+def use_backend(backend) -> None:
+    """Run this command again in a new interpreter if it is not on the backend asked for.
+
+    Keras's backend is fixed at its import.
+    """
+    if backend in (None, keras.backend.backend()):
+        return
+    check_backend(backend, "the option --backend")
+    # -P: nothing that lies in the working folder, as a keras.py, is imported
+    flags = [*("-I",) * sys.flags.isolated, "-P", "-m", "lipkit_command"]
+    command = [sys.executable, *flags, *sys.argv[1:]]
+    os.dup2(sys.stderr.fileno(), 2)
+    os.execve(sys.executable, command, {**os.environ, "KERAS_BACKEND": backend})

@@ -1,0 +1,27 @@
+"""`lipkit report`: a run as a page."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lipkit._cli import options, output
+from lipkit.runs import manifest
+
+
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of `lipkit train`.")],
+    as_json: options.Json = False,
+):
+    """Write a run's report: one HTML page that needs no network.
+
+    For example:
+
+        lipkit report runs/cancer
+    """
+    from lipkit.report.page import read, write
+
+    found = read(run)
+    path, sha256 = write(found), found.sha256.get(manifest.NAME)
+    lines = [str(path), output.identity(run, sha256)]
+    output.show(as_json, {"run": str(run), "sha256": sha256, "report": str(path)}, lines)

@@ -1,0 +1,1 @@
+"""Keras's models as graphs, and what their layers are called with."""

@@ -1,0 +1,269 @@
+"""`lipschitz_bound` and `certify` for Keras models and ONNX files."""
+
+import math
+import sys
+
+import keras
+import numpy as np
+from keras import ops
+
+from lipkit._checks import integer
+from lipkit.certifier import bounding, rounding
+from lipkit.certifier import graph as g
+from lipkit.certifier.activations import computed_within
+from lipkit.certifier.certificate import LARGEST, Certifier, find_head, pairwise
+from lipkit.certifier.reader import compare, read, structures
+from lipkit.certifier.reader.models import opened, output_names
+from lipkit.certifier.reader.onnx import OnnxFile
+from lipkit.certifier.reader.outputs import several
+from lipkit.certifier.result import ASSUMPTIONS, ELEMENTARY, Certificates, LipschitzBound
+from lipkit.errors import NotCertifiable
+from lipkit.losses.functional.labels import check_values
+
+
+def reading_of(model, input_shape=None, x=None, output=None):
+    """The reading of a Keras model or ONNX file, of all its outputs or of the one that is chosen.
+
+    Sizes that the model leaves open are `input_shape`'s, or those of the batch `x`.
+    """
+    model = opened(model, output)
+    if x is not None:
+        input_shape = structures.open_shape(model, x)
+    return model.read(input_shape) if isinstance(model, OnnxFile) else read(model, input_shape)
+
+
+def analyse(model, input_shape=None, x=None, output=None):
+    """What `reading_of` says, compared with what the model computes, and the bounds."""
+    reading = reading_of(model, input_shape, x, output)
+    bounds = bounding.compose(reading.graph)
+    compare(reading, bounds)
+    return reading, bounds
+
+
+def lipschitz_bound(model, input_shape=None, output=None) -> LipschitzBound:
+    """A proven upper bound of a model's Lipschitz constant in 2-norm.
+
+    Computed in float64 from the kernels as they are used, rounded up; see docs/soundness.md. Inputs
+    and outputs of a model with several are taken together as one vector.
+
+    Args:
+        model: built Sequential or Functional Keras model of layers with a rule, or the path of an
+            ONNX file of operators with a rule (needs onnx; weights are those stored in the file).
+        input_shape: input shape without the batch axis, for models that leave sizes open.
+        output: name or index of the one output to bound. None: all that hold real numbers, which
+            in files leaves labels out.
+
+    Returns:
+        A float with the table `.layers`; print it.
+
+    Raises:
+        NotCertifiable: naming the first layer without a rule.
+        ValueError: there is no such output.
+
+    Example:
+    >>> bound = lipkit.lipschitz_bound(model)
+    >>> bound < 1.01, bound.layers[0].bound
+    """
+    reading, bounds = analyse(model, input_shape, output=output)
+    return LipschitzBound(bounding.output_bound(reading.graph, bounds), bounds.layers)
+
+
+def margin_bound(model) -> float:
+    """The largest constant of a margin of a classifier: of its logit, or of two logits' difference.
+
+    Arguments and errors as in `lipschitz_bound`; what `certify` divides by is at most this.
+    """
+    reading, bounds = analyse(model)
+    head, task = find_head(reading.graph, None, None)
+    labels = reading.graph.nodes[head.node].shape[0] if task == "multiclass" else 1
+    return max(float(np.max(pairwise(head, bounds, c, task))) for c in range(labels))
+
+
+def _arrays(x, graph):
+    """Float64 arrays, one for each input, or a reason why not."""
+    several = len(graph.inputs) > 1
+    if several and (not isinstance(x, (list, tuple)) or len(x) != len(graph.inputs)):
+        raise ValueError(f"`x` must be a list of {len(graph.inputs)} arrays, one for each input.")
+    arrays, reason = [], None
+    for value, index in zip(x if several else [x], graph.inputs, strict=True):
+        array = value if isinstance(value, np.ndarray) else _to_numpy(value)
+        if array.ndim == 0:
+            raise ValueError("`x` must be a batch of inputs. Received a scalar.")
+        shape = graph.nodes[index].shape
+        real_numbers = array.dtype.kind in "fiub" or array.dtype.name == "bfloat16"
+        if not real_numbers or array.dtype.itemsize > 8:
+            reason = f"wrong dtype: expected real numbers of at most 64 bits, got {array.dtype}"
+        elif array.shape[1:] != shape:
+            reason = f"wrong shape: expected {('batch', *shape)}, got {array.shape}"
+        elif array.dtype.kind in "iu" and array.size and _magnitude(array) > 2**53:
+            reason = f"wrong dtype: {array.dtype} values above 2**53 are not exact in float64"
+        arrays.append(array)
+    if len({len(array) for array in arrays}) > 1:
+        raise ValueError(f"Inputs have different lengths: {[len(a) for a in arrays]}")
+    return ([a.astype("float64") for a in arrays] if reason is None else arrays), reason
+
+
+def _magnitude(array):
+    return max(abs(int(array.max())), abs(int(array.min())))
+
+
+def _to_numpy(value):
+    if isinstance(value, (list, tuple, int, float)):
+        return np.asarray(value)
+    return np.asarray(ops.convert_to_numpy(value))
+
+
+def _labels(y, task, shape):
+    """True labels in the form of `Certificates.label`, for logits of this shape (n, outputs)."""
+    if y is None:
+        return None
+    y = _to_numpy(y)
+    n, classes = shape[0], 2 if task == "binary" else shape[1]
+    shapes = [(n, classes)] if task == "multilabel" else [(n,), (n, 1), (n, classes)]
+    if y.shape not in shapes:
+        raise ValueError(f"`y` must have one label for each input, {shapes}. Received: {y.shape}")
+    if y.shape == (n, classes) and task != "multilabel":
+        check_values(y, soft=True, one_hot=True)
+        return np.argmax(y, axis=1)
+    check_values(y, classes=classes if task == "multiclass" else None)
+    y = y if task == "multilabel" else y.reshape(n)
+    return y.astype(int) if task == "multiclass" else (y > 0).astype(int)
+
+
+def certify(
+    model,
+    x,
+    y=None,
+    *,
+    arithmetic="real",
+    task=None,
+    preprocessing_scale=1.0,
+    output=None,
+    batch_size=256,
+    progress=None,
+) -> Certificates:
+    """Certify decisions of a model: no input within `radius` (2-norm) has another label.
+
+    Args:
+        model: as in `lipschitz_bound`, with one output: a logit (decision f > 0, labels 1 and 0),
+            or a vector of logits. A final softmax or sigmoid is seen through for `"real"`.
+        x: batch of inputs, or a list of batches for a model with several inputs, in its own layout;
+            or a dict of batches by name, or in the structure that the model is called with.
+        y: true labels, for `certified_accuracy`: integers, one-hot, {0, 1} or {-1, 1}.
+        arithmetic: what the certificates are true of. `"real"`: the network in real arithmetic,
+            evaluated here in float64 with a bound of its error. `"float32"` or `"float64"`: also
+            the program that computes in this format, with its larger error taken off the margins.
+        task: `"binary"`, `"multiclass"`, `"multilabel"` (no label may change), or None: binary for
+            one logit, otherwise multiclass.
+        preprocessing_scale: factor, or array of factors, by which raw inputs were multiplied before
+            they became `x` (a shift does not matter): radii are in units of the raw input.
+        output: name or index of the output to certify, of a model with several. None: the only one
+            that holds real numbers, such as the scores beside the labels of a file.
+        batch_size: inputs evaluated at a time.
+        progress: show a progress bar; None: on a terminal, for more than 20 batches.
+
+    Returns:
+        `Certificates` with label, radius, margin, lipschitz and status of each input.
+
+    Raises:
+        NotCertifiable: the model has a layer without a rule, or is not a plain model in
+            `arithmetic`.
+        ValueError: bad arguments.
+    """
+    if arithmetic != "real" and arithmetic not in rounding.FORMATS:
+        raise ValueError(
+            "`arithmetic` must be 'real', 'float32' or 'float64'. "
+            f"Received: arithmetic={arithmetic!r}"
+        )
+    batch_size = integer("batch_size", batch_size)
+    scale = float(np.max(np.abs(np.asarray(preprocessing_scale, dtype="float64")), initial=0.0))
+    if not 0 < scale < math.inf:
+        raise ValueError(
+            "`preprocessing_scale` must be finite and not zero. "
+            f"Received: preprocessing_scale={preprocessing_scale!r}"
+        )
+    model = opened(model, output)
+    x = structures.in_order(model, x)
+    reading, bounds = analyse(model, x=x)
+    graph = reading.graph
+    if len(graph.outputs) != 1:
+        raise NotCertifiable(several(reading.name, output_names(model), "certify"))
+    if arithmetic != "real":
+        _check_deployed(model, reading, arithmetic)
+    deployed = None if arithmetic == "real" else reading.arithmetic
+    certifier = Certifier(graph, bounds, deployed, task)
+    arrays, reason = _arrays(x, graph)
+    n = len(arrays[0])
+    y = _labels(y, certifier.task, (n, *graph.nodes[certifier.head.node].shape))
+    assumptions = ASSUMPTIONS
+    if arithmetic != "real":
+        assumptions += (
+            f"the program computes in IEEE {arithmetic} with conventional sums in any order; "
+            f"{ELEMENTARY}",
+        )
+    if reason is not None or not n:
+        return _none(n, reason, certifier, arithmetic, assumptions, y)
+    starts = range(0, n, batch_size)
+    parts = [
+        certifier(*(a[start : start + batch_size] for a in arrays))
+        for start in _tracked(starts, progress)
+    ]
+    label, radius, margin, constant, status = map(np.concatenate, zip(*parts, strict=True))
+    if scale != 1.0:
+        with np.errstate(over="ignore"):
+            radius = np.minimum(radius / scale * (1 - 2**-50), LARGEST)
+    return Certificates(label, radius, margin, constant, status, arithmetic, assumptions, y)
+
+
+def _check_deployed(model, reading, arithmetic):
+    if reading.rewritten:
+        raise NotCertifiable(
+            f"Layers {', '.join(reading.rewritten)} compute in another way than what is read, and "
+            f"the arithmetic of that is bounded in {arithmetic}: certify model.vanilla_export(), "
+            "or an ONNX file with stored weights."
+        )
+    if arithmetic != reading.dtype:
+        raise NotCertifiable(
+            f"Model {reading.name!r} computes in {reading.dtype}, not in {arithmetic}."
+        )
+    for tensor in model.inputs if isinstance(model, keras.Model) else ():  # a file converts none
+        if tensor.dtype != arithmetic:
+            raise NotCertifiable(
+                f"Model {reading.name!r} converts its inputs to {tensor.dtype} first. Certify one "
+                f"that starts with keras.Input(..., dtype={arithmetic!r})."
+            )
+        if (given := keras.config.floatx()) not in (arithmetic, "float64"):
+            raise NotCertifiable(
+                f"Keras converts inputs to {given} before model {reading.name!r} predicts in "
+                f"{arithmetic}: call keras.config.set_floatx({arithmetic!r})."
+            )
+    for node in reading.graph.nodes:
+        op = node.op
+        if isinstance(op, g.Elementwise) and not math.isfinite(
+            computed_within(op.name, op.parameters, reading.program, arithmetic)
+        ):
+            raise NotCertifiable(
+                f"Layer {node.layer!r} ({node.kind}) cannot be certified in {arithmetic}: nothing "
+                f"is known of how exactly {op.name} is computed there. Certify the model in "
+                "arithmetic='real', or a float32 one."
+            )
+
+
+def _none(n, reason, certifier, arithmetic, assumptions, y):
+    """Certificates of nothing."""
+    outputs = certifier.graph.nodes[certifier.head.node].shape
+    shape = (n, *outputs) if certifier.task == "multilabel" else (n,)
+    status = np.full(n, reason, dtype=object)
+    zero = np.zeros(n)
+    label = np.full(shape, -1)
+    return Certificates(label, zero, zero.copy(), zero.copy(), status, arithmetic, assumptions, y)
+
+
+def _tracked(starts, progress):
+    if progress is None:
+        progress = len(starts) > 20 and sys.stderr.isatty()
+    if not progress:
+        return starts
+    from rich.progress import track
+
+    return track(starts, description="certifying")

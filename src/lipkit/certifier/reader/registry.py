@@ -1,0 +1,215 @@
+"""Which layers have a rule: exact classes only, because a subclass may compute anything."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from lipkit._keras import calls
+from lipkit.certifier import graph as g
+from lipkit.errors import NotCertifiable
+from lipkit.layers import LipschitzKernel, SpectralDense
+from lipkit.layers.padded import PaddedConv
+
+_RULES: dict[type, object] = {}
+# at inference these compute what the Keras class does, with the constrained kernel
+_SAME_CALLS = (PaddedConv.call, SpectralDense.call)
+WAY_OUT = (
+    "Remove it, replace it by a layer with a rule, or register one with "
+    "@lipkit.certifier.register_rule"
+)
+
+
+def register_rule(*layer_classes):
+    """Decorator: how layers of exactly these classes read as certifier operations.
+
+    The function takes the layer and the shape of each input (without the batch axis) and returns
+    one operation of `lipkit.certifier.graph`, or a list of operations to apply one after the other.
+    What it returns is believed, apart from a comparison with the layer's outputs on random inputs.
+
+    Example:
+    >>> @lipkit.certifier.register_rule(Halve)
+    ... def _(layer, shape):
+    ...     g = lipkit.certifier.graph
+    ...     return g.Custom(lambda x: x / 2, 0.5, error=lambda unit: (0.0, 0.0))
+    """
+
+    def register(rule):
+        for layer_class in layer_classes:
+            if not isinstance(layer_class, type):
+                raise ValueError(f"`register_rule` takes classes. Received: {layer_class!r}")
+            _RULES[layer_class] = rule
+        return rule
+
+    return register
+
+
+def as_exported(layer, *shapes):
+    """Mark of layers that are read through their `to_vanilla`; given to `register_rule`."""
+    raise NotCertifiable(
+        f"{type(layer).__name__} {layer.name!r} cannot be certified as the activation inside "
+        "another layer: make it a layer of its own."
+    )
+
+
+def as_wrapped(layer, *shapes):
+    """Mark of wrappers that are read through the layer in them; given to `register_rule`."""
+    raise NotCertifiable(
+        f"{type(layer).__name__} {layer.name!r} cannot be certified as the activation inside "
+        "another layer: make it a layer of its own."
+    )
+
+
+def is_exported(layer) -> bool:
+    """Whether a layer is read through its `to_vanilla`."""
+    return _RULES.get(type(layer)) is as_exported
+
+
+def is_wrapper(layer) -> bool:
+    """Whether a layer is read through the layer in it."""
+    return _RULES.get(type(layer)) is as_wrapped
+
+
+def has_rule(layer_class) -> bool:
+    """Whether layers of exactly this class can be read."""
+    return layer_class in _RULES
+
+
+def check_methods(operation):
+    """Refuse a layer, model or operation with a method of its own in place of its class's."""
+    if own := calls.own_methods(operation):
+        raise NotCertifiable(
+            f"{type(operation).__name__} {operation.name!r} cannot be certified: its "
+            f"{', '.join(map(repr, own))} was replaced, so it may compute anything. Put the "
+            "change into a class with a rule of its own, by @lipkit.certifier.register_rule."
+        )
+
+
+def rule_of(layer):
+    """The rule of a layer's exact class, or of the Keras class that a constrained layer calls."""
+    check_methods(layer)
+    if (rule := _RULES.get(type(layer))) is not None:
+        return rule
+    plain = getattr(layer, "vanilla_class", None)
+    ours = isinstance(layer, (LipschitzKernel, PaddedConv))
+    if ours and plain and type(layer).call in (plain.call, *_SAME_CALLS):
+        return _RULES[plain]
+    reason = REASONS.get(type(layer).__name__, "it has no Lipschitz rule")
+    raise NotCertifiable(
+        f"Layer {layer.name!r} ({type(layer).__name__}) cannot be certified: {reason}. {WAY_OUT}."
+    )
+
+
+def inherited_rule_of(layer):
+    """`rule_of`, or else the rule of the first class that the layer's has its `call` from; None."""
+    try:
+        check_methods(layer)
+    except NotCertifiable:
+        return None
+    try:
+        return rule_of(layer)
+    except NotCertifiable:
+        same = [c for c in type(layer).__mro__ if c in _RULES and c.call is type(layer).call]
+        return _RULES[same[0]] if same else None
+
+
+def array(variable) -> Any:
+    """The exact values of a variable or tensor as float64, or None for None."""
+    if variable is None:
+        return None
+    return ops.convert_to_numpy(variable).astype("float64")
+
+
+_FUNCTIONS = {
+    name: getattr(keras.activations, name)
+    for name in (
+        *("linear", "relu", "relu6", "hard_tanh", "soft_shrink", "tanh_shrink", "hard_sigmoid"),
+        *("hard_silu", "sigmoid", "log_sigmoid", "tanh", "softplus", "softsign", "elu", "celu"),
+        *("selu", "gelu", "silu", "mish"),
+    )
+}
+
+
+def activation_ops(layer, shape) -> list[g.Op]:
+    """The operations of `layer.activation` on values of this shape."""
+    activation = getattr(layer, "activation", None)
+    if activation is None or activation is keras.activations.linear:
+        return []
+    if isinstance(activation, keras.layers.Layer):
+        given = rule_of(activation)(activation, shape)
+        return list(given) if isinstance(given, (list, tuple)) else [given]
+    if activation is keras.activations.softmax:
+        return [g.Softmax()]
+    if activation is keras.activations.leaky_relu:
+        return [g.Elementwise("relu", (0.2,))]
+    for name, function in _FUNCTIONS.items():
+        if activation is function:
+            return [g.Elementwise(name)]
+    name = getattr(activation, "__name__", repr(activation))
+    raise NotCertifiable(
+        f"Layer {layer.name!r} ({type(layer).__name__}) cannot be certified: its activation "
+        f"{name!r} has no proven slope. Use one of {', '.join(_FUNCTIONS)}, or make it a layer of "
+        "its own with a rule registered by @lipkit.certifier.register_rule."
+    )
+
+
+_UNBOUNDED = "its slope has no bound over all inputs"
+_DISCRETE = "its output jumps, so no constant exists"
+_PRODUCT = "a product of two inputs has no Lipschitz constant"
+_STATEFUL = "recurrent layers are not covered"
+_AUGMENTS = "augmentation layers are not covered"
+_OPAQUE = "its function cannot be read"
+_FEATURES = "its inputs are not vectors of real numbers"
+_CONTAINER = "it is an abstract base class"
+
+REASONS = {
+    **dict.fromkeys(
+        ("LayerNormalization", "RMSNormalization", "GroupNormalization", "UnitNormalization"),
+        _UNBOUNDED,
+    ),
+    **dict.fromkeys(
+        ("Attention", "AdditiveAttention", "MultiHeadAttention", "GroupedQueryAttention"),
+        _UNBOUNDED,
+    ),
+    **dict.fromkeys(("Multiply", "Dot"), _PRODUCT),
+    **dict.fromkeys(("Discretization", "Equalization", "Masking", "Solarization"), _DISCRETE),
+    **dict.fromkeys(("RandAugment", "AugMix", "CutMix", "MixUp", "AutoContrast"), _AUGMENTS),
+    **dict.fromkeys(
+        (
+            *("RandomBrightness", "RandomColorDegeneration", "RandomColorJitter", "RandomContrast"),
+            *("RandomCrop", "RandomElasticTransform", "RandomErasing", "RandomFlip"),
+            *("RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert"),
+            *("RandomPerspective", "RandomPosterization", "RandomRotation", "RandomSaturation"),
+            *("RandomSharpness", "RandomShear", "RandomTranslation", "RandomZoom"),
+            *("CenterCrop", "ContrastLimitedAdaptiveHistogramEqualization", "Pipeline"),
+        ),
+        _AUGMENTS,
+    ),
+    **dict.fromkeys(
+        ("AdaptiveAveragePooling1D", "AdaptiveAveragePooling2D", "AdaptiveAveragePooling3D"),
+        "adaptive windows are not covered; use AveragePooling",
+    ),
+    **dict.fromkeys(
+        ("AdaptiveMaxPooling1D", "AdaptiveMaxPooling2D", "AdaptiveMaxPooling3D"),
+        "adaptive windows are not covered; use MaxPooling",
+    ),
+    **dict.fromkeys(
+        (
+            *("RNN", "LSTM", "GRU", "SimpleRNN", "LSTMCell", "GRUCell", "SimpleRNNCell"),
+            *("StackedRNNCells", "Bidirectional", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"),
+        ),
+        _STATEFUL,
+    ),
+    **dict.fromkeys(
+        ("Lambda", "TFSMLayer", "JaxLayer", "FlaxLayer", "TorchModuleWrapper"), _OPAQUE
+    ),
+    **dict.fromkeys(
+        (
+            *("Embedding", "ReversibleEmbedding", "CategoryEncoding", "Hashing", "HashedCrossing"),
+            *("IntegerLookup", "StringLookup", "TextVectorization", "MaxNumBoundingBoxes"),
+        ),
+        _FEATURES,
+    ),
+    **dict.fromkeys(("MelSpectrogram", "STFTSpectrogram"), "spectrograms are not covered"),
+    **dict.fromkeys(("Layer", "Wrapper"), _CONTAINER),
+}

@@ -1,0 +1,134 @@
+"""What `lipschitz_bound` and `certify` return: a bound, and one certificate an input."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from lipkit._files.atomic import replacing
+from lipkit._files.opened import read_json
+from lipkit._table import table
+from lipkit.certifier.bounding import LayerBound
+
+DISTANCES = "distances are exact Euclidean distances in units of the raw input"
+ELEMENTARY = "its elementary functions are as exact as those that docs/soundness.md lists"
+ASSUMPTIONS = (
+    "binary64 arithmetic of the certifier rounds to nearest; matrix products are conventional",
+    DISTANCES,
+)
+
+
+class LipschitzBound(float):
+    """A proven upper bound, with `layers`: a `LayerBound` for each operation on the way.
+
+    Printed, it is a table; in arithmetic and formatting, a float.
+    """
+
+    layers: tuple[LayerBound, ...]
+
+    def __new__(cls, value, layers):
+        bound = super().__new__(cls, value)
+        bound.layers = layers
+        return bound
+
+    def __reduce__(self):
+        return LipschitzBound, (float(self), self.layers)
+
+    def __str__(self):
+        header = ("layer", "kind", "method", "bound", "input shape")
+        rows = [
+            (b.name, b.kind, b.method, f"{b.bound:.9g}", str(b.input_shape)) for b in self.layers
+        ]
+        last = f"Lipschitz constant of the model <= {float(self):.9g}"
+        return "\n".join([*table(header, rows), last])
+
+
+@dataclass(frozen=True, eq=False)
+class Certificates:
+    """Certified decisions of n inputs.
+
+    Attributes:
+        label: (n,) decisions: the class, or 1 for f > 0 and 0 otherwise; (n, labels) for
+            multi-label. -1 where there is none.
+        radius: (n,) radii in 2-norm: no input within it has another label. 0 where not certified.
+        margin: (n,) differences of logits that limit the radius.
+        lipschitz: (n,) proven constants of those differences.
+        status: (n,) `"certified"`, or the reason why not.
+        arithmetic: `"real"`, `"float32"` or `"float64"`: the program that this is true of.
+        assumptions: what the proof takes for granted.
+        y: (n,) true labels in the form of `label`, or None.
+    """
+
+    label: np.ndarray
+    radius: np.ndarray
+    margin: np.ndarray
+    lipschitz: np.ndarray
+    status: np.ndarray
+    arithmetic: str
+    assumptions: tuple[str, ...] = ASSUMPTIONS
+    y: np.ndarray | None = None
+
+    def __len__(self):
+        return len(self.radius)
+
+    def _right(self):
+        if not len(self):
+            raise ValueError("There is no accuracy on no inputs.")
+        if self.y is None:
+            raise ValueError("Accuracies need the true labels: certify(model, x, y).")
+        right = self.label == self.y
+        return right if right.ndim == 1 else right.all(axis=1)
+
+    def certified_accuracy(self, eps: float) -> float:
+        """Share of the inputs that are classified right everywhere within distance `eps`."""
+        if not 0 <= eps < np.inf:
+            raise ValueError(f"`eps` must be a finite number >= 0. Received: eps={eps!r}")
+        sure = self.status == "certified"
+        return float(np.mean(self._right() & sure & (self.radius >= eps)))
+
+    def curve(self, eps=None) -> tuple[np.ndarray, np.ndarray]:
+        """Radii (by default 101 from 0 to the largest) and the certified accuracy at each."""
+        eps = np.linspace(0, self.radius.max(initial=0.0), 101) if eps is None else np.asarray(eps)
+        return eps, np.array([self.certified_accuracy(float(e)) for e in eps])
+
+    def _columns(self):
+        names = ("label", "radius", "margin", "lipschitz", "status")
+        columns = {name: getattr(self, name).tolist() for name in names}
+        return columns if self.y is None else {**columns, "y": self.y.tolist()}
+
+    def to_frame(self):
+        """A pandas DataFrame, one row an input (needs pandas)."""
+        import pandas
+
+        return pandas.DataFrame(self._columns())
+
+    def save(self, path) -> None:
+        """Write JSON; `Certificates.load` reads it."""
+        document = {
+            "arithmetic": self.arithmetic,
+            "assumptions": list(self.assumptions),
+            **self._columns(),
+        }
+        with replacing(path) as new:
+            new.write_text(json.dumps(document, allow_nan=False))
+
+    @classmethod
+    def load(cls, path):
+        """Inverse of `save`."""
+        document = read_json(path)
+        document["status"] = np.array(document["status"], dtype=object)
+        for name in ("label", "radius", "margin", "lipschitz", "y"):
+            if name in document:
+                document[name] = np.array(document[name])
+        return cls(**{**document, "assumptions": tuple(document["assumptions"])})
+
+    def __str__(self):
+        counts = Counter(self.status.tolist())
+        sure = self.radius[self.status == "certified"]
+        middle = f", median radius {np.median(sure):.4g}" if len(sure) else ""
+        lines = [f"{counts['certified']} of {len(self)} certified ({self.arithmetic}){middle}"]
+        reasons = sorted(item for item in counts.items() if item[0] != "certified")
+        return "\n".join([*lines, *(f"  {n} not certified: {reason}" for reason, n in reasons)])
+
+    __repr__ = __str__

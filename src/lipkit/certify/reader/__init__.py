@@ -1,7 +1,0 @@
-"""From Keras models and ONNX files to the certifier's graph: the only part that knows them."""
-
-from lipkit.certify.reader.reading import Reading, compare
-from lipkit.certify.reader.registry import register_rule
-from lipkit.certify.reader.traversal import read
-
-__all__ = ["Reading", "compare", "read", "register_rule"]
