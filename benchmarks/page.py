@@ -28,7 +28,7 @@ AIMS = """## Aims
 What the library set out for, on 2 cores if no GPU is named, and what the rest of this page says of
 it; "plain" are the unconstrained layers. Peers are compared by their medians with lipkit's on its
 fastest backend. What was measured at unequal work meets nothing. The reasons for what is missed,
-with the trials, are in [Architecture](architecture.md)."""
+with the trials, are in [Decisions and trials](decisions.md)."""
 GPU = """## On a GPU
 
 `make bench-gpu`: the contenders that run there, which start at the same time and then take turns.

@@ -2,11 +2,9 @@
 
 import gzip
 import html
-import importlib
 import importlib.util
 import json
 import os
-import pkgutil
 import re
 import subprocess
 import sys
@@ -18,8 +16,7 @@ from urllib.parse import unquote, urlsplit
 import keras
 import numpy as np
 import pytest
-
-import lipkit
+from public import public_modules
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -32,7 +29,6 @@ SAME = {
     f"lipkit.{name}": f"lipkit.models.{name}" for name in ("Model", "Sequential", "vanillaModel")
 }
 SAME["lipkit.lipschitzify"] = "lipkit.lipschitzify.lipschitzify"
-PARTS = {"lipkit.runs", "lipkit.compat"}
 
 
 def module(name, path):
@@ -129,15 +125,6 @@ def test_figures_are_described(pages):
             assert "plt.show" not in block["code"], path
     for path, page in pages.items():
         assert "figure" not in page.classes or 'alt=""' not in path.read_text(), path
-
-
-def public_modules():
-    """The modules that a user may import, by name."""
-    found = {"lipkit": lipkit, "lipkit.certifier.graph": lipkit.certifier.graph}
-    for info in pkgutil.iter_modules(lipkit.__path__, "lipkit."):
-        if not info.name.removeprefix("lipkit.").startswith("_") and info.name not in PARTS:
-            found[info.name] = importlib.import_module(info.name)
-    return found
 
 
 def public_names(name, module):

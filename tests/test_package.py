@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-SRC = Path(__file__).parents[1] / "src" / "lipkit"
+ROOT = Path(__file__).parents[1]
+SRC = ROOT / "src" / "lipkit"
+PAGE = (ROOT / "docs" / "architecture.md").read_text()
 CERTIFIER_CORE = [
     f"certifier.{name}"
     for name in (
@@ -90,6 +92,30 @@ def test_core_of_the_certifier_needs_numpy_only():
 def test_files_are_small():
     for name, path in modules().items():
         assert len(path.read_text().splitlines()) <= 300, name
+
+
+def test_page_on_the_architecture_has_these_levels():
+    rows = re.findall(r"(?m)^\| (\d) \| (.*) \|$", PAGE)
+    named = {int(number): set(re.findall("`(.*?)`", row)) for number, row in rows}
+    assert named == {number: set(names) for number, names in LEVELS.items()}
+
+
+def defined(body):
+    return {node.name: node for node in body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+
+
+def test_page_on_the_architecture_names_what_exists():
+    folders = (ROOT, SRC, ROOT / "docs")
+    for path in re.findall(r"`([\w/.]+(?:\.(?:py|md)|/…))`", PAGE):
+        assert any((folder / path.removesuffix("…")).exists() for folder in folders), path
+    steps = re.findall(r"`([\w/]+\.py)`: ((?:`[\w.]+`(?:, )?)+)", PAGE)
+    assert len(steps) > 20
+    for path, names in steps:
+        for name in re.findall("`(.*?)`", names):
+            body = ast.parse((SRC / path).read_text()).body
+            for part in name.split("."):
+                assert part in defined(body), f"{path} has no {name}"
+                body = defined(body)[part].body
 
 
 SHOW = "import lipkit, keras; print(keras.backend.backend())"

@@ -114,7 +114,7 @@ def polar(w, iterations):
     iterations to 1e-6 and by 5, the most that are used, to rounding; smaller ones below 1, none
     above. The backward pass is that of W -> polar(W Z) with Z = (WᵀW)^(-1/2) held: the upstream
     gradient is projected on the tangent space at Q and multiplied by Z. So no iteration is
-    differentiated; docs/architecture.md has the evidence.
+    differentiated; docs/decisions.md has the evidence.
 
     References: Higham, "Functions of Matrices", SIAM 2008, chapter 8, for the coupled iteration;
     Amsel et al., "The Polar Express: Optimal Matrix Sign Methods and Their Application to the Muon
