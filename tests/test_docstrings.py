@@ -36,7 +36,6 @@ PENDING = {
     "lipkit.layers",
     "lipkit.linalg",
     "lipkit.lipschitzify",
-    "lipkit.losses",
     "lipkit.metrics",
     "lipkit.models",
     "lipkit.normalizers",

@@ -18,6 +18,10 @@ class KR(Loss):
     Args:
         reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
         multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
+
+    Example:
+    >>> float(lipkit.losses.KR()(np.array([1, 0]), np.array([0.5, -0.25])))
+    0.75
     """
 
     function = staticmethod(functional.kr)
@@ -30,6 +34,10 @@ class NegKR(Loss):
     Args:
         reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
         multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
+
+    Example:
+    >>> float(lipkit.losses.NegKR()(np.array([1, 0]), np.array([0.5, -0.25])))
+    -0.75
     """
 
     function = staticmethod(functional.neg_kr)
@@ -39,13 +47,17 @@ class NegKR(Loss):
 class HingeMargin(Loss):
     """`lipkit.losses.hinge_margin`: mean of relu(min_margin - y f), the full margin.
 
+    As a metric, the mean of its values on the batches: that of the samples if these are equally
+    large.
+
     Args:
-        min_margin: margin asked for on each side of 0. deel-lip from 1.4 on uses half of it.
+        min_margin: margin asked for on each side of 0, > 0. deel-lip from 1.4 on uses half of it.
         reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
         multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
 
-    As a metric, the mean of its values on the batches: that of the samples if these are equally
-    large.
+    Example:
+    >>> float(lipkit.losses.HingeMargin(0.5)(np.array([1, 0]), np.array([0.5, -0.25])))
+    0.125
     """
 
     function = staticmethod(functional.hinge_margin)
@@ -65,15 +77,27 @@ class HingeMargin(Loss):
 
 @register
 class HKR(Loss):
-    """`lipkit.losses.hkr`: -KR + alpha * hinge.
+    """`lipkit.losses.hkr`: -KR + alpha * hinge. As a metric, averaged as `KR` is.
 
     Args:
         alpha: weight of the hinge, >= 0; `math.inf` for the hinge alone.
-        min_margin: margin asked for on each side of 0.
+        min_margin: margin asked for on each side of 0, > 0, in units of f: of the input, where f is
+            1-Lipschitz.
         reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
         multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
 
-    As a metric, averaged as `KR` is.
+    Raises:
+        ValueError: labels that are not {0, 1} or {-1, 1}, or that do not have the shape of the
+            predictions.
+
+    Example:
+    >>> loss = lipkit.losses.HKR(alpha=2.0, min_margin=1.0)
+    >>> float(loss(np.array([1, 0]), np.array([0.5, -0.25])))
+    0.5
+    >>> loss.alpha = 4.0  # at any time, in training too
+
+    Reference: Serrurier et al., "Achieving robustness in classification using optimal transport
+    with hinge regularization", CVPR 2021, arXiv:2006.06520.
     """
 
     function = staticmethod(functional.hkr)
@@ -102,6 +126,11 @@ class TauBinaryCrossentropy(Loss):
         tau: inverse temperature, > 0.
         reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
         multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
+
+    Example:
+    >>> loss = lipkit.losses.TauBinaryCrossentropy(tau=100.0)
+    >>> round(float(loss(np.array([1.0]), np.array([-0.5]))), 4)
+    0.5
     """
 
     function = staticmethod(functional.tau_binary_crossentropy)

@@ -15,6 +15,10 @@ class MulticlassKR(Loss):
     Args:
         reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
         multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
+
+    Example:
+    >>> float(lipkit.losses.MulticlassKR()(np.array([0, 1]), np.eye(2)))
+    1.0
     """
 
     function = staticmethod(functional.multiclass_kr)
@@ -27,6 +31,10 @@ class MulticlassNegKR(Loss):
     Args:
         reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
         multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
+
+    Example:
+    >>> float(lipkit.losses.MulticlassNegKR()(np.array([0, 1]), np.eye(2)))
+    -1.0
     """
 
     function = staticmethod(functional.multiclass_neg_kr)
@@ -37,9 +45,13 @@ class MulticlassHinge(HingeMargin):
     """`lipkit.losses.multiclass_hinge`: hinge of each class, that of the true one C - 1 times.
 
     Args:
-        min_margin: margin asked for on each side of 0, in full.
+        min_margin: margin asked for on each side of 0, > 0, in full.
         reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
         multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
+
+    Example:
+    >>> float(lipkit.losses.MulticlassHinge()(np.array([0]), np.array([[0.5, -1.0]])))
+    0.25
     """
 
     function = staticmethod(functional.multiclass_hinge)
@@ -51,9 +63,13 @@ class MulticlassHKR(HKR):
 
     Args:
         alpha: weight of the hinge, >= 0; `math.inf` for the hinge alone.
-        min_margin: margin asked for on each side of 0, in full.
+        min_margin: margin asked for on each side of 0, > 0, in full.
         reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
         multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
+
+    Example:
+    >>> float(lipkit.losses.MulticlassHKR(alpha=2.0)(np.array([0, 1]), np.eye(2)))
+    0.0
     """
 
     function = staticmethod(functional.multiclass_hkr)
@@ -69,12 +85,17 @@ class MulticlassSoftHKR(Loss):
 
     Args:
         alpha: weight of the hinge, > 0; `math.inf` for the hinge alone.
-        min_margin: margin asked for on each side of 0, in full.
+        min_margin: margin asked for on each side of 0, > 0, in full.
         alpha_mean: what the running mean keeps at each step, in [0, 1].
-        temperature: of the softmax; the larger, the sharper.
+        temperature: of the softmax, > 0; the larger, the sharper.
         mean: the running mean to start with; None for `min_margin`.
         reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
         multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
+
+    Example:
+    >>> loss = lipkit.losses.MulticlassSoftHKR(alpha=10.0)
+    >>> round(float(loss(np.array([0]), np.array([[1.0, -1.0, -1.0]]))), 4)
+    -0.2
     """
 
     function = staticmethod(functional.multiclass_soft_hkr)
@@ -125,11 +146,15 @@ class LseHKR(Loss):
     Args:
         alpha: weight of the hinge, >= 0; `math.inf` for the hinge alone. torchlip's a in [0, 1] is
             a / (1 - a) here, up to a factor of the loss.
-        min_margin: margin asked for on each side of 0, in full.
-        temperature: factor of the predictions.
-        penalty: how far the smooth maximum may exceed the maximum, in units of `min_margin`.
+        min_margin: margin asked for on each side of 0, > 0, in full.
+        temperature: factor of the predictions, > 0.
+        penalty: how far the smooth maximum may exceed the maximum, > 0, in units of `min_margin`.
         reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
         multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
+
+    Example:
+    >>> float(lipkit.losses.LseHKR()(np.array([0]), np.array([[1.0, -1.0]])))
+    -2.0
     """
 
     function = staticmethod(functional.lse_hkr)
@@ -161,9 +186,13 @@ class MultiMargin(HingeMargin):
     """`lipkit.losses.multi_margin`: mean over the classes of relu(min_margin - f_true + f).
 
     Args:
-        min_margin: by how much the true class is to exceed each other.
+        min_margin: by how much the true class is to exceed each other, > 0.
         reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
         multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
+
+    Example:
+    >>> float(lipkit.losses.MultiMargin()(np.array([0]), np.array([[1.0, 0.5]])))
+    0.25
     """
 
     function = staticmethod(functional.multi_margin)
@@ -174,9 +203,13 @@ class CategoricalHinge(HingeMargin):
     """`lipkit.losses.categorical_hinge`: relu(min_margin - f_true + max of the others).
 
     Args:
-        min_margin: by how much the true class is to exceed the best other.
+        min_margin: by how much the true class is to exceed the best other, > 0.
         reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
         multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
+
+    Example:
+    >>> float(lipkit.losses.CategoricalHinge()(np.array([0]), np.array([[1.0, 0.5]])))
+    0.5
     """
 
     function = staticmethod(functional.categorical_hinge)
@@ -186,12 +219,17 @@ class CategoricalHinge(HingeMargin):
 class TauCategoricalCrossentropy(TauBinaryCrossentropy):
     """`lipkit.losses.tau_categorical_crossentropy`: that of the logits tau * f, over tau.
 
-    Labels may be integers and probabilities, too.
+    Labels may be one-hot, integers or probabilities.
 
     Args:
         tau: inverse temperature, > 0.
         reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
         multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
+
+    Example:
+    >>> loss = lipkit.losses.TauCategoricalCrossentropy(tau=100.0)
+    >>> round(float(loss(np.array([0]), np.array([[0.0, 0.5]]))), 4)
+    0.5
     """
 
     function = staticmethod(functional.tau_categorical_crossentropy)
@@ -199,4 +237,15 @@ class TauCategoricalCrossentropy(TauBinaryCrossentropy):
 
 @register
 class TauSparseCategoricalCrossentropy(TauCategoricalCrossentropy):
-    """`TauCategoricalCrossentropy`, which takes integer labels, under deel-lip's second name."""
+    """`TauCategoricalCrossentropy`, which takes integer labels, under deel-lip's second name.
+
+    Args:
+        tau: inverse temperature, > 0.
+        reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
+        multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
+
+    Example:
+    >>> loss = lipkit.losses.TauSparseCategoricalCrossentropy(tau=100.0)
+    >>> round(float(loss(np.array([0]), np.array([[0.0, 0.5]]))), 4)
+    0.5
+    """

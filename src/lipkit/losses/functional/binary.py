@@ -45,8 +45,17 @@ def kr(y_true, y_pred, sample_weight=None):
     For a 1-Lipschitz f it is a lower bound of the Wasserstein-1 distance between the classes, to
     be maximised. A class missing from the batch contributes 0.
 
+    Args:
+        y_true: labels (B,) or (B, C), {0, 1} or {-1, 1}.
+        y_pred: values of f, of the same shape.
+        sample_weight: None, or weights (B,) or (B, 1).
+
     Returns:
         (B,) values whose mean is the term (averaged over the columns of `y_pred`).
+
+    Example:
+    >>> float(ops.mean(lipkit.losses.kr(np.array([1, 0]), np.array([0.5, -0.25]))))
+    0.75
 
     Reference: Serrurier et al., "Achieving robustness in classification using optimal transport
     with hinge regularization", CVPR 2021, arXiv:2006.06520.
@@ -55,20 +64,55 @@ def kr(y_true, y_pred, sample_weight=None):
 
 
 def neg_kr(y_true, y_pred, sample_weight=None):
-    """-`kr`, to be minimised."""
+    """-`kr`, to be minimised.
+
+    Args:
+        y_true, y_pred, sample_weight: as in `lipkit.losses.kr`.
+
+    Returns:
+        (B,) values whose mean is the loss.
+
+    Example:
+    >>> float(ops.mean(lipkit.losses.neg_kr(np.array([1, 0]), np.array([0.5, -0.25]))))
+    -0.75
+    """
     return -kr(y_true, y_pred, sample_weight)
 
 
 def hinge_margin(y_true, y_pred, min_margin=1.0, sample_weight=None):
-    """Hinge relu(min_margin - y f) with y = +-1, averaged over the columns: (B,)."""
+    """Hinge relu(min_margin - y f) with y = +-1, averaged over the columns.
+
+    Args:
+        y_true, y_pred, sample_weight: as in `lipkit.losses.kr`.
+        min_margin: margin asked for on each side of 0, > 0, in full.
+
+    Returns:
+        (B,) values whose mean is the loss.
+
+    Example:
+    >>> loss = lipkit.losses.hinge_margin(np.array([1, 0]), np.array([0.5, -0.25]))
+    >>> ops.convert_to_numpy(loss).tolist()
+    [0.5, 0.75]
+    """
     hinge = signed_hinge(*labels.positives(y_true, y_pred), min_margin)
     return weighted(hinge, sample_weight)
 
 
 def hkr(y_true, y_pred, alpha=10.0, min_margin=1.0, sample_weight=None):
-    """Hinge-regularised Kantorovich-Rubinstein loss: -KR + alpha * hinge, (B,).
+    """Hinge-regularised Kantorovich-Rubinstein loss: -KR + alpha * hinge.
 
-    `alpha=inf` is the hinge alone.
+    Args:
+        y_true, y_pred, sample_weight: as in `lipkit.losses.kr`.
+        alpha: weight of the hinge, >= 0; `math.inf` for the hinge alone.
+        min_margin: margin asked for on each side of 0, > 0, in full.
+
+    Returns:
+        (B,) values whose mean is the loss.
+
+    Example:
+    >>> y_true, y_pred = np.array([1, 0]), np.array([0.5, -0.25])
+    >>> float(ops.mean(lipkit.losses.hkr(y_true, y_pred, alpha=2.0)))
+    0.5
 
     Reference: Serrurier et al., CVPR 2021, arXiv:2006.06520.
     """
@@ -78,10 +122,23 @@ def hkr(y_true, y_pred, alpha=10.0, min_margin=1.0, sample_weight=None):
 
 
 def tau_binary_crossentropy(y_true, y_pred, tau=1.0, sample_weight=None):
-    """Binary cross-entropy of the logits tau * f, over tau: (B,). Labels may be probabilities.
+    """Binary cross-entropy of the logits tau * f, over tau.
 
     A large tau sharpens it towards the hinge relu(-y f): a 1-Lipschitz network cannot scale its
     logits itself.
+
+    Args:
+        y_true: as in `lipkit.losses.kr`, or probabilities.
+        y_pred, sample_weight: as in `lipkit.losses.kr`.
+        tau: inverse temperature, > 0.
+
+    Returns:
+        (B,) values whose mean is the loss.
+
+    Example:
+    >>> loss = lipkit.losses.tau_binary_crossentropy(np.array([1.0]), np.array([-0.5]), tau=100.0)
+    >>> round(float(loss[0]), 4)
+    0.5
 
     Reference: Béthune et al., "Pay attention to your loss: understanding misconceptions about
     1-Lipschitz neural networks", NeurIPS 2022, arXiv:2104.05097.

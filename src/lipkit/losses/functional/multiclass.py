@@ -20,17 +20,56 @@ def _others(own, y_pred):
 
 
 def multiclass_kr(y_true, y_pred, sample_weight=None):
-    """`kr` of each class against the others, averaged over the classes: (B,)."""
+    """`lipkit.losses.kr` of each class against the others, averaged over the classes.
+
+    Args:
+        y_true: labels, one-hot (B, C), or integers (B,) or (B, 1).
+        y_pred: logits (B, C), C >= 2.
+        sample_weight: None, or weights (B,) or (B, 1).
+
+    Returns:
+        (B,) values whose mean is the term, to be maximised.
+
+    Example:
+    >>> y_pred = np.array([[1.0, 0.0], [0.0, 1.0]])
+    >>> float(ops.mean(lipkit.losses.multiclass_kr(np.array([0, 1]), y_pred)))
+    1.0
+    """
     return mean_gap(*labels.own_class(y_true, y_pred), sample_weight)
 
 
 def multiclass_neg_kr(y_true, y_pred, sample_weight=None):
-    """-`multiclass_kr`, to be minimised."""
+    """-`lipkit.losses.multiclass_kr`, to be minimised.
+
+    Args:
+        y_true, y_pred, sample_weight: as in `lipkit.losses.multiclass_kr`.
+
+    Returns:
+        (B,) values whose mean is the loss.
+
+    Example:
+    >>> y_pred = np.array([[1.0, 0.0], [0.0, 1.0]])
+    >>> float(ops.mean(lipkit.losses.multiclass_neg_kr(np.array([0, 1]), y_pred)))
+    -1.0
+    """
     return -multiclass_kr(y_true, y_pred, sample_weight)
 
 
 def multiclass_hinge(y_true, y_pred, min_margin=1.0, sample_weight=None):
-    """Mean over the classes of w relu(min_margin - y f), w = C - 1 for the true class, else 1."""
+    """Mean over the classes of w relu(min_margin - y f), w = C - 1 for the true class, else 1.
+
+    Args:
+        y_true, y_pred, sample_weight: as in `lipkit.losses.multiclass_kr`.
+        min_margin: margin asked for on each side of 0, > 0, in full.
+
+    Returns:
+        (B,) values whose mean is the loss.
+
+    Example:
+    >>> loss = lipkit.losses.multiclass_hinge(np.array([0]), np.array([[0.5, -1.0, 0.5]]))
+    >>> round(float(loss[0]), 4)
+    0.8333
+    """
     return _balanced_hinge(*labels.own_class(y_true, y_pred), min_margin, sample_weight)
 
 
@@ -41,7 +80,21 @@ def _balanced_hinge(own, y_pred, min_margin, sample_weight):
 
 
 def multiclass_hkr(y_true, y_pred, alpha=10.0, min_margin=1.0, sample_weight=None):
-    """-`multiclass_kr` + alpha * `multiclass_hinge`, (B,); `alpha=inf` is the hinge alone."""
+    """-`multiclass_kr` + alpha * `multiclass_hinge`.
+
+    Args:
+        y_true, y_pred, sample_weight: as in `lipkit.losses.multiclass_kr`.
+        alpha: weight of the hinge, >= 0; `math.inf` for the hinge alone.
+        min_margin: margin asked for on each side of 0, > 0, in full.
+
+    Returns:
+        (B,) values whose mean is the loss.
+
+    Example:
+    >>> y_pred = np.array([[1.0, 0.0], [0.0, 1.0]])
+    >>> float(ops.mean(lipkit.losses.multiclass_hkr(np.array([0, 1]), y_pred, alpha=2.0)))
+    0.0
+    """
     own, y_pred = labels.own_class(y_true, y_pred)
     hinge = _balanced_hinge(own, y_pred, min_margin, sample_weight)
     return regularised(mean_gap(own, y_pred, sample_weight), hinge, alpha)
@@ -56,16 +109,26 @@ def mean_size(y_pred, sample_weight=None):
 def multiclass_soft_hkr(
     y_true, y_pred, alpha=10.0, min_margin=1.0, temperature=1.0, mean=None, sample_weight=None
 ):
-    """An HKR loss of single samples whose wrong classes are weighted by a softmax: (B,).
+    """An HKR loss of single samples whose wrong classes are weighted by a softmax.
 
     With p the softmax of T f over the wrong classes,
     (sum p f - f_true) / alpha + relu(min_margin - f_true) + sum p relu(min_margin + f), where
     T = temperature * min_margin / max(mean, min_margin), within [0.005, 250].
 
-    `alpha=inf` is the hinge alone.
-
     Args:
+        y_true, y_pred, sample_weight: as in `lipkit.losses.multiclass_kr`.
+        alpha: weight of the hinge, > 0; `math.inf` for the hinge alone.
+        min_margin: margin asked for on each side of 0, > 0, in full.
+        temperature: of the softmax, > 0; the larger, the sharper.
         mean: the size of the predictions, to scale T by; None for the mean of |f| over the batch.
+
+    Returns:
+        (B,) values whose mean is the loss.
+
+    Example:
+    >>> loss = lipkit.losses.multiclass_soft_hkr(np.array([0]), np.array([[1.0, -1.0, -1.0]]))
+    >>> round(float(loss[0]), 4)
+    -0.2
     """
     own, y_pred = labels.own_class(y_true, y_pred)
     margin, scale = labels.number(min_margin, y_pred), labels.number(temperature, y_pred)
@@ -88,12 +151,26 @@ def lse_hkr(
     penalty=1.0,
     sample_weight=None,
 ):
-    """An HKR loss of the true class against the smooth maximum of the others: (B,).
+    """An HKR loss of the true class against the smooth maximum of the others.
 
     With f scaled by `temperature` and lse = logsumexp(t f) / t over the wrong classes,
     -(f_true - lse) + alpha * (relu(min_margin - f_true) + relu(min_margin + lse)). Here
     t = log(C - 1) / (penalty * min_margin), so that max f <= lse <= max f + penalty * min_margin.
-    For C = 2 lse is the other prediction. `alpha=inf` is the hinge alone.
+    For C = 2 lse is the other prediction.
+
+    Args:
+        y_true, y_pred, sample_weight: as in `lipkit.losses.multiclass_kr`.
+        alpha: weight of the hinge, >= 0; `math.inf` for the hinge alone.
+        min_margin: margin asked for on each side of 0, > 0, in full.
+        temperature: factor of the predictions, > 0.
+        penalty: how far lse may exceed the maximum, > 0, in units of `min_margin`.
+
+    Returns:
+        (B,) values whose mean is the loss.
+
+    Example:
+    >>> float(lipkit.losses.lse_hkr(np.array([0]), np.array([[1.0, -1.0]]))[0])
+    -2.0
     """
     own, y_pred = labels.own_class(y_true, y_pred)
     margin = labels.number(min_margin, y_pred)
@@ -107,14 +184,38 @@ def lse_hkr(
 
 
 def multi_margin(y_true, y_pred, min_margin=1.0, sample_weight=None):
-    """Mean over the classes of relu(min_margin - f_true + f), 0 for the true one: (B,)."""
+    """Mean over the classes of relu(min_margin - f_true + f), 0 for the true one.
+
+    Args:
+        y_true, y_pred, sample_weight: as in `lipkit.losses.multiclass_kr`.
+        min_margin: by how much the true class is to exceed each other, > 0.
+
+    Returns:
+        (B,) values whose mean is the loss.
+
+    Example:
+    >>> float(lipkit.losses.multi_margin(np.array([0]), np.array([[1.0, 0.5]]))[0])
+    0.25
+    """
     own, y_pred = labels.own_class(y_true, y_pred)
     gap = labels.number(min_margin, y_pred) - _entry(own, y_pred) + y_pred
     return weighted(ops.where(own, 0.0, ops.relu(gap)), sample_weight)
 
 
 def categorical_hinge(y_true, y_pred, min_margin=1.0, sample_weight=None):
-    """relu(min_margin - f_true + max of the others): (B,)."""
+    """relu(min_margin - f_true + max of the others).
+
+    Args:
+        y_true, y_pred, sample_weight: as in `lipkit.losses.multiclass_kr`.
+        min_margin: by how much the true class is to exceed the best other, > 0.
+
+    Returns:
+        (B,) values whose mean is the loss.
+
+    Example:
+    >>> float(lipkit.losses.categorical_hinge(np.array([0]), np.array([[1.0, 0.5]]))[0])
+    0.5
+    """
     own, y_pred = labels.own_class(y_true, y_pred)
     best = ops.max(_others(own, y_pred), axis=-1, keepdims=True)
     gap = labels.number(min_margin, y_pred) - _entry(own, y_pred) + best
@@ -122,10 +223,24 @@ def categorical_hinge(y_true, y_pred, min_margin=1.0, sample_weight=None):
 
 
 def tau_categorical_crossentropy(y_true, y_pred, tau=1.0, sample_weight=None):
-    """Cross-entropy of the logits tau * f, over tau: (B,). Labels may be probabilities.
+    """Cross-entropy of the logits tau * f, over tau.
 
     A large tau sharpens it towards `max f - f_true`: a 1-Lipschitz network cannot scale its logits
     itself.
+
+    Args:
+        y_true: as in `lipkit.losses.multiclass_kr`, or probabilities (B, C).
+        y_pred, sample_weight: as in `lipkit.losses.multiclass_kr`.
+        tau: inverse temperature, > 0.
+
+    Returns:
+        (B,) values whose mean is the loss.
+
+    Example:
+    >>> y_pred = np.array([[0.0, 0.5]])
+    >>> loss = lipkit.losses.tau_categorical_crossentropy(np.array([0]), y_pred, tau=100.0)
+    >>> round(float(loss[0]), 4)
+    0.5
 
     Reference: Béthune et al., NeurIPS 2022, arXiv:2104.05097.
     """
