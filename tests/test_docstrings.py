@@ -21,8 +21,6 @@ SECTION = r"(?ms)^{}:[ \t]*\n((?:[ \t]+\S.*?$|[ \t]*\n)+)"
 # still to be written; each entry that is complete has to go
 PENDING = {
     "lipkit",
-    "lipkit.attacks",
-    "lipkit.callbacks",
     "lipkit.certifier",
     "lipkit.certifier.graph",
     "lipkit.compute_layer_sv",
@@ -30,26 +28,17 @@ PENDING = {
     "lipkit.data",
     "lipkit.errors",
     "lipkit.estimators",
-    "lipkit.explain",
     "lipkit.export",
     "lipkit.initializers",
     "lipkit.layers",
-    "lipkit.linalg",
     "lipkit.lipschitzify",
-    "lipkit.metrics",
     "lipkit.models",
     "lipkit.normalizers",
-    "lipkit.optimizers",
-    "lipkit.padding",
     "lipkit.parametrizations",
-    "lipkit.plots",
     "lipkit.recipes",
     "lipkit.regularizers",
     "lipkit.report",
     "lipkit.testing",
-    "lipkit.utils",
-    "lipkit.views",
-    "lipkit.wasserstein",
 }
 
 

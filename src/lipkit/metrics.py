@@ -21,6 +21,14 @@ class HKRBinaryAccuracy(keras.metrics.MeanMetricWrapper):
     """Share of samples where the sign of f agrees with the label ({0, 1} or {-1, 1}).
 
     f = 0 counts as the negative class, an undefined f (NaN) as wrong.
+
+    Args:
+        name, dtype: as in `keras.metrics.Metric`.
+
+    Example:
+    >>> metric = lipkit.metrics.HKRBinaryAccuracy()
+    >>> float(metric(np.array([1, -1, 1]), np.array([0.5, -2.0, 3.0])))
+    1.0
     """
 
     def __init__(self, name="accuracy", dtype=None):
@@ -130,11 +138,18 @@ class _Categorical:
 class BinaryProvableRobustAccuracy(_Accuracy, _Provable):
     """Share of samples with y f / lip_const > epsilon: right within distance epsilon.
 
+    An estimate in float32, for training; `lipkit.certify` is the proof.
+
     Args:
-        epsilon: radius, in units of the input.
-        lip_const: Lipschitz constant of the logit, or a built model to compute it from.
+        epsilon: radius, >= 0, in units of the input.
+        lip_const: Lipschitz constant of the logit, > 0, or a built model to compute it from.
         name, dtype: as in `keras.metrics.Metric`; the name is that of the class.
         reduction: deel-lip's keyword; `"auto"`, the mean, is the only one.
+
+    Example:
+    >>> metric = lipkit.metrics.BinaryProvableRobustAccuracy(epsilon=0.25, lip_const=2.0)
+    >>> float(metric(np.array([1, 0]), np.array([1.0, -0.25])))  # radii 0.5 and 0.125
+    0.5
     """
 
     def __init__(self, epsilon=36 / 255, lip_const=1.0, name=None, dtype=None, reduction="auto"):
@@ -146,13 +161,20 @@ class BinaryProvableRobustAccuracy(_Accuracy, _Provable):
 class CategoricalProvableRobustAccuracy(_Categorical, _Accuracy, _Provable):
     """Share of samples whose label holds within distance epsilon. One-hot or sparse labels.
 
+    An estimate in float32, for training; `lipkit.certify` is the proof.
+
     Args:
-        epsilon: radius, in units of the input.
-        lip_const: Lipschitz constant of each logit (`disjoint_neurons`) or of all together; or a
-            built model, from which the exact constants of the differences are computed.
+        epsilon: radius, >= 0, in units of the input.
+        lip_const: Lipschitz constant, > 0, of each logit (`disjoint_neurons`) or of all together;
+            or a built model, from which the exact constants of the differences are computed.
         disjoint_neurons: whether `lip_const` is that of each logit alone.
         name, dtype: as in `keras.metrics.Metric`; the name is that of the class.
         reduction: deel-lip's keyword; `"auto"`, the mean, is the only one.
+
+    Example:
+    >>> metric = lipkit.metrics.CategoricalProvableRobustAccuracy(epsilon=0.25)
+    >>> float(metric(np.array([0, 1]), np.array([[1.0, 0.0], [0.0, 0.25]])))  # radii 0.5, 0.125
+    0.5
     """
 
     def __init__(
@@ -175,11 +197,18 @@ class CategoricalProvableRobustAccuracy(_Categorical, _Accuracy, _Provable):
 class BinaryProvableAvgRobustness(_AverageRobustness, _Provable):
     """Mean of relu(y f) / lip_const, the radius of samples on the right side.
 
+    An estimate in float32, for training; `lipkit.certify` is the proof.
+
     Args:
-        lip_const: Lipschitz constant of the logit, or a built model to compute it from.
+        lip_const: Lipschitz constant of the logit, > 0, or a built model to compute it from.
         negative_robustness: count samples on the wrong side by minus their radius, not by 0.
         name, dtype: as in `keras.metrics.Metric`; the name is that of the class.
         reduction: deel-lip's keyword; `"auto"`, the mean, is the only one.
+
+    Example:
+    >>> metric = lipkit.metrics.BinaryProvableAvgRobustness(lip_const=2.0)
+    >>> float(metric(np.array([1, 0]), np.array([1.0, 0.5])))  # the second is on the wrong side
+    0.25
     """
 
     def __init__(
@@ -199,11 +228,18 @@ class BinaryProvableAvgRobustness(_AverageRobustness, _Provable):
 class CategoricalProvableAvgRobustness(_Categorical, _AverageRobustness, _Provable):
     """Mean radius of samples on the right side. One-hot or sparse labels.
 
+    An estimate in float32, for training; `lipkit.certify` is the proof.
+
     Args:
         lip_const, disjoint_neurons: as in `CategoricalProvableRobustAccuracy`.
         negative_robustness: count samples on the wrong side by minus their radius, not by 0.
         name, dtype: as in `keras.metrics.Metric`; the name is that of the class.
         reduction: deel-lip's keyword; `"auto"`, the mean, is the only one.
+
+    Example:
+    >>> metric = lipkit.metrics.CategoricalProvableAvgRobustness()
+    >>> float(metric(np.array([0, 1]), np.array([[1.0, 0.0], [0.0, 0.5]])))
+    0.375
     """
 
     def __init__(

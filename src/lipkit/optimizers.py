@@ -24,9 +24,18 @@ class StiefelMuon(keras.optimizers.Adam):
     Args:
         learning_rate: a number, a schedule or a callable.
         momentum: how much of M is kept, in [0, 1[.
-        adam_ratio: the rate of Adam over `learning_rate`.
-        beta_1, beta_2, ..., weight_decay, clipnorm, ...: as in `keras.optimizers.Adam`; weight
-            decay does not apply to kernels on the manifold.
+        adam_ratio: the rate of Adam over `learning_rate`, > 0.
+        beta_1, beta_2, epsilon, amsgrad: of Adam, as in `keras.optimizers.Adam`.
+        weight_decay: the same; it does not apply to kernels on the manifold.
+        clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum: the same.
+        ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps, name: the same.
+
+    Example:
+    >>> dense = lipkit.layers.SpectralDense(8, parametrization="stiefel")
+    >>> net = lipkit.Sequential([keras.Input((2,)), dense, lipkit.layers.FrobeniusDense(1)])
+    >>> decay = keras.optimizers.schedules.CosineDecay(0.01, decay_steps=100)
+    >>> net.compile(lipkit.optimizers.StiefelMuon(decay), lipkit.losses.HKR())
+    >>> history = net.fit(x, y, verbose=0)
 
     References: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024;
     Bernstein, "Modular manifolds", 2025, for the manifold.

@@ -19,12 +19,35 @@ MODES = ("constant", *BORDERS)
 
 
 def same_width(reach):
-    """(low, high) that keep the size at stride 1, for windows that span `reach` samples."""
+    """The padding that keeps the size at stride 1.
+
+    Args:
+        reach: samples that a window spans, >= 1.
+
+    Returns:
+        (low, high).
+
+    Example:
+    >>> lipkit.padding.same_width(4)
+    (1, 2)
+    """
     return (reach - 1) // 2, reach // 2
 
 
 def smallest_size(mode, low, high):
-    """The least size of an axis that this padding is defined for."""
+    """The least size of an axis that a padding is defined for.
+
+    Args:
+        mode: one of `lipkit.padding.MODES`; anything else is padding with zeros.
+        low, high: samples before and after the axis.
+
+    Returns:
+        An integer.
+
+    Example:
+    >>> lipkit.padding.smallest_size("reflect", 2, 1)
+    3
+    """
     borders = BORDERS[mode](low, high) if mode in BORDERS else ()
     return max((i + 1 if i >= 0 else -i for border in borders for i in border), default=1)
 
@@ -39,8 +62,16 @@ def pad(x, mode, widths, axis):
         widths: (low, high) for each axis.
         axis: the first of these axes.
 
+    Returns:
+        A tensor.
+
     Raises:
         ValueError: if an axis is known to be too short to be repeated.
+
+    Example:
+    >>> x = ops.convert_to_tensor([[1.0, 2.0, 3.0]])
+    >>> ops.convert_to_numpy(lipkit.padding.pad(x, "circular", [(1, 1)], axis=1)).tolist()
+    [[3.0, 1.0, 2.0, 3.0, 1.0]]
     """
     if mode == "constant":
         rest = len(x.shape) - axis - len(widths)
@@ -68,7 +99,22 @@ def _taken(x, indices, axis):
 
 
 def shown(mode, size, low, high):
-    """The sample at each position of the padded axis; -1 for a zero."""
+    """The sample at each position of a padded axis.
+
+    Args:
+        mode: one of `lipkit.padding.MODES`; anything else is padding with zeros.
+        size: of the axis.
+        low, high: samples before and after it.
+
+    Returns:
+        (low + size + high,) integers; -1 for a zero.
+
+    Example:
+    >>> lipkit.padding.shown("symmetric", 3, 1, 1).tolist()
+    [0, 0, 1, 2, 2]
+    >>> lipkit.padding.shown("constant", 3, 1, 1).tolist()
+    [-1, 0, 1, 2, -1]
+    """
     if mode not in BORDERS:
         return np.pad(np.arange(size), (low, high), constant_values=-1)
     before, after = (np.array(list(b), int) for b in BORDERS[mode](low, high))
@@ -76,7 +122,18 @@ def shown(mode, size, low, high):
 
 
 def padding_matrix(mode, size, low, high):
-    """The padding of one axis as a matrix of zeros and ones (size + low + high, size)."""
+    """The padding of one axis as a matrix of zeros and ones.
+
+    Args:
+        mode, size, low, high: as in `lipkit.padding.shown`.
+
+    Returns:
+        (low + size + high, size) float64.
+
+    Example:
+    >>> lipkit.padding.padding_matrix("replicate", 2, 1, 0).tolist()
+    [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
+    """
     return (shown(mode, size, low, high)[:, None] == np.arange(size)).astype("float64")
 
 
@@ -87,7 +144,19 @@ def _most(samples):
 
 @functools.cache
 def copies(mode, kernel_size, dilation):
-    """How often a padded axis shows one sample, at most, over all sizes."""
+    """How often a padded axis shows one sample, at most, over all sizes.
+
+    Args:
+        mode: one of `lipkit.padding.MODES`; anything else is padding with zeros.
+        kernel_size, dilation: of the window, >= 1, whose size the padding keeps.
+
+    Returns:
+        An integer.
+
+    Example:
+    >>> lipkit.padding.copies("replicate", 3, 1)
+    3
+    """
     low, high = same_width(dilation * (kernel_size - 1) + 1)
     sizes = range(smallest_size(mode, low, high), 2 * (low + high) + 2)
     return max(_most(shown(mode, size, low, high)) for size in sizes)
@@ -101,6 +170,17 @@ def reads(mode, kernel_size, stride, dilation):
     modulo the stride. With repeated samples, the pairs are counted for every size up to the one
     from where on the two ends do not see each other: a further `stride` samples in the middle
     then change no count.
+
+    Args:
+        mode: one of `lipkit.padding.MODES`; anything else is padding with zeros.
+        kernel_size, stride, dilation: of the windows, >= 1.
+
+    Returns:
+        An integer.
+
+    Example:
+    >>> lipkit.padding.reads("constant", 5, 1, 1), lipkit.padding.reads("replicate", 5, 1, 1)
+    (5, 6)
     """
     taps = dilation * np.arange(kernel_size)
     if mode not in BORDERS:

@@ -41,7 +41,20 @@ def _grid(model, x, resolution):
 
 
 def scatter(x, y, ax=None):
-    """The two classes (label above 0, or not) as points in the plane."""
+    """The two classes as points in the plane.
+
+    Args:
+        x, y: points (n, 2) and labels (n,), positive iff above 0.
+        ax: Matplotlib Axes, or None for new ones.
+
+    Returns:
+        The Axes.
+
+    Example:
+    >>> ax = lipkit.plots.scatter(x, y)
+    >>> ax.get_xlabel()
+    '$x_1$'
+    """
     x, y = _points(x, y)
     ax = _axes(ax)
     for sign, chosen in ((1, y > 0), (-1, y <= 0)):
@@ -66,6 +79,10 @@ def decision_function(model, x, y, ax=None, *, levels=13, resolution=151):
 
     Returns:
         The Axes.
+
+    Example:
+    >>> ax = lipkit.plots.decision_function(model, x, y, resolution=31)
+    >>> ax.figure.savefig("decision.png")
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -85,7 +102,21 @@ def decision_function(model, x, y, ax=None, *, levels=13, resolution=151):
 def decision_surface(model, x, y, ax=None, *, resolution=81):
     """The graph of a model f: R² -> R as a surface in three dimensions, over the two classes.
 
-    Arguments as in `decision_function`; `ax` must be a 3-D Axes.
+    Args:
+        model: Keras model with inputs (n, 2) and outputs (n,) or (n, 1).
+        x, y: points (n, 2) and labels (n,), positive iff above 0.
+        ax: 3-D Matplotlib Axes, or None for new ones.
+        resolution: grid points along each axis.
+
+    Returns:
+        The Axes.
+
+    Raises:
+        ValueError: Axes that are not 3-D, or points or outputs of another shape.
+
+    Example:
+    >>> lipkit.plots.decision_surface(model, x, y, resolution=21).name
+    '3d'
     """
     if ax is not None and ax.name != "3d":
         raise ValueError(

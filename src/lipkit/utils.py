@@ -32,14 +32,15 @@ def evaluate_lip_const(
 
     Args:
         model: Keras model of one input and one output.
-        x: (n, ...) inputs.
+        x: (n, ...) inputs, n >= 1, finite.
         kind: one of these, a list of them, or `"all"`; the largest value counts.
             `"jacobian"`: the largest spectral norm of the Jacobians at x.
             `"noise"`: the largest |f(x + z) - f(x)| / |z|, z normal times a random size.
             `"attack"`: power iteration of differences, `lipkit.attacks.lipschitz_ratio`.
         disjoint_neurons: the largest constant of one output, not of all together; for
             `"jacobian"` and `"noise"`.
-        samples, epsilon: of `"noise"`: number for each input, largest standard deviation.
+        samples: of `"noise"`, for each input, >= 1.
+        epsilon: of `"noise"`: its largest standard deviation, > 0.
         steps, distance: of `"attack"`.
         eps: deel-lip's keyword, accepted and without effect.
         seed: of random directions.
@@ -47,8 +48,11 @@ def evaluate_lip_const(
     Returns:
         A float.
 
+    Raises:
+        ValueError: bad arguments, or slopes that are not finite.
+
     Example:
-    >>> evaluate_lip_const(model, x) <= lipkit.lipschitz_bound(model)
+    >>> lipkit.utils.evaluate_lip_const(model, x) <= lipkit.lipschitz_bound(model) * (1 + 1e-5)
     True
     """
     kinds = {
@@ -79,7 +83,21 @@ def evaluate_lip_const(
 
 
 def evaluate_lip_const_gen(model, generator, kind="jacobian", **arguments):
-    """`evaluate_lip_const` on the next batch of a generator of (x, ...)."""
+    """`evaluate_lip_const` on the next batch of a generator.
+
+    Args:
+        model, kind: as in `lipkit.utils.evaluate_lip_const`.
+        generator: an iterable of (x, ...), each a batch.
+        arguments: further ones of `lipkit.utils.evaluate_lip_const`.
+
+    Returns:
+        A float.
+
+    Example:
+    >>> estimate = lipkit.utils.evaluate_lip_const_gen(model, [(x[:50], y[:50])])
+    >>> estimate <= lipkit.lipschitz_bound(model) * (1 + 1e-5)
+    True
+    """
     return evaluate_lip_const(model, next(iter(generator))[0], kind, **arguments)
 
 

@@ -12,6 +12,11 @@ class KernelView:
 
     Others override all of it, such that |operator| <= `unfold_norm` * |matrix|_2 for inputs of
     every size.
+
+    Example:
+    >>> view = lipkit.views.KernelView()
+    >>> view.unfold_norm, view.matrix(np.ones((2, 3))).shape
+    (1.0, (2, 3))
     """
 
     unfold_norm = 1.0
@@ -41,9 +46,14 @@ class ConvView(KernelView):
     (taps, outputs, inputs) is the one of that convolution, whose samples are its outputs.
 
     Args:
-        kernel_size, strides, dilation: integers, one for each axis.
+        kernel_size, strides, dilation: integers >= 1, one for each axis.
         mode: padding, of `lipkit.padding.MODES`; anything else is padding with zeros.
         groups: number of groups; None: one for each input channel (depthwise).
+
+    Example:
+    >>> view = lipkit.views.ConvView((3, 3), strides=(1, 1), dilation=(1, 1))
+    >>> view.unfold_norm, tuple(view.matrix(np.ones((3, 3, 2, 5))).shape)
+    (3.0, (1, 18, 5))
 
     Reference: Serrurier et al., "Achieving robustness in classification using optimal transport
     with hinge regularization", CVPR 2021, arXiv:2006.06520, for the idea; the count here is a

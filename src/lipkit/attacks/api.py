@@ -71,10 +71,10 @@ def falsify(
         x: (n, ...) the certified inputs.
         certificates: `lipkit.certify(model, x)`, with `preprocessing_scale=1`. The points with
             status `"certified"` are attacked.
-        scale: factor on the radii; above 1 as a positive control of the attacks.
+        scale: factor on the radii, > 0; above 1 as a positive control of the attacks.
         attacks: some of `"pgd"`, `"one_step"`, `"rounding_search"`; None: all that apply.
         seed: of the random starts.
-        steps, restarts: of `pgd`.
+        steps, restarts: of `pgd`, >= 1.
 
     Returns:
         A `Falsification` with arrays attacked, broken, ratio, attack (n,), and x (n, ...).
@@ -85,7 +85,7 @@ def falsify(
 
     Example:
     >>> result = lipkit.attacks.falsify(model, x, lipkit.certify(model, x))
-    >>> result.broken.sum()
+    >>> int(result.broken.sum())
     0
     """
     names = ATTACKS if attacks is None else tuple(attacks)
@@ -103,10 +103,20 @@ def pgd(model, x, certificates, radius=None, steps=20, restarts=1, seed=0) -> Fa
     x' <- P(x' + t r g / |g|), P the projection on the ball of radius r about x, t from 1 to 0.
 
     Args:
-        model, x, certificates, seed: as in `falsify`.
+        model, x, certificates, seed: as in `lipkit.attacks.falsify`.
         radius: radii to attack instead of the certified ones: one, or (n,).
-        steps: gradient steps.
-        restarts: starts; the first at x, others at random in the ball.
+        steps: gradient steps, >= 1.
+        restarts: starts, >= 1; the first at x, others at random in the ball.
+
+    Returns:
+        A `Falsification`.
+
+    Example:
+    >>> certificates = lipkit.certify(model, x)
+    >>> int(lipkit.attacks.pgd(model, x, certificates, steps=5).broken.sum())
+    0
+    >>> bool(lipkit.attacks.pgd(model, x, certificates, radius=10.0).broken.any())
+    True
 
     Reference: Madry et al., "Towards deep learning models resistant to adversarial attacks", ICLR
     2018, arXiv:1706.06083.
@@ -119,7 +129,17 @@ def one_step(model, x, certificates, radius=None) -> Falsification:
     """Attack by one step to the end of the ball, along the gradient of a margin at x.
 
     The margins over the 9 nearest labels are tried. The strongest attack on nearly linear models.
-    Arguments are those of `pgd`.
+
+    Args:
+        model, x, certificates: as in `lipkit.attacks.falsify`.
+        radius: radii to attack instead of the certified ones: one, or (n,).
+
+    Returns:
+        A `Falsification`.
+
+    Example:
+    >>> int(lipkit.attacks.one_step(model, x, lipkit.certify(model, x)).broken.sum())
+    0
     """
     return _run(Target(model, x, certificates, radius), ("one_step",), 0)
 
@@ -128,10 +148,23 @@ def rounding_search(model, x, certificates, radius=None, seed=0) -> Falsificatio
     """Attack a linear model at its decision boundary, where rounding decides.
 
     It finds inputs of the model's dtype whose margin is reversed by the least that can be proven,
-    and so refutes radii that are too large by about 1e-9. Arguments are those of `pgd`.
+    and so refutes radii that are too large by about 1e-9.
+
+    Args:
+        model, x, certificates, seed: as in `lipkit.attacks.falsify`; the model is one Dense layer.
+        radius: radii to attack instead of the certified ones: one, or (n,).
+
+    Returns:
+        A `Falsification`.
 
     Raises:
         NotCertifiable: the model is not one Dense layer.
+
+    Example:
+    >>> linear = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> result = lipkit.attacks.rounding_search(linear, x, lipkit.certify(linear, x))
+    >>> int(result.broken.sum())
+    0
 
     Reference: Jin, Ohrimenko and Rubinstein, "Getting a-Round Guarantees: Floating-Point Attacks on
     Certified Robustness", 2022, arXiv:2205.10159.

@@ -12,17 +12,21 @@ def lipschitz_ratio(model, x, steps=20, distance=1e-2, seed=0) -> float:
 
     From each x, power iteration of the Jacobian: y <- x + distance * g / |g|, with g the gradient
     of |f(x) - f(y)| at y. The ratio is that of two float inputs, evaluated in float64 less the
-    bound of its rounding error: a proven lower bound, how tight is not known.
+    bound of its rounding error: a proven lower bound; how tight it is, is not known.
 
     Args:
         model: model of one input and one output, as in `lipkit.lipschitz_bound`.
-        x: (n, ...) inputs.
-        steps: of the iteration.
-        distance: of y from x.
+        x: (n, ...) inputs, n >= 1, finite.
+        steps: of the iteration, >= 1.
+        distance: of y from x, > 0.
         seed: of the first directions.
 
     Returns:
         A float, at most `lipkit.lipschitz_bound(model)`.
+
+    Raises:
+        NotCertifiable: the model has a layer without a rule.
+        ValueError: bad arguments.
 
     Example:
     >>> lipkit.attacks.lipschitz_ratio(model, x) <= lipkit.lipschitz_bound(model)

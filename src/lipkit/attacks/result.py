@@ -20,6 +20,11 @@ class Falsification:
         attacks: names of all that ran.
         scale: factor on the radii.
         arithmetic: what the certificates are true of.
+
+    Example:
+    >>> result = lipkit.attacks.falsify(model, x[:5], lipkit.certify(model, x[:5]), steps=2)
+    >>> result.x.shape, result.ratio.shape
+    ((5, 2), (5,))
     """
 
     attacked: np.ndarray
@@ -44,9 +49,22 @@ class Falsification:
 
 
 def within(x, points, radius, scale=1.0) -> np.ndarray:
-    """Whether |points - x| <= radius * scale in exact arithmetic: (n, d), (n, d), (n,) -> (n,).
+    """Whether |points - x| <= radius * scale in exact arithmetic.
 
     Float64 decides where its own rounding cannot matter, rational numbers elsewhere.
+
+    Args:
+        x, points: (n, d) arrays.
+        radius: (n,) radii, finite and >= 0.
+        scale: a factor on them.
+
+    Returns:
+        (n,) booleans.
+
+    Example:
+    >>> here, there = np.zeros((2, 2)), np.array([[3.0, 4.0], [3.0, 4.0 + 1e-15]])
+    >>> lipkit.attacks.within(here, there, np.array([5.0, 5.0])).tolist()
+    [True, False]
     """
     x, points = np.asarray(x, "float64"), np.asarray(points, "float64")
     slack = 1 + (x.shape[1] + 16) * 2.0**-52

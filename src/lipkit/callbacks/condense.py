@@ -10,12 +10,18 @@ from lipkit.models import condense
 class CondenseCallback(keras.callbacks.Callback):
     """Condense all constrained kernels of the model, of nested models too.
 
-    The function of the model does not change; what changes is the point that training goes on
-    from.
+    The function of the model does not change; what changes is the point from which training
+    continues.
 
     Args:
         on_epoch: condense at the end of each epoch.
         on_batch: condense after each batch.
+
+    Example:
+    >>> history = model.fit(x, y, verbose=0, callbacks=[lipkit.callbacks.CondenseCallback()])
+    >>> free = ops.convert_to_numpy(model.layers[0]._kernel)
+    >>> bool(np.linalg.norm(free, 2) < 1.001)
+    True
     """
 
     def __init__(self, on_epoch=True, on_batch=False):

@@ -22,15 +22,21 @@ class FiniteGuard(keras.callbacks.Callback):
     the loss of a batch with it was finite.
 
     Args:
-        every: number of batches from one copy to the next within an epoch, or None.
+        every: number of batches from one copy to the next within an epoch, >= 1, or None.
         filepath: file `*.weights.h5` that each copy's weights are also saved to, in one
             step: a crash of the program leaves the last one. None: memory only.
 
     Attributes:
         stopped: None, or why training was stopped.
 
+    Raises:
+        ValueError: bad arguments, or, when training starts, a weight that is not finite.
+
     Example:
-    >>> model.fit(x, y, callbacks=[FiniteGuard(every=100, filepath="last_good.weights.h5")])
+    >>> guard = lipkit.callbacks.FiniteGuard(every=100, filepath="last_good.weights.h5")
+    >>> history = model.fit(x, y, verbose=0, callbacks=[guard])
+    >>> guard.stopped is None
+    True
     """
 
     def __init__(self, every=None, filepath=None):

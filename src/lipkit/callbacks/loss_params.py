@@ -41,10 +41,16 @@ class LossParamScheduler(_OfLosses):
         param_name: name of the parameter, such as "alpha". Every loss that has it gets the value.
         fp: values of the parameter, `math.inf` included where the loss allows it.
         xp: steps at which it has them, increasing.
-        step: number of the first step. Counting goes on in a further `fit`.
+        step: number of the first step, >= 0. Counting goes on in a further `fit`.
+
+    Raises:
+        ValueError: bad arguments, or, when training starts, no loss with this parameter.
 
     Example:
-        LossParamScheduler("alpha", fp=[1, 1, 50], xp=[0, 1000, 5000])
+    >>> schedule = lipkit.callbacks.LossParamScheduler("alpha", fp=[1, 11], xp=[0, 10])
+    >>> history = model.fit(x, y, batch_size=100, epochs=3, verbose=0, callbacks=[schedule])
+    >>> round(model.loss.alpha, 3)  # of the sixth and last step, number 5
+    6.0
     """
 
     def __init__(self, param_name, fp, xp, step=0):
@@ -95,7 +101,13 @@ class LossParamLog(_OfLosses):
 
     Args:
         param_name: name of the parameter, such as "alpha".
-        rate: print after every `rate` epochs.
+        rate: print after every `rate` epochs, >= 1.
+
+    Example:
+    >>> log = lipkit.callbacks.LossParamLog("min_margin", rate=2)
+    >>> history = model.fit(x, y, epochs=2, verbose=0, callbacks=[log])
+    <BLANKLINE>
+    HKR.min_margin = 0.2
     """
 
     def __init__(self, param_name, rate=1):

@@ -36,6 +36,14 @@ class MonitorCallback(keras.callbacks.Callback):
     Raises:
         ValueError: bad arguments, or, when training starts, a layer that does not exist or has no
             kernel.
+
+    Example:
+    >>> name = model.layers[0].name
+    >>> monitor = lipkit.callbacks.MonitorCallback([name], "logs", target="wbar")
+    >>> history = model.fit(x, y, verbose=0, callbacks=[monitor])
+    >>> [(step, sigma)] = monitor.history[f"{name}_wbar_sigmas"]
+    >>> step, sigma < 1.001
+    (1, True)
     """
 
     def __init__(

@@ -24,6 +24,11 @@ class Counterfactuals:
             distance to the nearest input of that label, and at least the certified radius where
             `flipped`.
         flipped: (n,) whether `label` is the target or, without a target, differs from `before`.
+
+    Example:
+    >>> result = lipkit.explain.counterfactual(model, x)
+    >>> len(result), result.x.shape, result.label.shape
+    (200, (200, 2), (200,))
     """
 
     x: np.ndarray
@@ -59,9 +64,9 @@ def counterfactual(model, x, target=None, *, overshoot=1e-3, steps=20) -> Counte
         model: as in `lipkit.explain.saliency`.
         x: (n, ...) inputs.
         target: class to reach, one or (n,); None: any other class.
-        overshoot: how sure of its label the counterfactual should be, as a share of the margin
+        overshoot: how sure of its label the counterfactual should be, > 0, as a share of the margin
             at x: 0.001 just crosses, 1 is as sure as x was of the opposite.
-        steps: at most so many of Newton's.
+        steps: at most so many of Newton's, >= 1.
 
     Returns:
         `Counterfactuals` with x, label, before, distance and flipped of each input.
@@ -71,7 +76,7 @@ def counterfactual(model, x, target=None, *, overshoot=1e-3, steps=20) -> Counte
 
     Example:
     >>> result = lipkit.explain.counterfactual(model, x)
-    >>> (result.distance >= lipkit.certify(model, x).radius)[result.flipped].all()
+    >>> bool((result.distance >= lipkit.certify(model, x).radius)[result.flipped].all())
     True
 
     References: Serrurier et al., CVPR 2021, arXiv:2006.06520, for the direction; Serrurier et al.,

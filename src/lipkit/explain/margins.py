@@ -26,13 +26,14 @@ def saliency(model, x, target=None):
         target: class t, one or (n,); None: the model's decision at each input.
 
     Returns:
-        (n, ...) gradients in float32, in logits for each unit of the raw input.
+        (n, ...) gradients in float32, in logits per unit of the raw input.
 
     Raises:
         ValueError: bad arguments, or a model that ends with a sigmoid or softmax.
 
     Example:
-    >>> np.abs(lipkit.explain.saliency(model, images)).max(axis=-1)  # (n, height, width)
+    >>> lipkit.explain.saliency(model, x).shape
+    (200, 2)
 
     Reference: Serrurier et al., "On the explainable properties of 1-Lipschitz neural networks: an
     optimal transport perspective", NeurIPS 2023, arXiv:2206.06854.

@@ -22,6 +22,10 @@ def transport_plot(model, x, y, ax=None, *, arrows=100, overshoot=1.0):
 
     Returns:
         The Axes.
+
+    Example:
+    >>> ax = lipkit.explain.transport_plot(model, x, y, arrows=20)
+    >>> ax.figure.savefig("transport.png")
     """
     ax = plots.decision_function(model, x, y, ax)
     shown = np.unique(np.linspace(0, len(x) - 1, min(arrows, len(x))).astype(int))
@@ -47,6 +51,16 @@ def image_plot(model, images, target=None, *, overshoot=1.0, classes=None):
 
     Returns:
         (n, 4) Axes of a new figure, `axes[0, 0].figure`.
+
+    Raises:
+        ValueError: images of another shape, or as in `lipkit.explain.counterfactual`.
+
+    Example:
+    >>> layers = [keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(1)]
+    >>> images = np.random.default_rng(0).uniform(size=(2, 4, 4, 1)).astype("float32")
+    >>> axes = lipkit.explain.image_plot(keras.Sequential(layers), images, classes=("no", "yes"))
+    >>> axes.shape
+    (2, 4)
     """
     import matplotlib.pyplot as plt
 

@@ -17,10 +17,21 @@ def _divided(w, overlaps):
 
 @compiled
 def aol(w):
-    """W D with D = diag(sum_i |WᵀW|_ij)^(-1/2), of norm at most 1: (..., m, n) -> (..., m, n).
+    """W D with D = diag(sum_i |WᵀW|_ij)^(-1/2), of norm at most 1.
 
     D WᵀW D <= 1 by diagonal dominance: x_i x_j |G_ij| <= (x_i² + x_j²) |G_ij| / 2. A wide matrix is
     treated through its transpose, where D is smaller. Orthogonal columns become unit vectors.
+
+    Args:
+        w: (..., m, n) matrices.
+
+    Returns:
+        (..., m, n) matrices.
+
+    Example:
+    >>> w = ops.convert_to_tensor([[2.0, 0.0], [0.0, 3.0]])
+    >>> ops.convert_to_numpy(lipkit.linalg.aol(w)).round(4).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
 
     Reference: Prach and Lampert, "Almost-Orthogonal Layers for Efficient General-Purpose Lipschitz
     Networks", ECCV 2022, arXiv:2208.03160. Proven in exact arithmetic.
@@ -33,14 +44,22 @@ def aol(w):
 
 @compiled
 def conv_aol(kernel, groups=1):
-    """The same for a convolution of stride 1: of norm at most 1 at any size, with zeros around.
+    """`lipkit.linalg.aol` for a convolution of stride 1 with zeros around, at any size.
+
+    Its matrix WᵀW has the entries (K * K)(shift), the correlation of the kernel with itself; so D
+    is a factor for each channel: of the outputs, or of the inputs where they are fewer.
 
     Args:
         kernel: (t_1, ..., t_n, inputs / groups, outputs), the outputs of each group in a block.
-            Its matrix WᵀW has the entries (K * K)(shift), the correlation of the kernel with
-            itself; so D is a factor for each channel: of the outputs, or of the inputs where they
-            are fewer.
-        groups: number of groups.
+        groups: number of groups, >= 1.
+
+    Returns:
+        A kernel of the same shape, of a convolution of norm at most 1.
+
+    Example:
+    >>> kernel = ops.ones((3, 3, 1, 1))
+    >>> bool(ops.sum(lipkit.linalg.conv_aol(kernel)) <= 1)
+    True
     """
     *_, inputs, outputs = kernel.shape
     if inputs < outputs // groups:

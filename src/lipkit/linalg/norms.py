@@ -27,6 +27,18 @@ def divisor(x, floor=TINY):
     """Values x >= 0 as divisors: at least `floor`, and 1 where x is 0.
 
     So a zero kernel stays zero, and its gradient has the size of the others'.
+
+    Args:
+        x: tensor of values >= 0.
+        floor: a number > 0.
+
+    Returns:
+        A tensor of the same shape.
+
+    Example:
+    >>> x = ops.convert_to_tensor([0.0, 0.25, 3.0])
+    >>> ops.convert_to_numpy(lipkit.linalg.divisor(x, floor=0.5)).tolist()
+    [1.0, 0.5, 3.0]
     """
     # no `ops.maximum`: on PyTorch Keras makes float32 of float64 there
     return ops.where(x > floor, x, ops.where(x > 0, floor, 1.0))
@@ -55,12 +67,24 @@ def symmetric_norm_bound(g):
 
 @compiled
 def spectral_norm_bound(w, iterations):
-    """Upper bound of the spectral norm by Gram iteration: (..., m, n) -> (..., 1, 1).
+    """Upper bound of the spectral norm by Gram iteration.
 
     sigma_1(W) <= |G^(2^k)|^(1 / 2^(k+1)) with G = WᵀW and k = `iterations` squarings. The bound
     is at most r^(1 / 2^(k+2)) too large, r = min(m, n): 0.5 % at r = 4096 and k = 9. True in
     exact arithmetic; in float32 it may fall short by some 1e-7, so it constrains but proves
     nothing.
+
+    Args:
+        w: (..., m, n) matrices.
+        iterations: squarings k, >= 0.
+
+    Returns:
+        (..., 1, 1) bounds; 0 for a zero matrix.
+
+    Example:
+    >>> w = ops.convert_to_tensor([[3.0, 0.0], [0.0, 1.0]])
+    >>> round(float(lipkit.linalg.spectral_norm_bound(w, 6)[0, 0]), 4)
+    3.0
 
     Reference: Delattre et al., "Efficient Bound of Lipschitz Constant for Convolutional Layers
     by Gram Iteration", ICML 2023, arXiv:2305.16173.
@@ -72,7 +96,20 @@ def spectral_norm_bound(w, iterations):
 
 @compiled
 def spectral_normalize(w, iterations):
-    """W divided by `spectral_norm_bound(W)`, safe at any scale: (..., m, n) -> (..., m, n)."""
+    """W divided by its `spectral_norm_bound`, safe at any scale.
+
+    Args:
+        w: (..., m, n) matrices.
+        iterations: as in `lipkit.linalg.spectral_norm_bound`.
+
+    Returns:
+        (..., m, n) matrices of norm at most 1.
+
+    Example:
+    >>> w = ops.convert_to_tensor([[4.0, 0.0], [0.0, 1.0]])
+    >>> ops.convert_to_numpy(lipkit.linalg.spectral_normalize(w, 6)).round(4).tolist()
+    [[1.0, 0.0], [0.0, 0.25]]
+    """
     w = w / largest_entry(w)
     return w / norm_divisor(w, iterations)
 
@@ -93,7 +130,20 @@ def norm_divisor(w, iterations):
 
 @compiled
 def frobenius_normalize(w, axis=(-2, -1)):
-    """Divide by the 2-norm over `axis`; a zero kernel stays zero: (..., m, n) -> (..., m, n)."""
+    """Divide by the 2-norm over some axes; a zero kernel stays zero.
+
+    Args:
+        w: (..., m, n) matrices.
+        axis: over which the norm is taken: both of the matrix, or one for rows or columns alone.
+
+    Returns:
+        (..., m, n) matrices.
+
+    Example:
+    >>> w = ops.convert_to_tensor([[3.0, 0.0], [0.0, 4.0]])
+    >>> round(float(ops.norm(lipkit.linalg.frobenius_normalize(w))), 4)
+    1.0
+    """
     w = w / largest_entry(w)
     return w / ops.sqrt(divisor(ops.sum(w * w, axis=axis, keepdims=True)))
 

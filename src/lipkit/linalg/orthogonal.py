@@ -116,6 +116,19 @@ def polar(w, iterations):
     gradient is projected on the tangent space at Q and multiplied by Z. So no iteration is
     differentiated; docs/decisions.md has the evidence.
 
+    Args:
+        w: (..., m, n) matrices.
+        iterations: >= 1.
+
+    Returns:
+        (..., m, n) matrices of norm at most 1.
+
+    Example:
+    >>> w = ops.convert_to_tensor([[2.0, 0.0], [0.0, 0.5]])
+    >>> q = ops.convert_to_numpy(lipkit.linalg.polar(w, 4))
+    >>> bool(np.allclose(q, np.eye(2), atol=1e-5))
+    True
+
     References: Higham, "Functions of Matrices", SIAM 2008, chapter 8, for the coupled iteration;
     Amsel et al., "The Polar Express: Optimal Matrix Sign Methods and Their Application to the Muon
     Algorithm", arXiv:2505.16932, for its best maps.
@@ -140,6 +153,20 @@ def bjorck(w, iterations, beta):
     W is first divided by an upper bound of its norm, whose gradient is dropped: the converged
     iteration does not depend on the scale.
 
+    Args:
+        w: (..., m, n) matrices.
+        iterations: steps, >= 0.
+        beta: step size in ]0, 0.5].
+
+    Returns:
+        (..., m, n) matrices of norm at most 1.
+
+    Example:
+    >>> w = ops.convert_to_tensor([[2.0, 0.0], [0.0, 0.5]])
+    >>> q = ops.convert_to_numpy(lipkit.linalg.bjorck(w, 15, 0.5))
+    >>> bool(np.allclose(q, np.eye(2), atol=1e-5))
+    True
+
     Reference: Björck and Bowie, "An Iterative Algorithm for Computing the Best Estimate of an
     Orthogonal Matrix", SIAM J. Numer. Anal. 8, 1971; Anil et al., arXiv:1811.05381.
     """
@@ -156,6 +183,18 @@ def cholesky(w):
 
     The shift, 4 sqrt(n) trace(WᵀW) rounding units, is what keeps the factorisation of a float32
     Gram matrix defined for any W. It lowers singular values only.
+
+    Args:
+        w: (..., m, n) matrices.
+
+    Returns:
+        (..., m, n) matrices of norm at most 1.
+
+    Example:
+    >>> w = ops.convert_to_tensor([[2.0, 0.0], [0.0, 0.5]])
+    >>> q = ops.convert_to_numpy(lipkit.linalg.cholesky(w))
+    >>> bool(np.allclose(q, np.eye(2), atol=1e-4))
+    True
 
     Reference: Hu et al., "A Recipe for Improved Certifiable Robustness", ICLR 2024,
     arXiv:2310.02513.

@@ -34,10 +34,20 @@ def _probes(n):
 
 
 def drift(w):
-    """Root mean square of sigma² - 1 over the singular values of W: (..., m, n) -> ().
+    """Root mean square of sigma² - 1 over the singular values of W.
 
     Of large matrices an estimate, by the action of WᵀW - I on a few fixed random vectors: it costs
     2 `PROBES` products of W with a vector, not a Gram matrix. Of the worst of several matrices.
+
+    Args:
+        w: (..., m, n) matrices.
+
+    Returns:
+        A scalar tensor.
+
+    Example:
+    >>> float(lipkit.linalg.drift(ops.eye(3)))
+    0.0
     """
     w = ops.stop_gradient(w if w.shape[-2] >= w.shape[-1] else t(w))
     probes = ops.cast(_probes(w.shape[-1]), w.dtype)
@@ -52,6 +62,19 @@ def retract(w, tolerance):
     """W itself where its `drift` is at most `tolerance`, otherwise its polar factor.
 
     That is one cubic step of W where it is near. Not differentiated.
+
+    Args:
+        w: (..., m, n) matrices.
+        tolerance: a number >= 0.
+
+    Returns:
+        (..., m, n) matrices.
+
+    Example:
+    >>> w = ops.convert_to_tensor([[1.1, 0.0], [0.0, 0.9]])
+    >>> near = lipkit.linalg.retract(w, 0.01)
+    >>> bool(lipkit.linalg.drift(near) < 0.2 * lipkit.linalg.drift(w))
+    True
     """
     w = ops.stop_gradient(w)
     size = drift(w)
@@ -63,7 +86,21 @@ def retract(w, tolerance):
 
 
 def tangent(w, x):
-    """Orthogonal projection of x on the tangent space at w: (..., m, n) twice -> (..., m, n)."""
+    """Orthogonal projection on the tangent space of the Stiefel manifold.
+
+    Args:
+        w: (..., m, n) matrices with orthonormal columns, or rows where they are wide.
+        x: (..., m, n) matrices.
+
+    Returns:
+        (..., m, n) matrices.
+
+    Example:
+    >>> x = ops.convert_to_tensor([[1.0, 2.0], [0.0, 3.0]])
+    >>> moved = lipkit.linalg.tangent(ops.eye(2), x)
+    >>> ops.convert_to_numpy(moved).tolist()  # skew
+    [[0.0, 1.0], [-1.0, 0.0]]
+    """
     if w.shape[-2] >= w.shape[-1]:
         return tangent_projection(w, x)
     return t(tangent_projection(t(w), t(x)))
@@ -76,6 +113,17 @@ def near_polar(w):
 
     Nearness is proven here, by the Gram matrix: a cubic step would expand what is above 2. The
     gradient is projected on the tangent space.
+
+    Args:
+        w: (..., m, n) matrices.
+
+    Returns:
+        (..., m, n) matrices of norm at most 1.
+
+    Example:
+    >>> q = lipkit.linalg.near_polar(ops.convert_to_tensor([[1.1, 0.0], [0.0, 0.9]]))
+    >>> bool(np.allclose(ops.convert_to_numpy(q), np.eye(2), atol=1e-4))
+    True
     """
     w = ops.convert_to_tensor(w)  # custom gradients do not see through variables
     held = ops.stop_gradient(w)
@@ -92,11 +140,22 @@ def near_polar(w):
 def tangent_matmul(x, w, tolerance):
     """The product x Q, Q = W up to `retract`, with a gradient in W tangent to the manifold at Q.
 
-    (b, m), (m, n) -> (b, n), in the precision of x.
+    In the precision of x. Backpropagation has most of that gradient: with G = xᵀδ it is
+    G - Q sym(QᵀG), where QᵀG = yᵀδ and Q δᵀ = dxᵀ. That takes one product of the size of the
+    layer's own for a square Q and two for others; where two of the size of Q and its Gram matrix
+    are fewer, it takes those.
 
-    Backpropagation has most of it: with G = xᵀδ it is G - Q sym(QᵀG), where QᵀG = yᵀδ and
-    Q δᵀ = dxᵀ. That takes one product of the size of the layer's own for a square Q and two for
-    others; where two of the size of Q and its Gram matrix are fewer, it takes those.
+    Args:
+        x: (b, m) inputs.
+        w: (m, n) matrix near the manifold.
+        tolerance: as in `lipkit.linalg.retract`.
+
+    Returns:
+        (b, n) products.
+
+    Example:
+    >>> tuple(lipkit.linalg.tangent_matmul(ops.ones((4, 2)), ops.eye(2, 3), 0.01).shape)
+    (4, 3)
     """
 
     def forward(x, w):

@@ -34,10 +34,10 @@ def wasserstein_distance(
 
         W1(P, Q) = sup over f of (E_P f - E_Q f) / Lip(f),
 
-    so every f gives a lower bound, once it is divided by a *proven* Lipschitz bound. Each half of
-    the samples is held out from the training of a critic of its own, which is so independent of
-    it: the means on what was held out make the estimate and its confidence bounds. What is proven,
-    and of what, is said at `WassersteinDistance`.
+    so every f gives a lower bound, once it is divided by a *proven* Lipschitz bound. Each fold of
+    the samples is held out from the training of a critic of its own, which is therefore independent
+    of it: the means on what was held out make the estimate and its confidence bounds. What is
+    proven, and of what, is said at `WassersteinDistance`.
 
     Args:
         x, y: (n, ...) and (m, ...): samples of the two distributions, finite real numbers.
@@ -48,7 +48,8 @@ def wasserstein_distance(
         epochs, steps: the training of each critic: epochs of so many steps. 0 epochs: the critic
             as it is.
         batch_size: even; half of each sample.
-        learning_rate: at the start, of `lipkit.optimizers.StiefelMuon`; it falls to 0 as a cosine.
+        learning_rate: at the start, > 0, of `lipkit.optimizers.StiefelMuon`; it falls to 0 as a
+            cosine.
         folds: into how many parts the samples are split, at least 2; as many critics are trained,
             each on all other parts. More of them for small samples.
         confidence: of `lower_bound` and of `interval`, in ]0, 1[.
@@ -63,8 +64,9 @@ def wasserstein_distance(
         NotCertifiable: a critic with a layer without a rule.
 
     Example:
-    >>> distance = lipkit.wasserstein_distance(x, y)
-    >>> float(distance), distance.lower_bound
+    >>> distance = lipkit.wasserstein_distance(x, x + [3.0, 4.0], epochs=1, steps=20)
+    >>> bool(distance.empirical_lower_bound <= 5)  # the distance of a shift is its length
+    True
 
     Reference: Anil, Lucas and Grosse, "Sorting out Lipschitz function approximation", ICML 2019,
     arXiv:1811.05381, for the critic.
