@@ -200,8 +200,8 @@ def test_event_files_are_read_by_tensorboard(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("deep", "x"), "must be a list of names of layers.*'deep'"),
-        (([], "x"), "must be a list of names"),
+        (("deep", "x"), "must be a list of layer names.*'deep'"),
+        (([], "x"), "must be a list of layer names"),
         ((["deep"], "x", "sigma"), "`target` must be.*'sigma'"),
         ((["deep"], "x", "wbar", "min"), "`what` must be.*'min'"),
     ],

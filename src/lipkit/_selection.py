@@ -1,4 +1,4 @@
-"""Choose an installed Keras backend, if and only if the user chose none.
+"""Choose an installed Keras backend if, and only if, the user chose none.
 
 Keras falls back to TensorFlow whatever is installed, and dies at import if it is missing.
 """
@@ -54,8 +54,8 @@ def select_backend() -> None:
         return
     if backend := os.environ.get("KERAS_BACKEND"):
         return check_backend(backend, "the environment variable KERAS_BACKEND")
-    # The file is no choice of the user's: Keras writes it at its first import, with its default.
-    # So what it names and is not installed is replaced, where the variable's is an error.
+    # The file is not the user's choice: Keras writes it at its first import, with its default.
+    # So a backend that it names and that is not installed is replaced; the variable's is an error.
     backend, path = _from_file()
     _check_known(backend, path)
     available = _installed()

@@ -1,4 +1,4 @@
-"""Texts and tables for terminals."""
+"""Text and tables for terminals."""
 
 import unicodedata
 
@@ -6,12 +6,12 @@ UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control and format characters, surrog
 
 
 def printable(text) -> str:
-    """The text with escapes in the place of characters that a terminal would act on, or hide."""
+    """The text, with escapes for characters that a terminal would act on, or hide."""
     return "".join(ascii(c)[1:-1] if unicodedata.category(c) in UNSEEN else c for c in str(text))
 
 
 def table(header, rows):
-    """Lines of columns that are as wide as their widest cell."""
+    """Lines of columns, each as wide as its widest cell."""
     rows = [tuple(map(printable, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     return [

@@ -1,4 +1,4 @@
-"""Metrics as real `keras.metrics.Metric`: weighted by the samples that they saw."""
+"""Metrics: true averages over samples, as instances of `keras.metrics.Metric`."""
 
 import keras
 import numpy as np
@@ -63,8 +63,8 @@ class _Provable(keras.metrics.MeanMetricWrapper):
             computed here and whenever the state is reset, as at the start of each epoch and
             evaluation.
         name, dtype: as in `keras.metrics.Metric`; the name is that of the class.
-        reduction: deel-lip's keyword: `"auto"`, the mean; there is no other here.
-        **options: what else the class asks for, kept for the configuration.
+        reduction: deel-lip's keyword; `"auto"`, the mean, is the only one.
+        **options: the other arguments of the class, kept for the configuration.
     """
 
     _margin = staticmethod(_binary_margin)

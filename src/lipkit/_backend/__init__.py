@@ -1,4 +1,4 @@
-"""What Keras has no name for, or not a fast one, once per backend."""
+"""What Keras lacks, or has no fast version of, once per backend."""
 
 import contextlib
 import functools
@@ -51,7 +51,7 @@ def compiled(function):
     """Decorator of functions of a tensor and of options.
 
     On JAX, calls with an array and hashable options are compiled as a whole outside of compiled
-    steps, where each operation takes a while; all others, and other backends, are left as they are.
+    steps, where each operation by itself is slow; other calls, and other backends, are unchanged.
     """
 
     @functools.wraps(function)
@@ -132,7 +132,7 @@ def _module():
 
 
 class _NoModule:
-    """Models of other backends are none."""
+    """A mixin that adds nothing, for other backends."""
 
 
-Module: Any = getattr(_own, "Module", _NoModule)  # mixin of models, for what they are on PyTorch
+Module: Any = getattr(_own, "Module", _NoModule)  # mixin of models, which are modules on PyTorch

@@ -1,4 +1,4 @@
-"""What Keras has no name for, on JAX."""
+"""What Keras lacks, on JAX."""
 
 import contextlib
 import functools

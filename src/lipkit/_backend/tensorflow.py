@@ -1,4 +1,4 @@
-"""What Keras has no name for, on TensorFlow."""
+"""What Keras lacks, on TensorFlow."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What Keras has no name for, on PyTorch."""
+"""What Keras lacks, on PyTorch."""
 
 import inspect
 import re

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from lipkit._checks import integer
 from lipkit.attacks import search
 from lipkit.attacks.result import Falsification
 from lipkit.attacks.target import Best, Target
@@ -10,16 +11,10 @@ from lipkit.errors import NotCertifiable
 ATTACKS = ("pgd", "one_step", "rounding_search")
 
 
-def _positive(**arguments):
-    for name, value in arguments.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"`{name}` must be an integer >= 1. Received: {name}={value!r}")
-
-
 @np.errstate(over="ignore", invalid="ignore")  # inputs beyond the model's dtype
 def _run(target: Target, attacks, seed, steps=20, restarts=1):
-    """Run attacks and keep the best try of each point: a break before anything else."""
-    _positive(steps=steps, restarts=restarts)
+    """Run attacks and keep the best attempt at each point: a break before anything else."""
+    steps, restarts = integer("steps", steps), integer("restarts", restarts)
     if "rounding_search" in attacks and not search.is_linear(target):
         raise NotCertifiable(
             "`rounding_search` needs a model of one Dense layer, after reshapes at most. "
@@ -63,8 +58,8 @@ def falsify(
 ) -> Falsification:
     """Try to break certificates with all attacks that apply.
 
-    A break is a proof against a certificate. No break is no proof of anything: of n points, 0
-    broken says at most that an attack as strong breaks fewer than 3 / n (95 % confidence).
+    A break disproves a certificate; its absence proves nothing: 0 of n points broken says at most
+    that an attack as strong breaks fewer than 3 / n (95 % confidence).
 
     Args:
         model: the certified model, of one input and one output that is a logit or logits.
@@ -115,8 +110,6 @@ def pgd(model, x, certificates, radius=None, steps=20, restarts=1, seed=0) -> Fa
     >>> certificates = lipkit.certify(model, x)
     >>> int(lipkit.attacks.pgd(model, x, certificates, steps=5).broken.sum())
     0
-    >>> bool(lipkit.attacks.pgd(model, x, certificates, radius=10.0).broken.any())
-    True
 
     Reference: Madry et al., "Towards deep learning models resistant to adversarial attacks", ICLR
     2018, arXiv:1706.06083.

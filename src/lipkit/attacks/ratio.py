@@ -3,6 +3,7 @@
 import numpy as np
 from keras import ops
 
+from lipkit._checks import integer
 from lipkit.attacks.target import Best, compile_gradient, in_batches, inputs, lengths, plain, unit
 from lipkit.certifier import bounding, evaluate, rounding
 
@@ -32,8 +33,7 @@ def lipschitz_ratio(model, x, steps=20, distance=1e-2, seed=0) -> float:
     >>> lipkit.attacks.lipschitz_ratio(model, x) <= lipkit.lipschitz_bound(model)
     True
     """
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"`steps` must be an integer >= 1. Received: steps={steps!r}")
+    steps = integer("steps", steps)
     if isinstance(distance, bool) or not 0 < distance < np.inf:
         raise ValueError(f"`distance` must be a positive number. Received: distance={distance!r}")
     x, dtype, reading = inputs(model, x)

@@ -14,7 +14,7 @@ class Falsification:
     Attributes:
         attacked: (n,) whether the point has a certificate.
         broken: (n,) whether it has another label at `x`, within the radius times `scale`.
-        x: (n, ...) adversarial inputs or best tries, in the model's input dtype.
+        x: (n, ...) adversarial inputs or best attempts, in the model's input dtype.
         ratio: (n,) distance of `x` over the radius, without `scale`; nan where not attacked.
         attack: (n,) name of the attack that found `x`, or "".
         attacks: names of all that ran.

@@ -1,4 +1,4 @@
-"""The searches: each maps a target to one try for each of its points, (m, d)."""
+"""The searches: each maps a target to one attempt at each of its points, (m, d)."""
 
 import numpy as np
 

@@ -66,7 +66,7 @@ class LossParamScheduler(_OfLosses):
 
     def on_train_begin(self, logs=None):
         """Check all values, so that none fails in the middle of training."""
-        # kept, because to ask for the model costs a synchronisation of its state on JAX
+        # kept, because asking for the model synchronises its state on JAX
         self._scheduled, self._last = self._losses(), None
         for loss in self._scheduled:
             if len(set(self.fp)) > 1 and not loss.is_read_by(self.model):
@@ -79,7 +79,7 @@ class LossParamScheduler(_OfLosses):
         self._first = self.step
 
     def on_train_batch_begin(self, batch, logs=None):
-        """Set the value of the step, if it is another than that of the step before."""
+        """Set the value of the step, if it differs from that of the step before."""
         value = float(np.interp(self.step, self.xp, self.fp))
         if value != self._last:
             for loss in self._scheduled:
@@ -91,7 +91,7 @@ class LossParamScheduler(_OfLosses):
         self.step = self._first + batch + 1
 
     def get_config(self):
-        """The arguments, from which the callback continues where it is."""
+        """The arguments with which a callback continues where this one is."""
         return {"param_name": self.param_name, "fp": self.fp, "xp": self.xp, "step": self.step}
 
 

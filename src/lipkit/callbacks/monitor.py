@@ -52,7 +52,7 @@ class MonitorCallback(keras.callbacks.Callback):
         super().__init__()
         if isinstance(monitored_layers, str) or not monitored_layers:
             raise ValueError(
-                "`monitored_layers` must be a list of names of layers. "
+                "`monitored_layers` must be a list of layer names. "
                 f"Received: monitored_layers={monitored_layers!r}"
             )
         if target not in _KERNELS:
@@ -92,8 +92,8 @@ class MonitorCallback(keras.callbacks.Callback):
         kernels = [getattr(layer, _KERNELS[self.target], None) for layer in found]
         if len(kernels) != 1 or kernels[0] is None:
             raise ValueError(
-                "`monitored_layers` must be names of layers with a kernel, each of one layer. "
-                f"Received: {name!r}, that of {len(found)} layers of the model"
+                "`monitored_layers` must be names of layers with a kernel, each of exactly one. "
+                f"Received: {name!r}, the name of {len(found)} layers of the model"
             )
         return ops.convert_to_numpy(ops.convert_to_tensor(kernels[0])).astype("float64")
 

@@ -17,7 +17,7 @@ class Counterfactuals:
 
     Attributes:
         x: (n, ...) the counterfactual inputs, in the model's input dtype; where none was found,
-            the last try.
+            the last attempt.
         label: (n,) the model's own decision at `x`.
         before: (n,) its decision at the given inputs.
         distance: (n,) Euclidean distance of `x` from the given input: an upper bound of the
@@ -66,7 +66,7 @@ def counterfactual(model, x, target=None, *, overshoot=1e-3, steps=20) -> Counte
         target: class to reach, one or (n,); None: any other class.
         overshoot: how sure of its label the counterfactual should be, > 0, as a share of the margin
             at x: 0.001 just crosses, 1 is as sure as x was of the opposite.
-        steps: at most so many of Newton's, >= 1.
+        steps: largest number of Newton's steps, >= 1.
 
     Returns:
         `Counterfactuals` with x, label, before, distance and flipped of each input.

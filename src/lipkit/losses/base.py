@@ -30,7 +30,7 @@ def phase(is_training):
 
 
 class Number(float):
-    """A float that also answers as deel-lip's variables do."""
+    """A float with the `numpy()` of deel-lip's variables."""
 
     def numpy(self):
         """The value as a scalar of NumPy."""
@@ -125,14 +125,14 @@ class Loss(keras.losses.Loss):
     def constant(self, name):
         """The error of a parameter that cannot change."""
         return RuntimeError(
-            f"`{name}` of loss {self.name!r} cannot change: on JAX it is a constant of the steps "
-            "that other models compile. Compile the loss in a `lipkit.Model` or "
+            f"`{name}` of loss {self.name!r} cannot change: on JAX, models of Keras compile it "
+            "into their steps as a constant. Compile the loss in a `lipkit.Model` or "
             "`lipkit.Sequential`, which pass it to each step; or, for another value, compile the "
             "model again with a new loss."
         )
 
     def _sync(self):
-        # On JAX the value of a variable is with the running step until the model takes it back.
+        # On JAX the running step holds the value of a variable until the model takes it back.
         for model in self._models:
             if hasattr(model, "jax_state_sync"):
                 model.jax_state_sync()

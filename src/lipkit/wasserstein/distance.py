@@ -45,13 +45,13 @@ def wasserstein_distance(
             copy is trained from its weights on. It must not have seen these samples before. None:
             dense layers on the flattened inputs, standardised by one factor for all features,
             which keeps the geometry.
-        epochs, steps: the training of each critic: epochs of so many steps. 0 epochs: the critic
-            as it is.
+        epochs: of the training of each critic, >= 0; with 0, the critic as it is.
+        steps: of each epoch, >= 1.
         batch_size: even; half of each sample.
         learning_rate: at the start, > 0, of `lipkit.optimizers.StiefelMuon`; it falls to 0 as a
             cosine.
-        folds: into how many parts the samples are split, at least 2; as many critics are trained,
-            each on all other parts. More of them for small samples.
+        folds: number of parts that the samples are split into, >= 2; as many critics are trained,
+            each on all parts but one. More of them for small samples.
         confidence: of `lower_bound` and of `interval`, in ]0, 1[.
         seed: of the folds, the first weights and the batches.
         verbose, callbacks: as in `keras.Model.fit`.

@@ -19,9 +19,9 @@ class WassersteinDistance(float):
             probability at most 1 - `confidence`; at least 0. Proven, for independent samples of any
             distributions, see `lipkit.wasserstein.betting`.
         interval: (low, high), which contains the mean over the critics of (E g(x) - E g(y)) / L
-            with probability at least `confidence`, proven in the same way. It tells the noise of
-            the estimate; `high` is no upper bound of the distance, which a better critic may show
-            to be larger.
+            with probability at least `confidence`, proven in the same way. It measures the noise
+            of the estimate; `high` is not an upper bound of the distance, which a better critic may
+            show to be larger.
         empirical_lower_bound: mean f(x) - mean f(y) over L on *all* the samples, of the critic for
             which it is largest, at least 0: a proven lower bound of the exact distance of the two
             finite samples, without statistics. The number to compare with an exact solver's.

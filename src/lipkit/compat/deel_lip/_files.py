@@ -27,7 +27,7 @@ def load_model(path, lipschitz=False, custom_objects=None):
     """Load a model that deel-lip 1.x saved with Keras 2, as `.keras` or `.h5`.
 
     The result computes the function that the file's model computes at inference: the kernels are
-    the stored `wbar`, those of the last training step before saving. It is compiled with nothing.
+    the stored `wbar`, those of the last training step before saving. It is not compiled.
     `lipkit.lipschitz_bound` of it is a proven constant, for stride-1 convolutions of deel-lip
     above the nominal one.
 
@@ -38,7 +38,7 @@ def load_model(path, lipschitz=False, custom_objects=None):
 
     Args:
         path: the file.
-        lipschitz: False: plain Keras layers, with fixed kernels for what training is concerned.
+        lipschitz: False: plain Keras layers, whose kernels nothing constrains in further training.
             True: lipkit's layers, their free kernels set to `wbar`, to train on. Orthogonal
             kernels stay what they are; convolutions shrink to lipkit's sound factor.
         custom_objects: classes for layers of the file that are not known here, by class name. They
@@ -88,7 +88,7 @@ def _read(path):
     else:
         raise _refuse(path, "it is neither a .keras nor an .h5 file")
     if not version.startswith("2."):
-        raise _refuse(path, f"it was written by Keras {version or 'of no version'}, not 2", BY_HAND)
+        raise _refuse(path, f"it was written by Keras {version or '(no version)'}, not 2", BY_HAND)
     if class_of(entry) not in MODELS or "layers" not in entry["config"]:
         raise _refuse(path, f"{class_of(entry)} is a class of its own, not a graph of layers")
 

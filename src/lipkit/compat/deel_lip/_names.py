@@ -1,4 +1,4 @@
-"""Which names deel-lip's modules hold, and what is behind those that lipkit has none for."""
+"""The names of deel-lip's modules, and what stands for those that lipkit itself lacks."""
 
 import abc
 import importlib
@@ -85,7 +85,7 @@ class LipschitzLayer(ll.LipschitzLayer, abc.ABC):
 
 
 class Condensable(abc.ABC):
-    """deel-lip's base of what has `condense` and `vanilla_export`: an instance is what has both."""
+    """deel-lip's base: whatever has both `condense` and `vanilla_export` is an instance."""
 
     @classmethod
     def __subclasshook__(cls, other):
@@ -119,8 +119,7 @@ def find(path: str, name: str):
     """The object behind a name of the module at this path."""
     if name not in MODULES[path]:
         raise AttributeError(
-            f"deel-lip's module {path!r} has no public name {name!r} that lipkit stands in for. "
-            "See docs/migration.md."
+            f"In deel-lip's module {path!r} lipkit knows no name {name!r}. See docs/migration.md."
         )
     if name in _OWN:
         return _OWN[name]

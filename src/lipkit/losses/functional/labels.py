@@ -117,7 +117,7 @@ def own_class(y_true, y_pred):
 
 
 def check_values(y_true, soft=False, one_hot=False, classes=None):
-    """Raise `ValueError` for values that are no labels, if `y_true` is a NumPy array."""
+    """Raise `ValueError` for values that are not labels, if `y_true` is a NumPy array."""
     if not isinstance(y_true, np.ndarray) or y_true.size == 0:
         return
     y_true = y_true.astype("float64")
