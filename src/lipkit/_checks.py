@@ -22,7 +22,9 @@ def integers(name, value, count):
     if not isinstance(value, (list, tuple)):
         return (integer(name, value),) * count
     if len(value) != count:
-        raise ValueError(f"`{name}` must be an integer or {count}. Received: {name}={value!r}")
+        raise ValueError(
+            f"`{name}` must be one integer, or {count} of them. Received: {name}={value!r}"
+        )
     return tuple(integer(name, n) for n in value)
 
 

@@ -44,6 +44,9 @@ def load_model(path, lipschitz=False, custom_objects=None):
         custom_objects: classes for layers of the file that are not known here, by class name. They
             get the stored configuration and weights.
 
+    Returns:
+        A Keras model, not compiled.
+
     Raises:
         ValueError: the file, or a layer in it, cannot be read exactly.
     """
