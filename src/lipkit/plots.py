@@ -68,7 +68,7 @@ def scatter(x, y, ax=None):
 
 
 def decision_function(model, x, y, ax=None, *, levels=13, resolution=151):
-    """Labelled contour lines of a model f: R² -> R over the two classes; f = 0 is stressed.
+    """Labelled contour lines of a model f: R² -> R over the two classes; f = 0 is bold.
 
     Args:
         model: Keras model with inputs (n, 2) and outputs (n,) or (n, 1).

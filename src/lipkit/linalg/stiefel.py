@@ -27,7 +27,7 @@ NEAR = 0.2  # drift from where one cubic step leads back: to about 0.75 drift²
 
 @functools.cache
 def _probes(n):
-    """Vectors of the mean square 1 as rows: all directions, or a few random ones."""
+    """Vectors of mean square 1, as rows: all directions, or a few random ones."""
     if n <= EXACT:
         return np.sqrt(n) * np.eye(n)
     return np.random.default_rng(0).standard_normal((PROBES, n))

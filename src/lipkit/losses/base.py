@@ -21,7 +21,7 @@ training = _training.get  # True in a training step of a lipkit model, False whe
 
 @contextlib.contextmanager
 def phase(is_training):
-    """Within it, `training()` is what is given."""
+    """Within it, `training()` returns what is given."""
     token = _training.set(is_training)
     try:
         yield
@@ -40,8 +40,8 @@ class Number(float):
 class Parameter:
     """A number of a loss: reads as a float (with `.numpy()`), may be assigned to at any time.
 
-    The value is held by a Keras variable that compiled steps read, so that assigning compiles
-    nothing again. JAX needs the variable in the state of the step for that, where `lipkit.Model`
+    The value is held by a Keras variable that compiled steps read, so that assigning never
+    recompiles. JAX needs the variable in the state of the step for that, where `lipkit.Model`
     and `lipkit.Sequential` put it; in other models an assignment raises `RuntimeError` there.
     """
 

@@ -11,7 +11,7 @@ ROUNDINGS = 1e-9  # more than float64 loses in the logarithms of the capital
 def lower_mean(values, limit, error) -> float:
     """A lower bound of E z, for independent z of the same mean in [-limit, limit].
 
-    Who bets on u = (z / limit + 1) / 2 against the claim E u = m has, after n fair rounds, the
+    Whoever bets on u = (z / limit + 1) / 2 against the claim E u = m has, after n fair rounds, the
     capital
 
         K(m) = product over t of 1 + lambda_t (u_t - m),    0 <= lambda_t <= 3 / (4 m),
