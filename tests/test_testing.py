@@ -340,7 +340,7 @@ class IgnoresItsConstant(layers.LipschitzLayer, Scaled):
 
 
 @register
-class ExportDiffers(Scaled):
+class ExportDiffers(layers.Exported, Scaled):
     def to_vanilla(self, x):
         return 0.99 * x
 

@@ -28,6 +28,10 @@ class _Linear:
     def __init__(self, layer):
         self._layer = layer
 
+    @property
+    def __class__(self):  # type: ignore[override]
+        return type(self._layer)  # for `isinstance`
+
     def __getattr__(self, name):
         return getattr(self._layer, name)
 
@@ -145,7 +149,7 @@ def _read(rule, layer, shapes):
 
 def _exported(layer, shape):
     """The operations of a layer that is read through its export, if each reads the one before."""
-    if hasattr(layer, "inner"):
+    if layer.vanilla_inner:
         raise NotCertifiable(f"{layer.name!r} is more than one layer.")
     _check_known(layer, shape)
     x = keras.Input(shape, dtype=layer.compute_dtype)

@@ -8,6 +8,8 @@ from lipkit._registry import register
 from lipkit.layers._sorting import sort_groups
 from lipkit.layers.base import LipschitzLayer, known_channels
 
+__all__ = ["FullSort", "GroupSort", "GroupSort2", "MaxMin"]
+
 
 class Activation(LipschitzLayer, keras.layers.Layer):
     """Base: `to_vanilla` says the activation in plain Keras operations."""

@@ -6,8 +6,11 @@ from keras import ops
 from lipkit import parametrizations
 from lipkit._backend import full_precision
 from lipkit._checks import check_constant
+from lipkit.layers.exported import Exported
 from lipkit.parametrizations.deel_lip import from_deel_lip
 from lipkit.views import KernelView
+
+__all__ = ["LipschitzKernel", "LipschitzLayer"]
 
 
 def check_data_format(data_format):
@@ -45,7 +48,7 @@ def place_axis(layer, axis, rank):
     return axis % rank
 
 
-class LipschitzLayer:
+class LipschitzLayer(Exported):
     """Mixin of all layers with a target constant, fixed at construction."""
 
     def __init__(self, *args, k_coef_lip=1.0, **kwargs):
@@ -80,7 +83,7 @@ class LipschitzLayer:
         return {**super().get_config(), "k_coef_lip": self.k_coef_lip}
 
 
-class ActivationLast:
+class ActivationLast(Exported):
     """Mixin put before a Keras layer: the activation may be a layer that changes the shape.
 
     Keras does not ask the activation, and would build what follows `MaxMin` for half its channels.
@@ -111,7 +114,6 @@ class LipschitzKernel(ActivationLast, LipschitzLayer):
     `call`, bounds, plots and the export all see an ordinary layer.
     """
 
-    vanilla_class: type[keras.layers.Layer]
     kernel_role = "kernel"  # prefix of Keras's arguments about it
 
     def __init__(self, *args, parametrization, **kwargs):
@@ -223,6 +225,11 @@ class LipschitzKernel(ActivationLast, LipschitzLayer):
         for part in (self.kernel_role, "bias"):
             config.update({f"{part}_constraint": None, f"{part}_regularizer": None})
         return {**config, f"{self.kernel_role}_initializer": "glorot_uniform"}
+
+    def vanilla_weights(self):
+        """The weights of the plain layer: the constrained kernel first."""
+        kernel = ops.convert_to_numpy(ops.cast(self.kernel, self.variable_dtype))
+        return [kernel, *self.get_weights()[1:]]
 
     def vanilla_export(self):
         """The equivalent plain Keras layer, built and filled."""

@@ -10,6 +10,14 @@ from lipkit._registry import register
 from lipkit.layers.base import LipschitzLayer, place_axis
 from lipkit.linalg.norms import euclidean_norm
 
+__all__ = [
+    "ConcatResidual",
+    "L2NormResidual",
+    "LipResidual",
+    "PrescaledAdditiveResidual",
+    "ScaledResidual",
+]
+
 
 class Residual(LipschitzLayer, keras.layers.Layer):
     """Base of the blocks: k * merge(x, f(x)), shapes unchanged.
@@ -59,6 +67,11 @@ class Residual(LipschitzLayer, keras.layers.Layer):
 
     def call(self, inputs):
         return self._apply(inputs, self.inner, plain=False)
+
+    @property
+    def vanilla_inner(self):
+        """The inner model."""
+        return self.inner
 
     def to_vanilla(self, inputs, inner):
         """The block in plain Keras operations, around `inner` in place of its inner model."""

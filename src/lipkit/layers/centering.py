@@ -7,6 +7,8 @@ from lipkit._checks import real
 from lipkit._registry import register
 from lipkit.layers.base import LipschitzLayer, _at_least_float32, known_channels, place_axis
 
+__all__ = ["BatchCentering", "BatchLipNorm", "LayerCentering"]
+
 
 class _Centering(LipschitzLayer, keras.layers.Layer):
     """factor * (x - mean) + bias, in float32 at least; a subclass gives mean and factor."""

@@ -8,6 +8,18 @@ from lipkit.layers.base import FixedKernel, SpectralKernel
 from lipkit.layers.padded import Filters, PaddedConv
 from lipkit.parametrizations import AOL
 
+__all__ = [
+    "FrobeniusConv2D",
+    "SpectralConv1D",
+    "SpectralConv1DTranspose",
+    "SpectralConv2D",
+    "SpectralConv2DTranspose",
+    "SpectralConv3D",
+    "SpectralConv3DTranspose",
+    "SpectralDepthwiseConv1D",
+    "SpectralDepthwiseConv2D",
+]
+
 
 class _AlmostOrthogonal(SpectralKernel):
     """What is rescaled channel by channel starts at an orthogonal convolution."""

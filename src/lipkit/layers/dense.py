@@ -7,6 +7,8 @@ from lipkit._registry import register
 from lipkit.layers.base import FixedKernel, SpectralKernel
 from lipkit.parametrizations import UnitColumns
 
+__all__ = ["FrobeniusDense", "SpectralDense"]
+
 
 @register
 class SpectralDense(SpectralKernel, keras.layers.Dense):

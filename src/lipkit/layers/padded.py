@@ -7,6 +7,8 @@ from lipkit.layers.base import ActivationLast
 from lipkit.padding import MODES, pad, same_width
 from lipkit.views import ConvView, KernelView
 
+__all__ = ["PadConv1D", "PadConv2D"]
+
 
 class PaddedConv(ActivationLast):
     """Mixin put before a Keras convolution: paddings that Keras has not, done before its `call`.
@@ -41,10 +43,6 @@ class PaddedConv(ActivationLast):
 
     def call(self, inputs):
         return super().call(self.vanilla_inputs(inputs))
-
-    def vanilla_input_shape(self, input_shape):
-        """The shape of `vanilla_inputs`."""
-        return tuple(self.vanilla_inputs(keras.KerasTensor(input_shape, self.compute_dtype)).shape)
 
     def compute_output_shape(self, input_shape):
         """Shape of the outputs."""

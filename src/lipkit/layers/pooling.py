@@ -3,6 +3,21 @@
 from lipkit._registry import register
 from lipkit.layers._pooling import Average, Global, L2Norm, Windows
 
+__all__ = [
+    "ScaledAveragePooling1D",
+    "ScaledAveragePooling2D",
+    "ScaledAveragePooling3D",
+    "ScaledGlobalAveragePooling1D",
+    "ScaledGlobalAveragePooling2D",
+    "ScaledGlobalAveragePooling3D",
+    "ScaledGlobalL2NormPooling1D",
+    "ScaledGlobalL2NormPooling2D",
+    "ScaledGlobalL2NormPooling3D",
+    "ScaledL2NormPooling1D",
+    "ScaledL2NormPooling2D",
+    "ScaledL2NormPooling3D",
+]
+
 
 @register
 class ScaledAveragePooling1D(Average, Windows):

@@ -6,9 +6,12 @@ from keras import ops
 from lipkit._checks import integers
 from lipkit._registry import register
 from lipkit.layers.base import batch_size, check_data_format, known_channels
+from lipkit.layers.exported import Exported
+
+__all__ = ["InvertibleDownSampling", "InvertibleUpSampling"]
 
 
-class _Shuffle(keras.layers.Layer):
+class _Shuffle(Exported, keras.layers.Layer):
     """Base: the factors along height and width, and the data format.
 
     Subclasses give `_divisions(h, w, c)`, what must divide what, `_output(h, w, c)` and

@@ -10,6 +10,8 @@ from lipkit._registry import register
 from lipkit.layers.activations import Activation
 from lipkit.layers.base import _at_least_float32, known_channels
 
+__all__ = ["Householder", "PReLUlip"]
+
 
 class _Trained(Activation):
     """Base: one parameter vector. Functions are computed in float32 at least."""

@@ -4,6 +4,8 @@ import keras
 
 from lipkit._registry import registered
 
+__all__ = ["Parametrization", "get", "register", "serialize"]
+
 _NAMES: dict[str, type["Parametrization"]] = {}
 
 

@@ -4,6 +4,8 @@ from lipkit import linalg
 from lipkit._checks import integer, real
 from lipkit.parametrizations.base import Parametrization, register
 
+__all__ = ["Bjorck", "Cholesky", "Polar", "Stiefel"]
+
 
 @register
 class Polar(Parametrization):

@@ -6,6 +6,8 @@ from lipkit import linalg
 from lipkit._checks import integer
 from lipkit.parametrizations.base import Parametrization, register
 
+__all__ = ["AOL", "Frobenius", "Spectral", "UnitColumns"]
+
 
 @register
 class Spectral(Parametrization):

@@ -8,7 +8,8 @@ from keras import ops
 from lipkit._keras import calls
 from lipkit.certifier import graph as g
 from lipkit.errors import NotCertifiable
-from lipkit.layers import LipschitzKernel, SpectralDense
+from lipkit.layers import SpectralDense
+from lipkit.layers.exported import Exported, as_layer, as_operations, is_own
 from lipkit.layers.padded import PaddedConv
 
 _RULES: dict[type, object] = {}
@@ -38,6 +39,11 @@ def register_rule(*layer_classes):
         for layer_class in layer_classes:
             if not isinstance(layer_class, type):
                 raise ValueError(f"`register_rule` takes classes. Received: {layer_class!r}")
+            if rule is as_exported and not as_operations(layer_class):
+                raise ValueError(
+                    "`as_exported` needs a `lipkit.layers.Exported` with a `to_vanilla`. "
+                    f"Received: {layer_class!r}"
+                )
             _RULES[layer_class] = rule
         return rule
 
@@ -45,7 +51,27 @@ def register_rule(*layer_classes):
 
 
 def as_exported(layer, *shapes):
-    """Mark of layers that are read through their `to_vanilla`; given to `register_rule`."""
+    """The rule of layers that are read through their `to_vanilla`, see `lipkit.layers.Exported`.
+
+    It is that of all classes that define `to_vanilla` themselves, and needs no registration there.
+    A subclass that inherits it may compute anything, and is refused unless it is registered.
+
+    Args:
+        layer: the layer.
+        *shapes: of its inputs.
+
+    Raises:
+        NotCertifiable: always, if called: what a layer exports is read as a graph of its own,
+            which the activation inside another layer cannot be.
+
+    Example:
+    >>> class Named(lipkit.layers.PReLUlip):
+    ...     pass
+    >>> rule = lipkit.certifier.register_rule(Named)(lipkit.certifier.as_exported)
+    >>> named = keras.Sequential([keras.Input((3,)), Named()])
+    >>> print(round(float(lipkit.lipschitz_bound(named)), 4))
+    1.0
+    """
     raise NotCertifiable(
         f"{type(layer).__name__} {layer.name!r} cannot be certified as the activation inside "
         "another layer: make it a layer of its own."
@@ -62,17 +88,23 @@ def as_wrapped(layer, *shapes):
 
 def is_exported(layer) -> bool:
     """Whether a layer is read through its `to_vanilla`."""
-    return _RULES.get(type(layer)) is as_exported
+    return _rule_for(type(layer)) is as_exported
 
 
 def is_wrapper(layer) -> bool:
     """Whether a layer is read through the layer in it."""
-    return _RULES.get(type(layer)) is as_wrapped
+    return _rule_for(type(layer)) is as_wrapped
 
 
 def has_rule(layer_class) -> bool:
     """Whether layers of exactly this class can be read."""
-    return layer_class in _RULES
+    return _rule_for(layer_class) is not None
+
+
+def _rule_for(layer_class):
+    """The rule of exactly this class: the registered one, or what it says itself; or None."""
+    says = as_operations(layer_class) and (is_own(layer_class) or "to_vanilla" in vars(layer_class))
+    return _RULES.get(layer_class, as_exported if says else None)
 
 
 def check_methods(operation):
@@ -85,15 +117,21 @@ def check_methods(operation):
         )
 
 
+def _calls_plain(layer_class):
+    """Whether layers of a class call what their `vanilla_class` does, on the inputs as padded."""
+    return layer_class.call in (
+        layer_class.vanilla_class.call,
+        *_SAME_CALLS,
+    ) and layer_class.vanilla_inputs in (Exported.vanilla_inputs, PaddedConv.vanilla_inputs)
+
+
 def rule_of(layer):
     """The rule of a layer's exact class, or of the Keras class that a constrained layer calls."""
     check_methods(layer)
-    if (rule := _RULES.get(type(layer))) is not None:
+    if (rule := _rule_for(type(layer))) is not None:
         return rule
-    plain = getattr(layer, "vanilla_class", None)
-    ours = isinstance(layer, (LipschitzKernel, PaddedConv))
-    if ours and plain and type(layer).call in (plain.call, *_SAME_CALLS):
-        return _RULES[plain]
+    if as_layer(layer) and _calls_plain(type(layer)) and layer.vanilla_class in _RULES:
+        return _RULES[layer.vanilla_class]
     reason = REASONS.get(type(layer).__name__, "it has no Lipschitz rule")
     raise NotCertifiable(
         f"Layer {layer.name!r} ({type(layer).__name__}) cannot be certified: {reason}. {WAY_OUT}."
@@ -109,8 +147,8 @@ def inherited_rule_of(layer):
     try:
         return rule_of(layer)
     except NotCertifiable:
-        same = [c for c in type(layer).__mro__ if c in _RULES and c.call is type(layer).call]
-        return _RULES[same[0]] if same else None
+        same = [c for c in type(layer).__mro__ if has_rule(c) and c.call is type(layer).call]
+        return _rule_for(same[0]) if same else None
 
 
 def array(variable) -> Any:
