@@ -7,6 +7,7 @@ from keras import ops
 
 from lipkit._keras import calls
 from lipkit.certifier import graph as g
+from lipkit.certifier.activations import ACTIVATIONS
 from lipkit.errors import NotCertifiable
 from lipkit.layers import SpectralDense
 from lipkit.layers.exported import Exported, as_layer, as_operations, is_own
@@ -158,14 +159,17 @@ def array(variable) -> Any:
     return ops.convert_to_numpy(variable).astype("float64")
 
 
-_FUNCTIONS = {
+# those of Keras's activations that are among the certifier's functions, and so have a proven slope
+FUNCTIONS = {
     name: getattr(keras.activations, name)
-    for name in (
-        *("linear", "relu", "relu6", "hard_tanh", "soft_shrink", "tanh_shrink", "hard_sigmoid"),
-        *("hard_silu", "sigmoid", "log_sigmoid", "tanh", "softplus", "softsign", "elu", "celu"),
-        *("selu", "gelu", "silu", "mish"),
-    )
+    for name in ACTIVATIONS
+    if hasattr(keras.activations, name)
 }
+
+
+def operation_class(name):
+    """The name of the class of `keras.ops` for a function: `"hard_silu"` -> `"HardSilu"`."""
+    return name.title().replace("_", "")
 
 
 def activation_ops(layer, shape) -> list[g.Op]:
@@ -180,13 +184,13 @@ def activation_ops(layer, shape) -> list[g.Op]:
         return [g.Softmax()]
     if activation is keras.activations.leaky_relu:
         return [g.Elementwise("relu", (0.2,))]
-    for name, function in _FUNCTIONS.items():
+    for name, function in FUNCTIONS.items():
         if activation is function:
             return [g.Elementwise(name)]
     name = getattr(activation, "__name__", repr(activation))
     raise NotCertifiable(
         f"Layer {layer.name!r} ({type(layer).__name__}) cannot be certified: its activation "
-        f"{name!r} has no proven slope. Use one of {', '.join(_FUNCTIONS)}, or make it a layer of "
+        f"{name!r} has no proven slope. Use one of {', '.join(FUNCTIONS)}, or make it a layer of "
         "its own with a rule registered by @lipkit.certifier.register_rule."
     )
 
