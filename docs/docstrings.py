@@ -1,5 +1,7 @@
 """An extension of Griffe: docstrings that are written for terminals become Markdown."""
 
+import importlib
+import inspect
 import re
 import textwrap
 
@@ -25,10 +27,17 @@ def _linked(code):
     return f'<autoref optional identifier="{name[1]}">{code}</autoref>' if name else code
 
 
+def completed(obj):
+    """The docstring of a class as `help` shows it: with the arguments that its bases explain."""
+    home = importlib.import_module(obj.module.path)
+    return inspect.getdoc(getattr(home, obj.name))
+
+
 class Plain(griffe.Extension):
     """Rewrites every docstring when it is read."""
 
     def on_instance(self, *, obj, **kwargs):
         """One object of the package."""
         if not obj.is_alias and obj.docstring:
-            obj.docstring.value = markdown(obj.docstring.value)
+            complete = obj.is_class and obj.parent.is_module
+            obj.docstring.value = markdown(completed(obj) if complete else obj.docstring.value)

@@ -35,7 +35,6 @@ PENDING = {
     "lipkit.explain",
     "lipkit.export",
     "lipkit.initializers",
-    "lipkit.layers",
     "lipkit.linalg",
     "lipkit.lipschitzify",
     "lipkit.losses",

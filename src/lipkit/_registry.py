@@ -1,4 +1,4 @@
-"""lipkit's entries in Keras's registry, and what constructors say of an argument they have not.
+"""lipkit's entries in Keras's registry, and what classes say of the arguments they take.
 
 Models stay as Keras makes them: it reads from their constructors whether they are functional.
 """
@@ -8,6 +8,8 @@ import functools
 import inspect
 
 import keras
+
+from lipkit._docstrings import complete
 
 
 def registered(package):
@@ -43,7 +45,10 @@ def arguments(cls):
 
 
 def explains(cls):
-    """A decorator: given an argument that it has not, the constructor lists those that it has."""
+    """A decorator: the constructor and the docstring say of all arguments which there are.
+
+    An unknown argument is an error that lists the known ones.
+    """
     init = cls.__init__
     if init is object.__init__:  # Python says that there are none
         return cls
@@ -62,6 +67,7 @@ def explains(cls):
     this = next(iter(inspect.signature(init).parameters.values()))
     explained.__signature__ = inspect.Signature([this, *arguments(cls)])  # as `help` shows it
     cls.__init__ = explained
+    complete(cls, [p.name for p in arguments(cls)])
     return cls
 
 

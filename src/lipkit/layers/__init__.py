@@ -8,6 +8,7 @@ from lipkit.layers import (
     convolutional,
     dense,
     exported,
+    kernels,
     padded,
     pooling,
     reshaping,
@@ -20,6 +21,7 @@ from lipkit.layers.centering import *
 from lipkit.layers.convolutional import *
 from lipkit.layers.dense import *
 from lipkit.layers.exported import *
+from lipkit.layers.kernels import *
 from lipkit.layers.padded import *
 from lipkit.layers.pooling import *
 from lipkit.layers.reshaping import *
@@ -33,6 +35,7 @@ __all__ += centering.__all__
 __all__ += convolutional.__all__
 __all__ += dense.__all__
 __all__ += exported.__all__
+__all__ += kernels.__all__
 __all__ += padded.__all__
 __all__ += pooling.__all__
 __all__ += reshaping.__all__
