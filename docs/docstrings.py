@@ -27,10 +27,23 @@ def _linked(code):
     return f'<autoref optional identifier="{name[1]}">{code}</autoref>' if name else code
 
 
-def completed(obj):
-    """The docstring of a class as `help` shows it: with the arguments that its bases explain."""
-    home = importlib.import_module(obj.module.path)
-    return inspect.getdoc(getattr(home, obj.name))
+def running(obj):
+    """The class itself: it knows of arguments and docstrings that its bases complete."""
+    return getattr(importlib.import_module(obj.module.path), obj.name)
+
+
+def constructor(cls):
+    """The constructor as `help` shows it, for a class that lists what it takes."""
+    found = inspect.signature(cls.__init__).parameters.values()
+    parameters = (
+        griffe.Parameter(
+            p.name,
+            kind=griffe.ParameterKind(p.kind.description),
+            default=None if p.default is p.empty else repr(p.default).replace("Ellipsis", "..."),
+        )
+        for p in found
+    )
+    return griffe.Function("__init__", parameters=griffe.Parameters(*parameters))
 
 
 class Plain(griffe.Extension):
@@ -39,5 +52,11 @@ class Plain(griffe.Extension):
     def on_instance(self, *, obj, **kwargs):
         """One object of the package."""
         if not obj.is_alias and obj.docstring:
-            complete = obj.is_class and obj.parent.is_module
-            obj.docstring.value = markdown(completed(obj) if complete else obj.docstring.value)
+            whole = obj.is_class and obj.parent.is_module
+            text = inspect.getdoc(running(obj)) if whole else obj.docstring.value
+            obj.docstring.value = markdown(text)
+
+    def on_class_members(self, *, cls, **kwargs):
+        """One class with all that is in it."""
+        if cls.parent.is_module and hasattr(running(cls).__init__, "__signature__"):
+            cls.set_member("__init__", constructor(running(cls)))

@@ -59,7 +59,9 @@ def compute_layer_sv(layer, supplementary_type2sv=None, input_shape=None):
         ValueError: the layer is not built, its sizes are not known, or its matrix is too large.
 
     Example:
-    >>> compute_layer_sv(lipkit.layers.SpectralDense(8))
+    >>> low, high = lipkit.compute_layer_sv.compute_layer_sv(model.layers[0])
+    >>> round(low, 3), round(high, 3)
+    (1.0, 1.0)
     """
     if isinstance(layer, keras.layers.InputLayer) or calls.called_with(layer):
         return UNKNOWN  # no map, or none of `layer` as it is at inference
@@ -82,6 +84,18 @@ def compute_model_sv(model, supplementary_type2sv=None):
     """`compute_layer_sv` of all layers: a dict from names to (min, max).
 
     Layers of a nested model are named "inner/layer"; input layers are left out.
+
+    Args:
+        model: a built Keras model.
+        supplementary_type2sv: as in `compute_layer_sv`.
+
+    Returns:
+        {name: (min, max)}.
+
+    Example:
+    >>> table = lipkit.compute_layer_sv.compute_model_sv(model)
+    >>> [round(high, 3) for low, high in table.values()]
+    [1.0, 1.0, 1.0]
     """
     table = {}
     for layer in model.layers:

@@ -82,7 +82,23 @@ def _plain(layer):
 
 
 def vanilla_layer(layer):
-    """A plain, built and filled copy of a layer whose activation is plain too."""
+    """A plain copy of a layer, built and filled.
+
+    Args:
+        layer: a built layer of lipkit with a kernel, or one of Keras. Its activation must be plain,
+            and it must not pad by repeating samples: neither is part of a plain layer.
+
+    Returns:
+        A layer of Keras with the constrained kernel.
+
+    Raises:
+        ValueError: if the layer is not built, or no plain layer is the same.
+
+    Example:
+    >>> plain = lipkit.export.vanilla_layer(model.layers[0])
+    >>> type(plain).__module__.startswith("keras."), plain.units
+    (True, 8)
+    """
     if _pads_inputs(layer):
         raise ValueError(
             f"Layer {layer.name!r} has padding={layer.pad_mode!r}, which no plain Keras layer has. "
@@ -140,6 +156,13 @@ def vanilla_model(model):
     Raises:
         ValueError: if the model is not built, is no graph, or has a layer of lipkit where it
             cannot be replaced: inside a wrapper such as `keras.layers.TimeDistributed`.
+
+    Example:
+    >>> plain = lipkit.export.vanilla_model(model)
+    >>> any(type(layer).__module__.startswith("lipkit") for layer in plain.layers)
+    False
+    >>> bool(ops.max(ops.abs(plain(x) - model(x))) < 1e-4)
+    True
     """
     return _renamed(model, model.name)
 

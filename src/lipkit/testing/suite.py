@@ -90,6 +90,15 @@ def same(a, b, tolerance, what):
     )
 
 
+def check_arguments(subject):
+    """Require an error for an argument that nothing takes, such as one that is misspelt."""
+    try:
+        subject.factory(**subject.arguments, no_such_argument=0)
+    except (TypeError, ValueError):
+        return
+    raise AssertionError("an unknown argument is accepted: no_such_argument=0")
+
+
 def check_config(made, arguments):
     """Require a configuration that is JSON and complete; return an object rebuilt from it.
 
