@@ -42,7 +42,7 @@ def compute_layer_sv(layer, supplementary_type2sv=None, input_shape=None):
     Of a linear layer: those of its explicit matrix, without bias and activation, by a float64
     decomposition of the kernel as it is used. Of an activation: the range of its slope, that of
     the norms of its Jacobians' directions. An `Add` of n inputs taken as one vector has sqrt(n).
-    The values are exact up to float64 rounding; they are no proof (`lipkit.lipschitz_bound` is).
+    The values are exact up to float64 rounding, but prove nothing: `lipkit.lipschitz_bound` does.
 
     Args:
         layer: a built Keras layer. A subclass counts as its base if it has the same `call`.

@@ -107,7 +107,7 @@ def vanilla_layer(layer):
     if activation := _inlined_activation(layer):
         raise ValueError(
             f"Layer {layer.name!r} has the activation {type(activation).__name__} of lipkit, which "
-            "is no part of a plain Keras layer. Export the model instead, or put the activation "
+            "is not part of a plain Keras layer. Export the model instead, or put the activation "
             "behind the layer as a layer of its own."
         )
     return _plain_copy(layer)
@@ -154,7 +154,7 @@ def vanilla_model(model):
         A new `keras.Model` with the same structure of inputs and outputs; `model` is unchanged.
 
     Raises:
-        ValueError: if the model is not built, is no graph, or has a layer of lipkit where it
+        ValueError: if the model is not built, is not a graph, or has a layer of lipkit where it
             cannot be replaced: inside a wrapper such as `keras.layers.TimeDistributed`.
 
     Example:

@@ -207,7 +207,7 @@ class BatchLipNorm(_BatchStatistics):
 
     The means are those of `BatchCentering`. The scale is the same for all channels and follows the
     moving variances of the channels. It is that of the earlier steps in training too, so that it
-    is a constant of the batch it is applied to: dividing by the batch's own variance would be no
+    is a constant of the batch it is applied to: dividing by the batch's own variance would not be a
     Lipschitz map. Batches with one value a channel leave the variances as they are.
 
     Args:

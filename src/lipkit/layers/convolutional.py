@@ -165,7 +165,7 @@ class _SpectralDepthwise(PaddedConv, _AlmostOrthogonal):
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
             # Keras documents it; TensorFlow reads foreign memory for inputs smaller than a window
             raise ValueError(
-                f"{type(self).__name__} has not both `strides` and `dilation_rate` above 1. "
+                f"`strides` and `dilation_rate` of {type(self).__name__} cannot both be above 1. "
                 f"Received: strides={self.strides}, dilation_rate={self.dilation_rate}"
             )
 

@@ -30,7 +30,7 @@ class LipschitzKernel(ActivationLast, LipschitzLayer):
     `call`, bounds, plots and the export all see an ordinary layer.
 
     Args:
-        args, kwargs: of the Keras layer behind it.
+        *args, **kwargs: of the Keras layer behind it.
         parametrization: kernel rule: its name, or a `lipkit.parametrizations.Parametrization`.
         lora_rank, lora_alpha, quantization_config: of Keras; not supported, leave them out.
         kernel_initializer: initializer of the free kernel, by default orthogonal.

@@ -1,4 +1,4 @@
-"""Convolutions with paddings that Keras has not."""
+"""Convolutions with paddings that Keras lacks."""
 
 import keras
 

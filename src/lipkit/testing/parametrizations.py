@@ -147,7 +147,7 @@ def _layers(rule):
 
 @PARAMETRIZATION_CHECKS.check("layers")
 def _layers_norm(s):
-    """The operators, also of convolutions, whose kernels are no matrices: see `constrain`."""
+    """The operators, of convolutions too, whose kernels are not matrices: see `constrain`."""
     worst = 0.0
     for layer, shape in _layers(s.rule):
         layer.build((None, *shape))

@@ -49,7 +49,7 @@ class Suite(dict):
 
         Raises:
             AssertionError: naming the first check that fails and what was measured.
-            ValueError: `skip` has a name that is no check.
+            ValueError: `skip` names an unknown check.
         """
         skip = (skip,) if isinstance(skip, str) else tuple(skip)
         if unknown := set(skip) - set(self):
