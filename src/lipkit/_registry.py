@@ -26,15 +26,19 @@ def arguments(cls):
     """The parameters of the constructor, those that `**kwargs` hands to the bases among them.
 
     What a class gives its bases itself is none: what these require by name, and what the class
-    lists in `fixed_arguments`.
+    lists in `fixed_arguments`. Where it chooses instead of Keras's default, as it says in
+    `chosen_arguments`, the default is `...`.
     """
     found, by_position, fixed = {}, True, getattr(cls, "fixed_arguments", ())
+    chosen = getattr(cls, "chosen_arguments", ())
     for base in cls.__mro__[:-1]:
         if "__init__" not in vars(base):
             continue
         _, *parameters = inspect.signature(base.__init__).parameters.values()
         for p in parameters:
             open_to_users = by_position or p.default is not p.empty
+            if p.name in chosen and base.__module__.partition(".")[0] == "keras":
+                p = p.replace(default=...)
             if open_to_users and p.kind in BY_NAME and p.name not in fixed:
                 found.setdefault(p.name, p if by_position else p.replace(kind=p.KEYWORD_ONLY))
         kinds = {p.kind for p in parameters}

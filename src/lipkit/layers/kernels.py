@@ -45,12 +45,14 @@ class LipschitzKernel(ActivationLast, LipschitzLayer):
     1.0
     """
 
+    chosen_arguments = ("kernel_initializer", "depthwise_initializer")
     kernel_role = "kernel"  # prefix of Keras's arguments about it
 
     def __init__(self, *args, parametrization, **kwargs):
         rule = parametrizations.get(parametrization)
-        start = self.starting_point(rule, kwargs)
-        kwargs.setdefault(f"{self.kernel_role}_initializer", start)
+        initializer = f"{self.kernel_role}_initializer"
+        if kwargs.get(initializer, ...) is ...:
+            kwargs[initializer] = self.starting_point(rule, kwargs)
         super().__init__(*args, **kwargs)
         if rank := getattr(self, "lora_rank", None):
             self.enable_lora(rank)
