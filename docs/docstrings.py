@@ -1,5 +1,7 @@
 """An extension of Griffe: docstrings that are written for terminals become Markdown."""
 
+import importlib
+import inspect
 import re
 import textwrap
 
@@ -25,10 +27,36 @@ def _linked(code):
     return f'<autoref optional identifier="{name[1]}">{code}</autoref>' if name else code
 
 
+def running(obj):
+    """The class itself: it knows of arguments and docstrings that its bases complete."""
+    return getattr(importlib.import_module(obj.module.path), obj.name)
+
+
+def constructor(cls):
+    """The constructor as `help` shows it, for a class that lists what it takes."""
+    found = inspect.signature(cls.__init__).parameters.values()
+    parameters = (
+        griffe.Parameter(
+            p.name,
+            kind=griffe.ParameterKind(p.kind.description),
+            default=None if p.default is p.empty else repr(p.default).replace("Ellipsis", "..."),
+        )
+        for p in found
+    )
+    return griffe.Function("__init__", parameters=griffe.Parameters(*parameters))
+
+
 class Plain(griffe.Extension):
     """Rewrites every docstring when it is read."""
 
     def on_instance(self, *, obj, **kwargs):
         """One object of the package."""
         if not obj.is_alias and obj.docstring:
-            obj.docstring.value = markdown(obj.docstring.value)
+            whole = obj.is_class and obj.parent.is_module
+            text = inspect.getdoc(running(obj)) if whole else obj.docstring.value
+            obj.docstring.value = markdown(text)
+
+    def on_class_members(self, *, cls, **kwargs):
+        """One class with all that is in it."""
+        if cls.parent.is_module and hasattr(running(cls).__init__, "__signature__"):
+            cls.set_member("__init__", constructor(running(cls)))

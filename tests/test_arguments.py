@@ -85,3 +85,16 @@ def test_subclasses_of_others(rng):
     assert Mine(3, factor=2.0, k_coef_lip=0.5).k_coef_lip == 0.5
     with pytest.raises(TypeError, match="SpectralDense takes no.*Did you mean `k_coef_lip`"):
         Mine(3, k_coef_lp=0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "argument"),
+    [
+        ("SpectralConv2D", {"filters": 2, "kernel_size": 3}, "kernel_initializer"),
+        ("SpectralDepthwiseConv2D", {"kernel_size": 3}, "depthwise_initializer"),
+    ],
+)
+def test_a_default_of_keras_that_is_not_used_is_not_shown(name, arguments, argument):
+    assert signature(name)[argument].default is ...
+    made = CLASSES[name](**arguments, **{argument: ...})
+    assert isinstance(getattr(made, argument), lipkit.initializers.DeltaOrthogonal)

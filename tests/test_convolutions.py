@@ -339,7 +339,7 @@ def test_unknown_sizes_and_export_without_sizes(cls, mode, rng):
         (lambda: layers.SpectralConv2D(4, 3, strides=2, dilation_rate=2), "dilation_rate"),
         (
             lambda: layers.SpectralDepthwiseConv2D(3, strides=2, dilation_rate=3),
-            r"SpectralDepthwiseConv2D has not both.*strides=\(2, 2\), dilation_rate=\(3, 3\)",
+            r"SpectralDepthwiseConv2D cannot both be.*strides=\(2, 2\), dilation_rate=\(3, 3\)",
         ),
         (lambda: layers.SpectralConv2D(4, 3, groups=3), "groups=3"),
         (lambda: layers.SpectralConv2D(4, 3, eps_spectral=0), "`eps_spectral`"),

@@ -23,22 +23,11 @@ PENDING = {
     "lipkit",
     "lipkit.certifier",
     "lipkit.certifier.graph",
-    "lipkit.compute_layer_sv",
-    "lipkit.constraints",
     "lipkit.data",
     "lipkit.errors",
     "lipkit.estimators",
-    "lipkit.export",
-    "lipkit.initializers",
-    "lipkit.layers",
-    "lipkit.lipschitzify",
-    "lipkit.models",
-    "lipkit.normalizers",
-    "lipkit.parametrizations",
     "lipkit.recipes",
-    "lipkit.regularizers",
     "lipkit.report",
-    "lipkit.testing",
 }
 
 

@@ -247,3 +247,18 @@ def test_other_operations_are_refused_by_name(name):
     x = make()
     with pytest.raises(NotCertifiable, match=message):
         lipkit.lipschitz_bound(keras.Model(x, function(x)))
+
+
+@pytest.mark.parametrize("name", ["hard_tanh", "tanh_shrink", "hard_silu", "log_sigmoid"])
+def test_an_operation_reads_as_the_activation_of_its_name(name):
+    x = keras.Input((5,))
+    called = keras.Model(x, getattr(ops, name)(x))
+    layer = keras.Model(x, keras.layers.Activation(name)(x))
+    assert lipkit.lipschitz_bound(called) == lipkit.lipschitz_bound(layer)
+
+
+@pytest.mark.parametrize("call", [lambda x: ops.celu(x, 2.0), lambda x: ops.soft_shrink(x, 0.1)])
+def test_an_operation_with_parameters_of_its_own_is_not_taken_for_the_usual_one(call):
+    x = keras.Input((5,))
+    with pytest.raises(lipkit.NotCertifiable, match="has parameters"):
+        lipkit.lipschitz_bound(keras.Model(x, call(x)))

@@ -340,12 +340,19 @@ class IgnoresItsConstant(layers.LipschitzLayer, Scaled):
 
 
 @register
-class ExportDiffers(Scaled):
+class ExportDiffers(layers.Exported, Scaled):
     def to_vanilla(self, x):
         return 0.99 * x
 
 
+@register
+class TakesAnyArgument(Scaled):
+    def __init__(self, factor=1.0, name=None, **others):
+        super().__init__(factor=factor, name=name)
+
+
 CASES = [
+    (TakesAnyArgument, {}, (4,), "arguments", "accepted: no_such_argument=0"),
     (Scaled, {"factor": 1.05}, (4,), "norm", "the constant is 1.0499"),
     (SteepSomewhere, {}, (4,), "norm", r"1.0499.*\(Jacobians and secants\)"),
     (Bent, {}, (4,), "norm", "Jacobian is not finite"),
@@ -448,7 +455,13 @@ def wrong_rules():
         def __call__(self, w):
             return ops.sqrt(ops.minimum(w * w, 1.0)) * 0.01
 
+    @parametrizations.register
+    class TakesAnyArgument(Rule):
+        def __init__(self, **others):
+            pass
+
     return [
+        (TakesAnyArgument(), "arguments", "accepted: no_such_argument=0"),
         (TooLong(), "norm", "the spectral norm is 1.0[45]"),
         (NaNAtZero(), "finite", r"not finite for \(5, 3\), zero"),
         (MixesTheBatch(), "leading axes", "values differ"),
@@ -457,7 +470,7 @@ def wrong_rules():
     ]
 
 
-@pytest.mark.parametrize("index", range(5))
+@pytest.mark.parametrize("index", range(6))
 def test_wrong_parametrizations_are_caught(index):
     made, check, message = wrong_rules()[index]
     with pytest.raises(AssertionError, match=f"(?s)check '{check}' failed: .*{message}"):
@@ -479,6 +492,12 @@ class Hinge(keras.losses.Loss):
 
     def get_config(self):
         return {**super().get_config(), "margin": self.margin}
+
+
+@register
+class TakesAnyKeyword(Hinge):
+    def __init__(self, margin=1.0, reduction="sum_over_batch_size", dtype=None, **others):
+        super().__init__(margin, reduction, dtype=dtype)
 
 
 @register
@@ -528,6 +547,7 @@ class RootAtZero(Hinge):
 @pytest.mark.parametrize(
     ("cls", "check", "message"),
     [
+        (TakesAnyKeyword, "arguments", "accepted: no_such_argument=0"),
         (ForgetsMargin, "config", "no margin"),
         (PositiveIsOne, "labels", "labels {-1, 1}: values differ"),
         (Broadcasts, "shapes", "values differ"),

@@ -16,7 +16,12 @@ class WeightClipConstraint(keras.constraints.Constraint):
     """Clip every entry to [-c, c].
 
     Args:
-        c: the largest absolute value.
+        c: the largest absolute value, > 0.
+
+    Example:
+    >>> w = lipkit.constraints.WeightClipConstraint(1)(np.array([-3.0, 0.5]))
+    >>> print(ops.convert_to_numpy(w))
+    [-1.   0.5]
     """
 
     def __init__(self, c=2):
@@ -35,7 +40,13 @@ class AutoWeightClipConstraint(keras.constraints.Constraint):
     """Clip every entry to +-1 / (sqrt(size of w) * scale): a 2-norm of at most 1 / scale.
 
     Args:
-        scale: the larger, the smaller the weights.
+        scale: > 0; the larger, the smaller the weights.
+
+    Example:
+    >>> w = lipkit.constraints.AutoWeightClipConstraint()(np.ones((2, 2)))
+    >>> print(ops.convert_to_numpy(w))
+    [[0.5 0.5]
+     [0.5 0.5]]
     """
 
     def __init__(self, scale=1):
@@ -55,7 +66,12 @@ class FrobeniusConstraint(keras.constraints.Constraint):
     """W / (|W|_F + eps); a zero kernel stays zero.
 
     Args:
-        eps: keeps the divisor from 0.
+        eps: > 0; keeps the divisor from 0.
+
+    Example:
+    >>> w = lipkit.constraints.FrobeniusConstraint()(np.array([[3.0, 4.0]]))
+    >>> print(ops.convert_to_numpy(w).round(3))
+    [[0.6 0.8]]
     """
 
     def __init__(self, eps=1e-7):
@@ -78,11 +94,12 @@ class SpectralConstraint(MatrixRule, keras.constraints.Constraint):
     For a convolution this is the norm of the matrix, not of the operator, which is larger.
 
     Args:
-        k_coef_lip: norm of the result.
-        eps_spectral, eps_bjorck, beta_bjorck: deel-lip's keywords, see
-            `lipkit.parametrizations.deel_lip`; `eps_bjorck=None` divides by the norm only.
         u: deel-lip's start vector: accepted, without effect, not stored.
-        parametrization: rule instead of the keywords, as in `lipkit.layers.SpectralDense`.
+
+    Example:
+    >>> w = lipkit.constraints.SpectralConstraint(k_coef_lip=2.0)(np.eye(3, 2))
+    >>> print(np.linalg.svd(ops.convert_to_numpy(w), compute_uv=False).round(3))
+    [2. 2.]
     """
 
     def __init__(

@@ -14,12 +14,33 @@ from lipkit.losses.state import HoldsLosses
 
 
 def vanillaModel(model):
-    """A plain Keras model of the same function; see `lipkit.export.vanilla_model`."""
+    """A plain Keras model of the same function; see `lipkit.export.vanilla_model`.
+
+    Args:
+        model: a built Sequential or Functional model.
+
+    Returns:
+        A new `keras.Model` without any class of lipkit.
+
+    Example:
+    >>> [type(layer).__name__ for layer in lipkit.vanillaModel(model).layers if layer.weights]
+    ['Dense', 'Dense']
+    """
     return vanilla_model(model)
 
 
 def condense(model):
-    """Overwrite every free kernel of any Keras model; its function is unchanged."""
+    """Overwrite every free kernel of any Keras model; its function is unchanged.
+
+    Args:
+        model: any built Keras model, nested ones included.
+
+    Example:
+    >>> before = model(x)
+    >>> lipkit.models.condense(model)
+    >>> bool(ops.max(ops.abs(model(x) - before)) < 1e-4)
+    True
+    """
     for layer in model._flatten_layers(include_self=False):  # nested models too
         if isinstance(layer, LipschitzKernel):
             layer.condense()
@@ -77,6 +98,15 @@ class Model(_Export, keras.Model):
 
     `Model(inputs, outputs)` makes a `FunctionalModel`, which is a `Model` and a Functional model
     of Keras.
+
+    Args:
+        *args, **kwargs: of `keras.Model`: none, or (inputs, outputs) of a graph.
+
+    Example:
+    >>> inputs = keras.Input((4,))
+    >>> graph = lipkit.Model(inputs, lipkit.layers.SpectralDense(2)(inputs))
+    >>> type(graph.vanilla_export().layers[-1]).__name__
+    'Dense'
     """
 
     # Left to itself, Keras makes a class that is called with (inputs, outputs) Functional by
@@ -99,7 +129,17 @@ _Functional = type(keras.Model.__new__(keras.Model, None, None))  # Keras has no
 
 @keras.saving.register_keras_serializable("lipkit")
 class FunctionalModel(_Functional, Model):
-    """What `Model(inputs, outputs)` makes."""
+    """What `Model(inputs, outputs)` makes.
+
+    Args:
+        *args, **kwargs: of `keras.Model`: (inputs, outputs).
+
+    Example:
+    >>> inputs = keras.Input((4,))
+    >>> graph = lipkit.Model(inputs, lipkit.layers.SpectralDense(2)(inputs))
+    >>> isinstance(graph, lipkit.models.FunctionalModel)
+    True
+    """
 
 
 def _make_functional(cls):
@@ -128,6 +168,12 @@ class Sequential(_Export, keras.Sequential):
     Raises:
         ValueError: if a constant is asked for and a layer is not known to be 1-Lipschitz, an
             activation included, or is built, has a constant of its own, or is added later.
+
+    Example:
+    >>> layers = [keras.Input((4,)), lipkit.layers.SpectralDense(8), lipkit.layers.FullSort()]
+    >>> scaled = lipkit.Sequential([*layers, lipkit.layers.SpectralDense(2)], k_coef_lip=8.0)
+    >>> round(float(lipkit.lipschitz_bound(scaled)), 3)
+    8.0
     """
 
     def __init__(self, layers=None, name=None, k_coef_lip=1.0, trainable=True):

@@ -15,6 +15,15 @@ from lipkit._checks import check_constant, integer, real
 from lipkit.linalg.adjoint import get_conv_operators
 from lipkit.parametrizations.deel_lip import from_deel_lip
 
+__all__ = [
+    "bjorck_normalization",
+    "reshaped_kernel_orthogonalization",
+    "set_stop_grad_spectral",
+    "set_swap_memory",
+    "spectral_normalization",
+    "spectral_normalization_conv",
+]
+
 DEFAULT_EPS_SPECTRAL = 1e-3
 DEFAULT_EPS_BJORCK = 1e-3
 DEFAULT_BETA_BJORCK = 0.5
@@ -39,6 +48,12 @@ class MatrixRule:
     """Mixin: k times a constrained kernel, configured by a parametrization or deel-lip's keywords.
 
     The configuration stores the parametrization that the keywords mean.
+
+    Args:
+        k_coef_lip: norm of the result, > 0.
+        eps_spectral, eps_bjorck, beta_bjorck: deel-lip's keywords, see
+            `lipkit.parametrizations.deel_lip`; `eps_bjorck=None` divides by the norm only.
+        parametrization: rule instead of the keywords, as in `lipkit.layers.SpectralDense`.
     """
 
     def _configure(self, k_coef_lip, parametrization, **keywords):
@@ -73,9 +88,15 @@ def reshaped_kernel_orthogonalization(
         adjustment_coef: factor of the result.
         eps_bjorck, beta: with None for one of them, singular values of at most 1.
         maxiter_spectral, maxiter_bjorck: numbers of iterations.
+        eps_spectral: deel-lip's tolerance, > 0: checked, without effect.
 
     Returns:
         (Wbar of the kernel's shape, u (1, n), sigma (1, 1)).
+
+    Example:
+    >>> w, u, sigma = lipkit.normalizers.reshaped_kernel_orthogonalization(np.eye(3, 2), None, 2.0)
+    >>> print(np.linalg.svd(ops.convert_to_numpy(w), compute_uv=False).round(3))
+    [2. 2.]
     """
     rule = from_deel_lip(
         None,
@@ -93,7 +114,23 @@ def reshaped_kernel_orthogonalization(
 def bjorck_normalization(
     w, eps=DEFAULT_EPS_BJORCK, beta=DEFAULT_BETA_BJORCK, maxiter=DEFAULT_MAXITER_BJORCK
 ):
-    """Björck orthogonalisation of a matrix of any norm; see `lipkit.linalg.bjorck`."""
+    """Björck orthogonalisation of a matrix of any norm; see `lipkit.linalg.bjorck`.
+
+    Args:
+        w: matrix (..., m, n).
+        eps: deel-lip's tolerance, > 0: checked, without effect; None: singular values of at most 1.
+        beta: step size in ]0, 0.5]; None as for `eps`.
+        maxiter: number of steps.
+
+    Returns:
+        The orthogonal matrix (..., m, n).
+
+    Example:
+    >>> w = lipkit.normalizers.bjorck_normalization(np.diag([1.0, 0.5]))
+    >>> print(ops.convert_to_numpy(w).round(3))
+    [[1. 0.]
+     [0. 1.]]
+    """
     return parametrizations.get(
         from_deel_lip(None, "polar", eps_bjorck=eps, beta_bjorck=beta, maxiter_bjorck=maxiter)
     )(ops.convert_to_tensor(w))
@@ -106,11 +143,18 @@ def spectral_normalization(kernel, u, eps=DEFAULT_EPS_SPECTRAL, maxiter=DEFAULT_
         kernel: (m, n).
         u: (1, n) start of the power iteration, or None for a vector of ones.
         maxiter: number of power iterations for u.
+        eps: deel-lip's tolerance, > 0: checked, without effect.
 
     Returns:
         (W / sigma, u, sigma): the bound sigma (1, 1) of `lipkit.linalg.spectral_norm_bound` and
         an estimate u (1, n) of the leading right singular vector. Unlike in deel-lip, sigma is
         not that estimate's, which is too small: W / sigma never exceeds norm 1.
+
+    Example:
+    >>> w, u, sigma = lipkit.normalizers.spectral_normalization(np.diag([4.0, 1.0]), None)
+    >>> print(ops.convert_to_numpy(w).round(3))
+    [[1.   0.  ]
+     [0.   0.25]]
     """
     real("eps", eps, "]0, inf[")
     kernel = ops.convert_to_tensor(kernel)
@@ -150,6 +194,12 @@ def spectral_normalization_conv(
 
     Returns:
         (kernel / (sigma + eps), u, sigma), where sigma is a scalar with a gradient in the kernel.
+
+    Example:
+    >>> kernel, u = 2 * np.ones((1, 1, 1, 1), "float32"), np.ones((1, 4, 4, 1), "float32")
+    >>> w, u, sigma = lipkit.normalizers.spectral_normalization_conv(kernel, u)
+    >>> round(float(sigma), 3)
+    2.0
     """
     kernel, u = ops.convert_to_tensor(kernel), ops.convert_to_tensor(u)
     if eps < 0:
@@ -169,7 +219,16 @@ def _no_effect(name):
     def switch(value=True):
         warnings.warn(f"`{name}` has no effect: lipkit has no global switches.", stacklevel=2)
 
-    switch.__doc__ = "deel-lip's global switch: accepted with a warning, without effect."
+    switch.__doc__ = f"""deel-lip's global switch: accepted with a warning, without effect.
+
+    Args:
+        value: ignored.
+
+    Example:
+    >>> import warnings
+    >>> with warnings.catch_warnings(action="ignore"):
+    ...     lipkit.normalizers.{name}(True)
+    """
     return switch
 
 

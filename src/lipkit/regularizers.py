@@ -31,6 +31,11 @@ class Lorth2D:
         ValueError: if R is even, the kernel is not square, or no orthogonal convolution of this
             shape exists.
 
+    Example:
+    >>> kernel = lipkit.initializers.DeltaOrthogonal()((3, 3, 4, 8))
+    >>> abs(float(lipkit.regularizers.Lorth2D().compute_lorth(kernel))) < 1e-4
+    True
+
     Reference: Achour, Malgouyres and Mamalet, "Existence, Stability and Scalability of Orthogonal
     Convolutional Neural Networks", JMLR 2022, arXiv:2108.05623.
     """
@@ -103,9 +108,16 @@ class LorthRegularizer(keras.regularizers.Regularizer):
     """lambda_lorth * L(K), the distance of a convolution from orthogonality; see `Lorth2D`.
 
     Args:
-        kernel_shape, stride, conv_transpose: as in `Lorth2D`.
-        lambda_lorth: weight of the penalty.
+        lambda_lorth: weight of the penalty, >= 0.
         dim: 2; only 2-D convolutions are covered.
+        kernel_shape: (R, R, C, M), or None to read it from the kernel.
+        stride: of the convolution, the same for both axes.
+        conv_transpose: whether the kernel is that of a `Conv2DTranspose`.
+
+    Example:
+    >>> kernel = 2 * lipkit.initializers.DeltaOrthogonal()((3, 3, 4, 8))
+    >>> round(float(lipkit.regularizers.LorthRegularizer(lambda_lorth=0.1)(kernel)), 2) > 0
+    True
     """
 
     def __init__(self, kernel_shape=None, stride=1, lambda_lorth=1.0, dim=2, conv_transpose=False):
@@ -133,7 +145,12 @@ class OrthDenseRegularizer(keras.regularizers.Regularizer):
     """lambda_orth * |G - I|_F², G the smaller one of WWᵀ and WᵀW.
 
     Args:
-        lambda_orth: weight of the penalty.
+        lambda_orth: weight of the penalty, >= 0.
+
+    Example:
+    >>> penalty = lipkit.regularizers.OrthDenseRegularizer(0.1)
+    >>> round(float(penalty(2 * np.eye(3, 2, dtype="float32"))), 4)  # 0.1 * 2 * 3²
+    1.8
     """
 
     def __init__(self, lambda_orth=1.0):

@@ -4,7 +4,7 @@ from lipkit.certifier import graph
 from lipkit.certifier.api import certify, lipschitz_bound
 from lipkit.certifier.bounding import LayerBound
 from lipkit.certifier.interval import output_interval
-from lipkit.certifier.reader import register_rule
+from lipkit.certifier.reader import as_exported, register_rule
 from lipkit.certifier.result import Certificates, LipschitzBound
 from lipkit.certifier.weights import reweighted
 
@@ -12,6 +12,7 @@ __all__ = [
     "Certificates",
     "LayerBound",
     "LipschitzBound",
+    "as_exported",
     "certify",
     "graph",
     "lipschitz_bound",

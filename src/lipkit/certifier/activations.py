@@ -1,4 +1,7 @@
-"""Scalar functions: the largest |f'|, a word on its proof, and how exactly they are computed."""
+"""Scalar functions: the largest |f'|, a word on its proof, and how exactly they are computed.
+
+A name that Keras has too, in `keras.activations` or in `keras.ops`, is read as that function.
+"""
 
 import math
 from collections.abc import Callable
@@ -14,12 +17,14 @@ class Activation(NamedTuple):
 
     `ulps` = 0: the result is one of the operands, or a parameter. Otherwise the computed value is
     within ulps * unit * max(1, slope) * (|x| + |f(x)| + 1) of the real one, in a program that
-    computes the formula: see `computed_within`.
+    computes the formula: see `computed_within`. `rectifies`: it is a kind of relu, in whose place
+    `lipkit.lipschitzify` may put a sort.
     """
 
     function: Callable
     slope: Callable
     ulps: float
+    rectifies: bool = False
 
 
 _erf = np.frompyfunc(math.erf, 1, 1)
@@ -59,8 +64,8 @@ SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 LIBRARY = 16
 
 
-def _fixed(function, slope, ulps=LIBRARY):
-    return Activation(function, lambda *_: slope, ulps)
+def _fixed(function, slope, ulps=LIBRARY, rectifies=False):
+    return Activation(function, lambda *_: slope, ulps, rectifies)
 
 
 # Suprema that are not attained at 0 or infinity are rounded up at the 8th digit: gelu' peaks at
@@ -68,7 +73,9 @@ def _fixed(function, slope, ulps=LIBRARY):
 # That of gelu_tanh at the 7th, for all coefficients within 1e-7 of its own: files round it.
 ACTIVATIONS = {
     "linear": _fixed(lambda x: x, 1.0, 0),
-    "relu": Activation(_relu, lambda a=0.0, top=math.inf: max(1.0, float(np.max(np.abs(a)))), 1),
+    "relu": Activation(
+        _relu, lambda a=0.0, top=math.inf: max(1.0, float(np.max(np.abs(a)))), 1, True
+    ),
     "relu6": _fixed(lambda x: np.clip(x, 0, 6), 1.0, 0),
     "abs": _fixed(np.abs, 1.0, 0),
     "negative": _fixed(np.negative, 1.0, 0),
@@ -85,13 +92,17 @@ ACTIVATIONS = {
     "tanh": _fixed(np.tanh, 1.0),
     "softplus": _fixed(_softplus, 1.0),
     "softsign": _fixed(lambda x: x / (1 + np.abs(x)), 1.0, 4),
-    "elu": Activation(_elu, lambda alpha=1.0: max(1.0, abs(alpha)), LIBRARY),
-    "celu": Activation(_celu, lambda alpha=1.0: 1.0, LIBRARY),
-    "selu": _fixed(lambda x: SELU_SCALE * _elu(x, SELU_ALPHA), up(SELU_SCALE * SELU_ALPHA)),
-    "gelu": _fixed(lambda x: x * _normal_cdf(x), 1.12890415),
-    "gelu_tanh": _fixed(_gelu_tanh, 1.1289935),
-    "silu": _fixed(lambda x: x * _sigmoid(x), 1.09983933),
-    "mish": _fixed(lambda x: x * np.tanh(_softplus(x)), 1.08849817),
+    "elu": Activation(_elu, lambda alpha=1.0: max(1.0, abs(alpha)), LIBRARY, True),
+    "celu": Activation(_celu, lambda alpha=1.0: 1.0, LIBRARY, True),
+    "selu": _fixed(
+        lambda x: SELU_SCALE * _elu(x, SELU_ALPHA),
+        up(SELU_SCALE * SELU_ALPHA),
+        rectifies=True,
+    ),
+    "gelu": _fixed(lambda x: x * _normal_cdf(x), 1.12890415, rectifies=True),
+    "gelu_tanh": _fixed(_gelu_tanh, 1.1289935, rectifies=True),
+    "silu": _fixed(lambda x: x * _sigmoid(x), 1.09983933, rectifies=True),
+    "mish": _fixed(lambda x: x * np.tanh(_softplus(x)), 1.08849817, rectifies=True),
 }
 
 PROGRAMS = ("numpy", "jax", "tensorflow", "torch", "onnx")  # onnx: ONNX Runtime, for files

@@ -24,7 +24,7 @@ def finalize(model, k: float = 1.0):
 
     Args:
         model: built Sequential or Functional model whose outputs are not from a sigmoid.
-        k: bound asked for.
+        k: bound asked for, > 0.
 
     Returns:
         A new plain `keras.Model`; `model` is unchanged.
@@ -32,6 +32,11 @@ def finalize(model, k: float = 1.0):
     Raises:
         NotCertifiable: the model has a layer without a rule, ends with a sigmoid, or is so far
             above k that the scaled weights would vanish.
+
+    Example:
+    >>> from lipkit.export.scaling import finalize
+    >>> bool(lipkit.lipschitz_bound(finalize(model, 0.5)) <= 0.5)
+    True
     """
     k, factor, plain = real("k", k, "]0, inf["), 1.0, vanilla_model(model)
     bound = lipschitz_bound(plain)

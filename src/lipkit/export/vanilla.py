@@ -7,6 +7,7 @@ from keras import ops
 
 from lipkit._keras import calls
 from lipkit._keras.graphs import as_functional, cloned, filled
+from lipkit.layers.exported import as_layer, as_operations, is_own
 
 # Keras layers that apply their activation last, so that its operations may stand behind them
 ACTIVATION_LAST = {
@@ -19,19 +20,11 @@ ACTIVATION_LAST = {
 }
 
 
-def _is_stateless(layer):
-    return hasattr(layer, "to_vanilla")
-
-
-def _is_lipkit(layer):
-    return any(c.__module__.partition(".")[0] == "lipkit" for c in type(layer).__mro__)
-
-
 def _inlined_activation(layer):
     """The activation of lipkit that is exported as operations behind the layer, or None."""
-    last = hasattr(layer, "vanilla_class") or type(layer) in ACTIVATION_LAST
+    last = as_layer(layer) or type(layer) in ACTIVATION_LAST
     activation = getattr(layer, "activation", None)
-    return activation if last and _is_stateless(activation) else None
+    return activation if last and as_operations(type(activation)) else None
 
 
 def _as_called(layer, x):
@@ -44,14 +37,14 @@ def _as_called(layer, x):
 
 def _pads_inputs(layer):
     """Whether operations stand before the plain layer."""
-    return getattr(layer, "pad_mode", None) is not None
+    return as_layer(layer) and layer.pad_mode is not None
 
 
 def _inlined(layer):
-    """A stateless layer's operations, behind the cast that Keras does before its call."""
+    """A layer's operations, behind the cast that Keras does before its call."""
     parts = []
-    if hasattr(layer, "inner"):  # a block, whose operations surround those of a model
-        parts.append(_renamed(layer.inner, f"{layer.name}_{layer.inner.name}"))
+    if inner := layer.vanilla_inner:  # a block, whose operations surround those of a model
+        parts.append(_renamed(inner, f"{layer.name}_{inner.name}"))
 
     def plain(*args, **kwargs):
         x: Any
@@ -79,7 +72,7 @@ def _plain(layer):
         return vanilla_model(layer)
     if isinstance(layer, keras.layers.InputLayer) or not isinstance(layer, keras.layers.Layer):
         return layer
-    if _is_stateless(layer):
+    if as_operations(type(layer)):
         return _inlined(layer)
     plain, activation = _plain_copy(layer), _inlined_activation(layer)
     after = _inlined(activation) if activation else lambda x: x
@@ -89,7 +82,23 @@ def _plain(layer):
 
 
 def vanilla_layer(layer):
-    """A plain, built and filled copy of a layer whose activation is plain too."""
+    """A plain copy of a layer, built and filled.
+
+    Args:
+        layer: a built layer of lipkit with a kernel, or one of Keras. Its activation must be plain,
+            and it must not pad by repeating samples: neither is part of a plain layer.
+
+    Returns:
+        A layer of Keras with the constrained kernel.
+
+    Raises:
+        ValueError: if the layer is not built, or no plain layer is the same.
+
+    Example:
+    >>> plain = lipkit.export.vanilla_layer(model.layers[0])
+    >>> type(plain).__module__.startswith("keras."), plain.units
+    (True, 8)
+    """
     if _pads_inputs(layer):
         raise ValueError(
             f"Layer {layer.name!r} has padding={layer.pad_mode!r}, which no plain Keras layer has. "
@@ -98,7 +107,7 @@ def vanilla_layer(layer):
     if activation := _inlined_activation(layer):
         raise ValueError(
             f"Layer {layer.name!r} has the activation {type(activation).__name__} of lipkit, which "
-            "is no part of a plain Keras layer. Export the model instead, or put the activation "
+            "is not part of a plain Keras layer. Export the model instead, or put the activation "
             "behind the layer as a layer of its own."
         )
     return _plain_copy(layer)
@@ -111,14 +120,14 @@ def _plain_copy(layer):
             f"Layer {layer.name!r} is not built: it has no weights to export yet. Call it, or the "
             "model it belongs to, on data first."
         )
-    lipschitz = hasattr(layer, "vanilla_class")
-    config = layer.vanilla_config() if lipschitz else layer.get_config()
+    said = as_layer(layer)
+    config = layer.vanilla_config() if said else layer.get_config()
     activation = _inlined_activation(layer)
     if activation:
         config["activation"] = "linear"
-    plain = (layer.vanilla_class if lipschitz else type(layer)).from_config(config)
+    plain = (layer.vanilla_class if said else type(layer)).from_config(config)
     for inner in plain._flatten_layers():
-        if _is_lipkit(inner):
+        if any(map(is_own, type(inner).__mro__)):
             raise ValueError(
                 f"Layer {layer.name!r} ({type(layer).__name__}) cannot be exported: it would still "
                 f"hold lipkit's {type(inner).__name__} {inner.name!r}. Use the layers of lipkit "
@@ -126,11 +135,9 @@ def _plain_copy(layer):
             )
     if _pads_inputs(layer):
         plain.build(layer.vanilla_input_shape(layer.get_build_config()["input_shape"]))
-    weights = layer.get_weights()
+    weights = layer.vanilla_weights() if said else layer.get_weights()
     if activation:  # its weights are the last
         weights = weights[: len(weights) - len(activation.weights)]
-    if lipschitz:  # the first weight is the free kernel
-        weights[0] = ops.convert_to_numpy(ops.cast(layer.kernel, layer.variable_dtype))
     return filled(plain, layer, weights)
 
 
@@ -147,8 +154,15 @@ def vanilla_model(model):
         A new `keras.Model` with the same structure of inputs and outputs; `model` is unchanged.
 
     Raises:
-        ValueError: if the model is not built, is no graph, or has a layer of lipkit where it
+        ValueError: if the model is not built, is not a graph, or has a layer of lipkit where it
             cannot be replaced: inside a wrapper such as `keras.layers.TimeDistributed`.
+
+    Example:
+    >>> plain = lipkit.export.vanilla_model(model)
+    >>> any(type(layer).__module__.startswith("lipkit") for layer in plain.layers)
+    False
+    >>> bool(ops.max(ops.abs(plain(x) - model(x))) < 1e-4)
+    True
     """
     return _renamed(model, model.name)
 

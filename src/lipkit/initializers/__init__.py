@@ -17,11 +17,12 @@ class SpectralInitializer(MatrixRule, keras.initializers.Initializer):
     given a seed of its own. `keras.utils.set_random_seed` makes the draws reproducible.
 
     Args:
-        eps_spectral, eps_bjorck, beta_bjorck: deel-lip's keywords, see
-            `lipkit.parametrizations.deel_lip`; `eps_bjorck=None` divides by the norm only.
-        k_coef_lip: norm of the result.
         base_initializer: a Keras initializer or its name.
-        parametrization: rule instead of the keywords, as in `lipkit.layers.SpectralDense`.
+
+    Example:
+    >>> w = lipkit.initializers.SpectralInitializer(k_coef_lip=2.0)((3, 2))
+    >>> print(np.linalg.svd(ops.convert_to_numpy(w), compute_uv=False).round(3))
+    [2. 2.]
     """
 
     def __init__(

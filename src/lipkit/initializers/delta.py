@@ -18,7 +18,7 @@ class DeltaOrthogonal(keras.initializers.Initializer):
     kernels (taps..., outputs, inputs) too.
 
     Args:
-        gain: the singular values.
+        gain: the singular values, > 0.
         strides: of the convolution, an integer or one for each axis.
         groups: number of groups; None: one for each input channel (depthwise).
         seed: integer for the same values at each call, or None for new ones, also where layers
@@ -26,6 +26,11 @@ class DeltaOrthogonal(keras.initializers.Initializer):
 
     Raises:
         ValueError: if the strides or groups do not fit the kernel.
+
+    Example:
+    >>> kernel = lipkit.initializers.DeltaOrthogonal()((3, 3, 4, 4))
+    >>> print(np.linalg.svd(ops.convert_to_numpy(kernel)[1, 1], compute_uv=False).round(3))
+    [1. 1. 1. 1.]
 
     Reference: Xiao et al., "Dynamical Isometry and a Mean Field Theory of CNNs", ICML 2018,
     arXiv:1806.05393.

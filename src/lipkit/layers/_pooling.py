@@ -7,12 +7,18 @@ import keras
 from keras import ops
 
 from lipkit._checks import integers, real
-from lipkit.layers.base import LipschitzLayer, _at_least_float32, batch_size, check_data_format
+from lipkit.layers.base import LipschitzLayer, at_least_float32, batch_size, check_data_format
 from lipkit.linalg.norms import euclidean_norm, plain_norm
 
 
 class Pooling(LipschitzLayer, keras.layers.Layer):
-    """Base of all: `_reduce` over the axes of the windows, in either data format."""
+    """Base of all: `_reduce` over the axes of the windows, in either data format.
+
+    Args:
+        data_format: `"channels_last"` or `"channels_first"`; None: Keras's setting.
+        k_coef_lip: Lipschitz constant: a factor of the outputs.
+        **kwargs: of `keras.layers.Layer`.
+    """
 
     rank: int
 
@@ -35,7 +41,7 @@ class Pooling(LipschitzLayer, keras.layers.Layer):
         self.compute_output_shape(input_shape)
 
     def call(self, inputs):
-        wide = _at_least_float32(self.compute_dtype)  # sums over an image overflow float16
+        wide = at_least_float32(self.compute_dtype)  # sums over an image overflow float16
         return ops.cast(self._pool(ops.cast(inputs, wide), plain=False), self.compute_dtype)
 
     def to_vanilla(self, inputs):
@@ -58,7 +64,13 @@ class Pooling(LipschitzLayer, keras.layers.Layer):
 
 
 class Windows(Pooling):
-    """Pooling of windows that tile the input; what is left at its ends is dropped."""
+    """Pooling of windows that tile the input; what is left at its ends is dropped.
+
+    Args:
+        pool_size: size of the windows, an integer or one for each spatial axis.
+        strides: None, or the same as `pool_size`.
+        padding: `"valid"`, any spelling.
+    """
 
     def __init__(
         self,
@@ -120,7 +132,11 @@ def _at_least_one(count):
 
 
 class Global(Pooling):
-    """Pooling over all positions, of inputs of any size."""
+    """Pooling over all positions, of inputs of any size.
+
+    Args:
+        keepdims: whether the spatial axes are kept, with sizes of 1.
+    """
 
     def __init__(self, data_format=None, k_coef_lip=1.0, *, keepdims=False, **kwargs):
         super().__init__(data_format=data_format, k_coef_lip=k_coef_lip, **kwargs)
@@ -164,7 +180,8 @@ class Average:
 class L2Norm:
     """The 2-norm over the entries: 1-Lipschitz, 0 at 0 with gradient 0 there.
 
-    `eps_grad_sqrt` is deel-lip's, where it kept gradients finite: checked, stored, not needed.
+    Args:
+        eps_grad_sqrt: deel-lip's, where it kept gradients finite: checked and stored, not needed.
     """
 
     def __init__(self, *args, eps_grad_sqrt=1e-6, **kwargs):

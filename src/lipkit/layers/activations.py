@@ -8,9 +8,17 @@ from lipkit._registry import register
 from lipkit.layers._sorting import sort_groups
 from lipkit.layers.base import LipschitzLayer, known_channels
 
+__all__ = ["FullSort", "GroupSort", "GroupSort2", "MaxMin"]
+
 
 class Activation(LipschitzLayer, keras.layers.Layer):
-    """Base: `to_vanilla` says the activation in plain Keras operations."""
+    """Base of the activations, which are exported as operations.
+
+    Args:
+        data_format: `"channels_last"` or `"channels_first"`.
+        k_coef_lip: Lipschitz constant: a factor of the outputs.
+        **kwargs: of `keras.layers.Layer`.
+    """
 
     formats = ("channels_last", "channels_first")
 
@@ -36,7 +44,12 @@ class Activation(LipschitzLayer, keras.layers.Layer):
 class MaxMin(Activation):
     """k * concat(relu(x), relu(-x)) on the channel axis: (..., c) -> (..., 2 c).
 
-    deel-lip's definition (also known as CReLU); pairwise maximum and minimum is `GroupSort2`.
+    It keeps norms. This is deel-lip's definition, also known as CReLU; pairwise maximum and minimum
+    is `GroupSort2`.
+
+    Example:
+    >>> print(ops.convert_to_numpy(lipkit.layers.MaxMin()(np.array([[2.0, -3.0]]))))
+    [[2. 0. 0. 3.]]
     """
 
     def call(self, inputs):
@@ -61,7 +74,11 @@ class GroupSort(Activation):
         n: size of the groups; it must divide the number of channels. None, or any n above the
             number of channels: all channels in one group.
         data_format: only `"channels_last"`.
-        k_coef_lip: Lipschitz constant.
+
+    Example:
+    >>> x = np.array([[4.0, 1.0, 3.0, 0.0]])
+    >>> print(ops.convert_to_numpy(lipkit.layers.GroupSort(2)(x)))
+    [[1. 4. 0. 3.]]
 
     Reference: Anil, Lucas and Grosse, ICML 2019, arXiv:1811.05381.
     """
@@ -137,11 +154,23 @@ class _FixedGroupSort(GroupSort):
 
 @register
 class GroupSort2(_FixedGroupSort):
-    """(min, max) of each consecutive pair of channels: `GroupSort(2)`."""
+    """(min, max) of each consecutive pair of channels: `GroupSort(2)`.
+
+    Example:
+    >>> x = np.array([[4.0, 1.0, 3.0, 0.0]])
+    >>> print(ops.convert_to_numpy(lipkit.layers.GroupSort2()(x)))
+    [[1. 4. 0. 3.]]
+    """
 
     _n = 2
 
 
 @register
 class FullSort(_FixedGroupSort):
-    """Sort all channels: `GroupSort(None)`."""
+    """Sort all channels: `GroupSort(None)`.
+
+    Example:
+    >>> x = np.array([[4.0, 1.0, 3.0, 0.0]])
+    >>> print(ops.convert_to_numpy(lipkit.layers.FullSort()(x)))
+    [[0. 1. 3. 4.]]
+    """

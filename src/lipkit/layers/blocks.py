@@ -10,6 +10,14 @@ from lipkit._registry import register
 from lipkit.layers.base import LipschitzLayer, place_axis
 from lipkit.linalg.norms import euclidean_norm
 
+__all__ = [
+    "ConcatResidual",
+    "L2NormResidual",
+    "LipResidual",
+    "PrescaledAdditiveResidual",
+    "ScaledResidual",
+]
+
 
 class Residual(LipschitzLayer, keras.layers.Layer):
     """Base of the blocks: k * merge(x, f(x)), shapes unchanged.
@@ -59,6 +67,11 @@ class Residual(LipschitzLayer, keras.layers.Layer):
 
     def call(self, inputs):
         return self._apply(inputs, self.inner, plain=False)
+
+    @property
+    def vanilla_inner(self):
+        """The inner model."""
+        return self.inner
 
     def to_vanilla(self, inputs, inner):
         """The block in plain Keras operations, around `inner` in place of its inner model."""
@@ -122,10 +135,14 @@ class LipResidual(_TrainedResidual):
     """k (s x + (1 - s) f(x)) with s = sigmoid(alpha) trained.
 
     Args:
-        inner: layer, list of layers, or model.
         init_val: initial alpha; 0 gives the mean of x and f(x).
         k_coef_lip: Lipschitz constant where f is 1-Lipschitz; in general it is
             k (s + (1 - s) L_f), by the triangle inequality.
+
+    Example:
+    >>> block = lipkit.layers.LipResidual(lipkit.layers.SpectralDense(2))
+    >>> tuple(block(np.ones((3, 2))).shape)
+    (3, 2)
     """
 
     def __init__(self, inner, init_val=0.0, k_coef_lip=1.0, **kwargs):
@@ -141,10 +158,14 @@ class PrescaledAdditiveResidual(_TrainedResidual):
     """k (x + f(alpha x)) / (1 + |alpha|) with alpha trained.
 
     Args:
-        inner: layer, list of layers, or model.
         init_val: initial alpha.
         k_coef_lip: Lipschitz constant where f is 1-Lipschitz; in general it is
             k (1 + |alpha| L_f) / (1 + |alpha|).
+
+    Example:
+    >>> block = lipkit.layers.PrescaledAdditiveResidual(lipkit.layers.SpectralDense(2))
+    >>> tuple(block(np.ones((3, 2))).shape)
+    (3, 2)
     """
 
     def __init__(self, inner, init_val=1.0, k_coef_lip=1.0, **kwargs):
@@ -163,10 +184,14 @@ class ScaledResidual(Residual):
     """k (alpha x + (1 - alpha) f(x)) with alpha fixed; `alpha=0.5` is the mean of x and f(x).
 
     Args:
-        inner: layer, list of layers, or model.
         alpha: weight of x, in [0, 1].
         k_coef_lip: Lipschitz constant where f is 1-Lipschitz; in general it is
             k (alpha + (1 - alpha) L_f).
+
+    Example:
+    >>> block = lipkit.layers.ScaledResidual(lipkit.layers.SpectralDense(2))
+    >>> tuple(block(np.ones((3, 2))).shape)
+    (3, 2)
     """
 
     def __init__(self, inner, alpha=0.5, k_coef_lip=1.0, **kwargs):
@@ -189,8 +214,12 @@ class L2NormResidual(Residual):
     gradient at a pair of zeros is 0, and squares neither overflow nor vanish.
 
     Args:
-        inner: layer, list of layers, or model.
         k_coef_lip: Lipschitz constant where f is 1-Lipschitz.
+
+    Example:
+    >>> block = lipkit.layers.L2NormResidual(lipkit.layers.SpectralDense(2))
+    >>> tuple(block(np.ones((3, 2))).shape)
+    (3, 2)
     """
 
     def _merge(self, x, y, plain):
@@ -209,6 +238,11 @@ class ConcatResidual(Residual):
         inner: layer, list of layers, or model, of half the channels.
         axis: axis of the channels, of even size.
         k_coef_lip: Lipschitz constant where f is 1-Lipschitz.
+
+    Example:
+    >>> block = lipkit.layers.ConcatResidual(lipkit.layers.SpectralDense(1))
+    >>> tuple(block(np.ones((3, 2))).shape)
+    (3, 2)
     """
 
     def __init__(self, inner, axis=-1, k_coef_lip=1.0, **kwargs):

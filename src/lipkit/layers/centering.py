@@ -5,11 +5,21 @@ from keras import ops
 
 from lipkit._checks import real
 from lipkit._registry import register
-from lipkit.layers.base import LipschitzLayer, _at_least_float32, known_channels, place_axis
+from lipkit.layers.base import LipschitzLayer, at_least_float32, known_channels, place_axis
+
+__all__ = ["BatchCentering", "BatchLipNorm", "LayerCentering"]
 
 
 class _Centering(LipschitzLayer, keras.layers.Layer):
-    """factor * (x - mean) + bias, in float32 at least; a subclass gives mean and factor."""
+    """factor * (x - mean) + bias, in float32 at least; a subclass gives mean and factor.
+
+    Args:
+        channel_axis: axis of the channels, along which the bias differs.
+        use_bias: whether a trained bias is added, one for each channel.
+        bias_initializer: initializer of the bias (channels,).
+        k_coef_lip: Lipschitz constant.
+        **kwargs: of `keras.layers.Layer`.
+    """
 
     def __init__(self, channel_axis, use_bias, bias_initializer, k_coef_lip, **kwargs):
         super().__init__(k_coef_lip=k_coef_lip, **kwargs)
@@ -55,7 +65,7 @@ class _Centering(LipschitzLayer, keras.layers.Layer):
         return self._apply(inputs, False, ops.convert_to_numpy)
 
     def _apply(self, x, training, read):
-        wide = _at_least_float32(self.compute_dtype)
+        wide = at_least_float32(self.compute_dtype)
         x = x if wide == self.compute_dtype else ops.cast(x, wide)
         mean, factor = self._statistics(x, training, read)
         y = x - mean
@@ -83,11 +93,13 @@ class LayerCentering(_Centering):
 
     Args:
         axis: axis or axes to average over; None: all but the batch's and `channel_axis`.
-        channel_axis: axis along which the bias differs.
-        use_bias, bias_initializer: as in Keras.
-        k_coef_lip: Lipschitz constant.
 
     The projection is 1-Lipschitz, proven.
+
+    Example:
+    >>> layer = lipkit.layers.LayerCentering(axis=1)
+    >>> print(ops.convert_to_numpy(layer(np.array([[1.0, 2.0, 6.0]]))))
+    [[-2. -1.  3.]]
     """
 
     def __init__(
@@ -124,7 +136,12 @@ class LayerCentering(_Centering):
 
 
 class _BatchStatistics(_Centering):
-    """Means of the batch in training, moving means at inference."""
+    """Means of the batch in training, moving means at inference.
+
+    Args:
+        axis: axis of the channels.
+        momentum: of the moving statistics, in [0, 1]: the share that stays in a step.
+    """
 
     def __init__(
         self,
@@ -174,13 +191,13 @@ class BatchCentering(_BatchStatistics):
     `keras.layers.BatchNormalization` without its division, which has no bounded slope. With
     `trainable=False` it is in inference mode, as in Keras.
 
-    Args:
-        axis: axis of the channels.
-        momentum: of the moving mean.
-        use_bias, bias_initializer: as in Keras.
-        k_coef_lip: Lipschitz constant.
-
     At inference it is a translation times k; in training, a projection of the whole batch.
+
+    Example:
+    >>> layer = lipkit.layers.BatchCentering()
+    >>> print(ops.convert_to_numpy(layer(np.array([[1.0], [3.0]]), training=True)))
+    [[-1.]
+     [ 1.]]
     """
 
 
@@ -190,20 +207,23 @@ class BatchLipNorm(_BatchStatistics):
 
     The means are those of `BatchCentering`. The scale is the same for all channels and follows the
     moving variances of the channels. It is that of the earlier steps in training too, so that it
-    is a constant of the batch it is applied to: dividing by the batch's own variance would be no
+    is a constant of the batch it is applied to: dividing by the batch's own variance would not be a
     Lipschitz map. Batches with one value a channel leave the variances as they are.
 
     Args:
-        axis: axis of the channels.
-        momentum: of the moving means and variances.
         epsilon: smallest variance that is divided by.
         max_scale: largest scale, so that the layer is `k_coef_lip * max_scale`-Lipschitz. None: no
             such limit; then the constant is `k_coef_lip * scale`, however large, and it is the
             certifier that accounts for it.
-        use_bias, bias_initializer: as in Keras.
         k_coef_lip: Lipschitz constant for `max_scale=1`.
 
     The certifier reads the actual scale; `max_scale` is not believed.
+
+    Example:
+    >>> layer = lipkit.layers.BatchLipNorm()
+    >>> print(ops.convert_to_numpy(layer(np.array([[1.0], [3.0]]), training=True)))
+    [[-1.]
+     [ 1.]]
     """
 
     def __init__(

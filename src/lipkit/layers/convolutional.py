@@ -4,13 +4,30 @@ import keras
 
 from lipkit._registry import register
 from lipkit.initializers.delta import DeltaOrthogonal
-from lipkit.layers.base import FixedKernel, SpectralKernel
+from lipkit.layers.kernels import FixedKernel, SpectralKernel
 from lipkit.layers.padded import Filters, PaddedConv
 from lipkit.parametrizations import AOL
 
+__all__ = [
+    "FrobeniusConv2D",
+    "SpectralConv1D",
+    "SpectralConv1DTranspose",
+    "SpectralConv2D",
+    "SpectralConv2DTranspose",
+    "SpectralConv3D",
+    "SpectralConv3DTranspose",
+    "SpectralDepthwiseConv1D",
+    "SpectralDepthwiseConv2D",
+]
+
 
 class _AlmostOrthogonal(SpectralKernel):
-    """What is rescaled channel by channel starts at an orthogonal convolution."""
+    """What is rescaled channel by channel starts at an orthogonal convolution.
+
+    Args:
+        kernel_initializer, depthwise_initializer: initializer of the free kernel, by default an
+            orthogonal convolution for `"aol"`, orthogonal matrices for other rules.
+    """
 
     default_rule = "aol"
 
@@ -26,6 +43,14 @@ class _SpectralConv(Filters, _AlmostOrthogonal):
 
 
 class _SpectralConvTranspose(_SpectralConv):
+    """The transposed ones, of a filter's channels first.
+
+    Args:
+        padding: `"same"` or `"valid"`.
+        output_padding: samples added at the end of each axis, an integer or one for each; None: as
+            many as `strides` ask for.
+    """
+
     paddings = ("valid", "same")
 
 
@@ -34,6 +59,11 @@ class SpectralConv1D(_SpectralConv, keras.layers.Conv1D):
     """`keras.layers.Conv1D` with Lipschitz constant at most `k_coef_lip`: see `SpectralConv2D`.
 
     `padding` may also be `"causal"`.
+
+    Example:
+    >>> layer = lipkit.layers.SpectralConv1D(16, 3)
+    >>> tuple(layer(np.ones((2, 8, 4))).shape)
+    (2, 8, 16)
     """
 
     vanilla_class = keras.layers.Conv1D
@@ -53,23 +83,13 @@ class SpectralConv2D(_SpectralConv, keras.layers.Conv2D):
     Shapes are those of `Conv2D`: (batch, height, width, channels) -> (batch, new_height,
     new_width, filters), or with the channels first.
 
-    Args:
-        filters, kernel_size, strides: as in `keras.layers.Conv2D`.
-        padding: `"same"`, `"valid"`, or one of `lipkit.padding.MODES`: `"circular"`, `"symmetric"`,
-            `"reflect"`, `"replicate"` (repeated samples) and `"constant"` (zeros).
-        parametrization: kernel rule: `"aol"` (default), or as in `SpectralDense`.
-        k_coef_lip: target Lipschitz constant of the linear map.
-        eps_spectral, eps_bjorck, beta_bjorck, maxiter_spectral, maxiter_bjorck: deel-lip's
-            keywords, see `lipkit.parametrizations.deel_lip`.
-        data_format, dilation_rate, groups, activation, use_bias, ...: as in Keras.
-
     Raises:
         ValueError: at construction for an unknown `padding`; when called on inputs too small to be
             padded by repeating samples.
 
     Example:
-    >>> layer = SpectralConv2D(16, 3, padding="circular")
-    >>> layer(keras.ops.ones((2, 8, 8, 4))).shape
+    >>> layer = lipkit.layers.SpectralConv2D(16, 3, padding="circular")
+    >>> tuple(layer(np.ones((2, 8, 8, 4))).shape)
     (2, 8, 8, 16)
 
     Reference: Prach and Lampert, ECCV 2022, arXiv:2208.03160, for the default; Li et al., NeurIPS
@@ -82,14 +102,26 @@ class SpectralConv2D(_SpectralConv, keras.layers.Conv2D):
 
 @register
 class SpectralConv3D(_SpectralConv, keras.layers.Conv3D):
-    """`keras.layers.Conv3D` with Lipschitz constant at most `k_coef_lip`: see `SpectralConv2D`."""
+    """`keras.layers.Conv3D` with Lipschitz constant at most `k_coef_lip`: see `SpectralConv2D`.
+
+    Example:
+    >>> layer = lipkit.layers.SpectralConv3D(16, 3)
+    >>> tuple(layer(np.ones((2, 4, 4, 4, 4))).shape)
+    (2, 4, 4, 4, 16)
+    """
 
     vanilla_class = keras.layers.Conv3D
 
 
 @register
 class SpectralConv1DTranspose(_SpectralConvTranspose, keras.layers.Conv1DTranspose):
-    """`keras.layers.Conv1DTranspose`, constrained: see `SpectralConv2DTranspose`."""
+    """`keras.layers.Conv1DTranspose`, constrained: see `SpectralConv2DTranspose`.
+
+    Example:
+    >>> layer = lipkit.layers.SpectralConv1DTranspose(3, 2, strides=2)
+    >>> tuple(layer(np.ones((2, 8, 4))).shape)
+    (2, 16, 3)
+    """
 
     vanilla_class = keras.layers.Conv1DTranspose
 
@@ -101,10 +133,10 @@ class SpectralConv2DTranspose(_SpectralConvTranspose, keras.layers.Conv2DTranspo
     It is the adjoint of a strided convolution from its outputs to its inputs, so it has the same
     norm: the kernel is unfolded as that one's, to (taps * filters, channels), and divided likewise.
 
-    Args:
-        filters, kernel_size, strides, output_padding, ...: as in `keras.layers.Conv2DTranspose`.
-        padding: `"same"` or `"valid"`.
-        parametrization, k_coef_lip, eps_spectral, ...: as in `SpectralConv2D`.
+    Example:
+    >>> layer = lipkit.layers.SpectralConv2DTranspose(3, 2, strides=2)
+    >>> tuple(layer(np.ones((2, 8, 8, 4))).shape)
+    (2, 16, 16, 3)
     """
 
     vanilla_class = keras.layers.Conv2DTranspose
@@ -112,7 +144,13 @@ class SpectralConv2DTranspose(_SpectralConvTranspose, keras.layers.Conv2DTranspo
 
 @register
 class SpectralConv3DTranspose(_SpectralConvTranspose, keras.layers.Conv3DTranspose):
-    """`keras.layers.Conv3DTranspose`, constrained: see `SpectralConv2DTranspose`."""
+    """`keras.layers.Conv3DTranspose`, constrained: see `SpectralConv2DTranspose`.
+
+    Example:
+    >>> layer = lipkit.layers.SpectralConv3DTranspose(3, 2, strides=2)
+    >>> tuple(layer(np.ones((2, 4, 4, 4, 4))).shape)
+    (2, 8, 8, 8, 3)
+    """
 
     vanilla_class = keras.layers.Conv3DTranspose
 
@@ -127,14 +165,20 @@ class _SpectralDepthwise(PaddedConv, _AlmostOrthogonal):
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
             # Keras documents it; TensorFlow reads foreign memory for inputs smaller than a window
             raise ValueError(
-                f"{type(self).__name__} has not both `strides` and `dilation_rate` above 1. "
+                f"`strides` and `dilation_rate` of {type(self).__name__} cannot both be above 1. "
                 f"Received: strides={self.strides}, dilation_rate={self.dilation_rate}"
             )
 
 
 @register
 class SpectralDepthwiseConv1D(_SpectralDepthwise, keras.layers.DepthwiseConv1D):
-    """`keras.layers.DepthwiseConv1D`, constrained: see `SpectralDepthwiseConv2D`."""
+    """`keras.layers.DepthwiseConv1D`, constrained: see `SpectralDepthwiseConv2D`.
+
+    Example:
+    >>> layer = lipkit.layers.SpectralDepthwiseConv1D(3)
+    >>> tuple(layer(np.ones((2, 8, 4))).shape)
+    (2, 8, 4)
+    """
 
     vanilla_class = keras.layers.DepthwiseConv1D
 
@@ -145,10 +189,10 @@ class SpectralDepthwiseConv2D(_SpectralDepthwise, keras.layers.DepthwiseConv2D):
 
     A convolution with one group for each channel.
 
-    Args:
-        kernel_size, strides, depth_multiplier, depthwise_initializer, ...: as in
-            `keras.layers.DepthwiseConv2D`.
-        padding, parametrization, k_coef_lip, eps_spectral, ...: as in `SpectralConv2D`.
+    Example:
+    >>> layer = lipkit.layers.SpectralDepthwiseConv2D(3, depth_multiplier=2)
+    >>> tuple(layer(np.ones((2, 8, 8, 4))).shape)
+    (2, 8, 8, 8)
     """
 
     vanilla_class = keras.layers.DepthwiseConv2D
@@ -161,8 +205,10 @@ class FrobeniusConv2D(Filters, FixedKernel, keras.layers.Conv2D):
     With more filters the Lipschitz constant of the whole map is at most `k_coef_lip` too, but they
     share it. The factor for the overlap of windows is that of `SpectralConv2D`.
 
-    Args:
-        filters, kernel_size, padding, k_coef_lip, ...: as in `SpectralConv2D`.
+    Example:
+    >>> layer = lipkit.layers.FrobeniusConv2D(1, 3)
+    >>> tuple(layer(np.ones((2, 8, 8, 4))).shape)
+    (2, 8, 8, 1)
     """
 
     vanilla_class = keras.layers.Conv2D

@@ -4,8 +4,10 @@ import keras
 from keras import ops
 
 from lipkit._registry import register
-from lipkit.layers.base import FixedKernel, SpectralKernel
+from lipkit.layers.kernels import FixedKernel, SpectralKernel
 from lipkit.parametrizations import UnitColumns
+
+__all__ = ["FrobeniusDense", "SpectralDense"]
 
 
 @register
@@ -14,20 +16,12 @@ class SpectralDense(SpectralKernel, keras.layers.Dense):
 
     Shapes are those of `Dense`: (..., input_dim) -> (..., units).
 
-    Args:
-        units: number of outputs.
-        activation, use_bias, kernel_initializer, ...: as in `keras.layers.Dense`.
-        parametrization: kernel rule: `"polar"` (default), `"stiefel"` (faster where it is wide),
-            `"bjorck"`, `"cholesky"` (orthogonal kernels), `"aol"`, `"spectral"`, `"frobenius"`, or
-            a `lipkit.parametrizations.Parametrization`.
-        k_coef_lip: target Lipschitz constant of the linear map.
-        eps_spectral, eps_bjorck, beta_bjorck, maxiter_spectral, maxiter_bjorck: deel-lip's
-            keywords. `eps_bjorck=None` means `"spectral"`; see `lipkit.parametrizations.deel_lip`.
-
     Example:
-    >>> layer = SpectralDense(64, activation="relu")
-    >>> layer(keras.ops.ones((2, 32))).shape
+    >>> layer = lipkit.layers.SpectralDense(64, activation="relu")
+    >>> tuple(layer(np.ones((2, 32))).shape)
     (2, 64)
+    >>> round(float(np.linalg.norm(ops.convert_to_numpy(layer.kernel), 2)), 4)
+    1.0
 
     Reference: Anil, Lucas and Grosse, "Sorting out Lipschitz function approximation", ICML 2019,
     arXiv:1811.05381. The norm is enforced to float32 rounding, not proven.
@@ -62,13 +56,15 @@ class FrobeniusDense(FixedKernel, keras.layers.Dense):
     """`keras.layers.Dense` with a kernel normalised by its 2-norm: for the last layer.
 
     Args:
-        units: number of outputs.
-        activation, use_bias, kernel_initializer, ...: as in `keras.layers.Dense`.
         disjoint_neurons: if True, each column of the kernel has norm `k_coef_lip`: every output
             alone is `k_coef_lip`-Lipschitz, all together `k_coef_lip * sqrt(units)`. If False,
             the whole kernel has Frobenius norm `k_coef_lip`, and so has the whole map. The same
             for `units=1`.
-        k_coef_lip: target Lipschitz constant.
+
+    Example:
+    >>> layer = lipkit.layers.FrobeniusDense(1)
+    >>> tuple(layer(np.ones((2, 32))).shape)
+    (2, 1)
     """
 
     vanilla_class = keras.layers.Dense

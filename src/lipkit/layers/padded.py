@@ -1,4 +1,4 @@
-"""Convolutions with paddings that Keras has not."""
+"""Convolutions with paddings that Keras lacks."""
 
 import keras
 
@@ -7,12 +7,20 @@ from lipkit.layers.base import ActivationLast
 from lipkit.padding import MODES, pad, same_width
 from lipkit.views import ConvView, KernelView
 
+__all__ = ["PadConv1D", "PadConv2D"]
+
 
 class PaddedConv(ActivationLast):
-    """Mixin put before a Keras convolution: paddings that Keras has not, done before its `call`.
+    """Mixin put before a Keras convolution: paddings that Keras lacks, done before its `call`.
 
     They are as wide as "same" at stride 1: `dilation_rate * (kernel_size - 1)` samples, the odd one
     at the end. So the output has `ceil(size / strides)` samples, as that of "same".
+
+    Args:
+        padding: `"same"`, `"valid"`, or one of `lipkit.padding.MODES`, as wide as `"same"`:
+            `"circular"`, `"symmetric"`, `"reflect"`, `"replicate"` (repeated samples) and
+            `"constant"` (zeros). In one dimension also `"causal"`.
+        **kwargs: of the convolution.
     """
 
     paddings = ("valid", "same", *MODES)
@@ -41,10 +49,6 @@ class PaddedConv(ActivationLast):
 
     def call(self, inputs):
         return super().call(self.vanilla_inputs(inputs))
-
-    def vanilla_input_shape(self, input_shape):
-        """The shape of `vanilla_inputs`."""
-        return tuple(self.vanilla_inputs(keras.KerasTensor(input_shape, self.compute_dtype)).shape)
 
     def compute_output_shape(self, input_shape):
         """Shape of the outputs."""
@@ -77,7 +81,13 @@ class _Plain(Filters):
 
 @register
 class PadConv1D(_Plain, keras.layers.Conv1D):
-    """`keras.layers.Conv1D`, not constrained, with the paddings of `SpectralConv1D`."""
+    """`keras.layers.Conv1D`, not constrained, with the paddings of `SpectralConv1D`.
+
+    Example:
+    >>> layer = lipkit.layers.PadConv1D(16, 4, padding="circular")
+    >>> tuple(layer(np.ones((2, 8, 4))).shape)
+    (2, 8, 16)
+    """
 
     vanilla_class = keras.layers.Conv1D
     paddings = (*PaddedConv.paddings, "causal")
@@ -88,7 +98,8 @@ class PadConv2D(_Plain, keras.layers.Conv2D):
     """`keras.layers.Conv2D`, not constrained, with the paddings of `SpectralConv2D`.
 
     Example:
-    >>> PadConv2D(16, 4, padding="reflect")(keras.ops.ones((2, 8, 8, 4))).shape
+    >>> layer = lipkit.layers.PadConv2D(16, 4, padding="reflect")
+    >>> tuple(layer(np.ones((2, 8, 8, 4))).shape)
     (2, 8, 8, 16)
     """
 

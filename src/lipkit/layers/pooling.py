@@ -3,10 +3,31 @@
 from lipkit._registry import register
 from lipkit.layers._pooling import Average, Global, L2Norm, Windows
 
+__all__ = [
+    "ScaledAveragePooling1D",
+    "ScaledAveragePooling2D",
+    "ScaledAveragePooling3D",
+    "ScaledGlobalAveragePooling1D",
+    "ScaledGlobalAveragePooling2D",
+    "ScaledGlobalAveragePooling3D",
+    "ScaledGlobalL2NormPooling1D",
+    "ScaledGlobalL2NormPooling2D",
+    "ScaledGlobalL2NormPooling3D",
+    "ScaledL2NormPooling1D",
+    "ScaledL2NormPooling2D",
+    "ScaledL2NormPooling3D",
+]
+
 
 @register
 class ScaledAveragePooling1D(Average, Windows):
-    """`ScaledAveragePooling2D` of sequences."""
+    """`ScaledAveragePooling2D` of sequences.
+
+    Example:
+    >>> layer = lipkit.layers.ScaledAveragePooling1D()
+    >>> tuple(layer(np.ones((2, 4, 3))).shape)
+    (2, 2, 3)
+    """
 
     rank = 1
 
@@ -20,15 +41,13 @@ class ScaledAveragePooling2D(Average, Windows):
     Shapes: (batch, height, width, channels) -> (batch, height // p, width // q, channels), or with
     the channels first.
 
-    Args:
-        pool_size: size of the windows, an integer or one for each axis.
-        strides: None, or the same as `pool_size`.
-        padding: `"valid"`, any spelling.
-        data_format: `"channels_last"` or `"channels_first"`; None: Keras's setting.
-        k_coef_lip: Lipschitz constant.
-
     Raises:
         ValueError: for other strides or paddings, and for inputs smaller than a window.
+
+    Example:
+    >>> layer = lipkit.layers.ScaledAveragePooling2D()
+    >>> tuple(layer(np.ones((2, 4, 4, 3))).shape)
+    (2, 2, 2, 3)
     """
 
     rank = 2
@@ -36,14 +55,26 @@ class ScaledAveragePooling2D(Average, Windows):
 
 @register
 class ScaledAveragePooling3D(Average, Windows):
-    """`ScaledAveragePooling2D` of volumes."""
+    """`ScaledAveragePooling2D` of volumes.
+
+    Example:
+    >>> layer = lipkit.layers.ScaledAveragePooling3D()
+    >>> tuple(layer(np.ones((2, 4, 4, 4, 3))).shape)
+    (2, 2, 2, 2, 3)
+    """
 
     rank = 3
 
 
 @register
 class ScaledL2NormPooling1D(L2Norm, Windows):
-    """`ScaledL2NormPooling2D` of sequences."""
+    """`ScaledL2NormPooling2D` of sequences.
+
+    Example:
+    >>> layer = lipkit.layers.ScaledL2NormPooling1D()
+    >>> tuple(layer(np.ones((2, 4, 3))).shape)
+    (2, 2, 3)
+    """
 
     rank = 1
 
@@ -54,9 +85,10 @@ class ScaledL2NormPooling2D(L2Norm, Windows):
 
     Neither large nor small entries over- or underflow; the gradient at a window of zeros is 0.
 
-    Args:
-        pool_size, strides, padding, data_format, k_coef_lip: as in `ScaledAveragePooling2D`.
-        eps_grad_sqrt: accepted for deel-lip's sake, without effect.
+    Example:
+    >>> layer = lipkit.layers.ScaledL2NormPooling2D()
+    >>> tuple(layer(np.ones((2, 4, 4, 3))).shape)
+    (2, 2, 2, 3)
 
     Reference: Boureau, Ponce and LeCun, "A theoretical analysis of feature pooling in visual
     recognition", ICML 2010.
@@ -67,14 +99,26 @@ class ScaledL2NormPooling2D(L2Norm, Windows):
 
 @register
 class ScaledL2NormPooling3D(L2Norm, Windows):
-    """`ScaledL2NormPooling2D` of volumes."""
+    """`ScaledL2NormPooling2D` of volumes.
+
+    Example:
+    >>> layer = lipkit.layers.ScaledL2NormPooling3D()
+    >>> tuple(layer(np.ones((2, 4, 4, 4, 3))).shape)
+    (2, 2, 2, 2, 3)
+    """
 
     rank = 3
 
 
 @register
 class ScaledGlobalAveragePooling1D(Average, Global):
-    """`ScaledGlobalAveragePooling2D` of sequences."""
+    """`ScaledGlobalAveragePooling2D` of sequences.
+
+    Example:
+    >>> layer = lipkit.layers.ScaledGlobalAveragePooling1D()
+    >>> tuple(layer(np.ones((2, 4, 3))).shape)
+    (2, 3)
+    """
 
     rank = 1
 
@@ -85,10 +129,10 @@ class ScaledGlobalAveragePooling2D(Average, Global):
 
     Shapes: (batch, height, width, channels) -> (batch, channels), or with the channels first.
 
-    Args:
-        data_format: `"channels_last"` or `"channels_first"`; None: Keras's setting.
-        k_coef_lip: Lipschitz constant.
-        keepdims: keep the spatial axes, with size 1.
+    Example:
+    >>> layer = lipkit.layers.ScaledGlobalAveragePooling2D()
+    >>> tuple(layer(np.ones((2, 4, 4, 3))).shape)
+    (2, 3)
     """
 
     rank = 2
@@ -96,14 +140,26 @@ class ScaledGlobalAveragePooling2D(Average, Global):
 
 @register
 class ScaledGlobalAveragePooling3D(Average, Global):
-    """`ScaledGlobalAveragePooling2D` of volumes."""
+    """`ScaledGlobalAveragePooling2D` of volumes.
+
+    Example:
+    >>> layer = lipkit.layers.ScaledGlobalAveragePooling3D()
+    >>> tuple(layer(np.ones((2, 4, 4, 4, 3))).shape)
+    (2, 3)
+    """
 
     rank = 3
 
 
 @register
 class ScaledGlobalL2NormPooling1D(L2Norm, Global):
-    """`ScaledGlobalL2NormPooling2D` of sequences."""
+    """`ScaledGlobalL2NormPooling2D` of sequences.
+
+    Example:
+    >>> layer = lipkit.layers.ScaledGlobalL2NormPooling1D()
+    >>> tuple(layer(np.ones((2, 4, 3))).shape)
+    (2, 3)
+    """
 
     rank = 1
 
@@ -112,9 +168,10 @@ class ScaledGlobalL2NormPooling1D(L2Norm, Global):
 class ScaledGlobalL2NormPooling2D(L2Norm, Global):
     """k times the 2-norm of each channel over all positions: k-Lipschitz.
 
-    Args:
-        data_format, k_coef_lip, keepdims: as in `ScaledGlobalAveragePooling2D`.
-        eps_grad_sqrt: accepted for deel-lip's sake, without effect.
+    Example:
+    >>> layer = lipkit.layers.ScaledGlobalL2NormPooling2D()
+    >>> tuple(layer(np.ones((2, 4, 4, 3))).shape)
+    (2, 3)
     """
 
     rank = 2
@@ -122,6 +179,12 @@ class ScaledGlobalL2NormPooling2D(L2Norm, Global):
 
 @register
 class ScaledGlobalL2NormPooling3D(L2Norm, Global):
-    """`ScaledGlobalL2NormPooling2D` of volumes."""
+    """`ScaledGlobalL2NormPooling2D` of volumes.
+
+    Example:
+    >>> layer = lipkit.layers.ScaledGlobalL2NormPooling3D()
+    >>> tuple(layer(np.ones((2, 4, 4, 4, 3))).shape)
+    (2, 3)
+    """
 
     rank = 3

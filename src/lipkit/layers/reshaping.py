@@ -6,13 +6,20 @@ from keras import ops
 from lipkit._checks import integers
 from lipkit._registry import register
 from lipkit.layers.base import batch_size, check_data_format, known_channels
+from lipkit.layers.exported import Exported
+
+__all__ = ["InvertibleDownSampling", "InvertibleUpSampling"]
 
 
-class _Shuffle(keras.layers.Layer):
+class _Shuffle(Exported, keras.layers.Layer):
     """Base: the factors along height and width, and the data format.
 
     Subclasses give `_divisions(h, w, c)`, what must divide what, `_output(h, w, c)` and
     `_steps(h, w, c)`, the shape to split into and the order of its axes, for channels last.
+
+    Args:
+        data_format: `"channels_last"` or `"channels_first"`.
+        **kwargs: of `keras.layers.Layer`.
     """
 
     def __init__(self, pool_size, data_format="channels_last", **kwargs):
@@ -92,7 +99,11 @@ class InvertibleDownSampling(_Shuffle):
 
     Args:
         pool_size: the factor, or (p, q) along height and width; they must divide these.
-        data_format: `"channels_last"` or `"channels_first"`.
+
+    Example:
+    >>> layer = lipkit.layers.InvertibleDownSampling(2)
+    >>> tuple(layer(np.ones((2, 8, 8, 3))).shape)
+    (2, 4, 4, 12)
     """
 
     divided = "height and width"
@@ -117,7 +128,11 @@ class InvertibleUpSampling(_Shuffle):
 
     Args:
         pool_size: the factor, or (p, q) along height and width; p q must divide the channels.
-        data_format: `"channels_last"` or `"channels_first"`.
+
+    Example:
+    >>> layer = lipkit.layers.InvertibleUpSampling(2)
+    >>> tuple(layer(np.ones((2, 4, 4, 12))).shape)
+    (2, 8, 8, 3)
     """
 
     divided = "the channels"

@@ -8,7 +8,9 @@ from keras import ops
 
 from lipkit._registry import register
 from lipkit.layers.activations import Activation
-from lipkit.layers.base import _at_least_float32, known_channels
+from lipkit.layers.base import at_least_float32, known_channels
+
+__all__ = ["Householder", "PReLUlip"]
 
 
 class _Trained(Activation):
@@ -18,7 +20,7 @@ class _Trained(Activation):
         return self.add_weight(name=name, shape=(size,), initializer=initializer, autocast=False)
 
     def call(self, inputs):
-        wide = _at_least_float32(self.compute_dtype)
+        wide = at_least_float32(self.compute_dtype)
         return ops.cast(self._activate(ops.cast(inputs, wide)), self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
@@ -36,8 +38,12 @@ class Householder(_Trained):
 
     Args:
         data_format: only `"channels_last"`.
-        k_coef_lip: Lipschitz constant.
         theta_initializer: initializer of theta (channels / 2,); None: pi / 2.
+
+    Example:
+    >>> x = np.array([[4.0, 1.0, 3.0, 2.0]])
+    >>> print(ops.convert_to_numpy(lipkit.layers.Householder()(x)).round(4))
+    [[3. 1. 4. 2.]]
 
     Reference: Singla, Singla and Feizi, "Improved deterministic l2 robustness on CIFAR-10 and
     CIFAR-100", ICLR 2022, arXiv:2108.04062.
@@ -103,8 +109,12 @@ class PReLUlip(_Trained):
 
     Args:
         k_coef_lip: Lipschitz constant, which is also the slope of the positive side.
-        data_format: `"channels_last"` or `"channels_first"`.
         alpha_initializer: initializer of the slopes (channels,), at first those of ReLU.
+
+    Example:
+    >>> layer = lipkit.layers.PReLUlip(alpha_initializer="ones")
+    >>> print(ops.convert_to_numpy(layer(np.array([[2.0, -3.0]]))))
+    [[ 2. -3.]]
     """
 
     def __init__(

@@ -32,6 +32,15 @@ class Report:
 
     Actions are "replaced" (by a twin of another class), "scaled" (kept, its output times a factor),
     "kept" and "refused" (kept, and then the model may have no constant).
+
+    Args:
+        changes: a `Change` for each layer, in the order of the graph.
+
+    Example:
+    >>> plain = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="d")])
+    >>> _, report = lipkit.lipschitzify(plain)
+    >>> [(change.layer, change.action) for change in report.changes]
+    [('d', 'replaced')]
     """
 
     changes: tuple[Change, ...]
@@ -87,7 +96,7 @@ def lipschitzify(model, k_coef_lip=1.0, *, activation=None, refused="raise"):
 
     Args:
         model: built Sequential or Functional Keras model, nested ones included; it is not changed.
-        k_coef_lip: constant of the twin; a last `Rescaling` multiplies by it.
+        k_coef_lip: constant of the twin, > 0; a last `Rescaling` multiplies by it.
         activation: None, to keep the activations, or `"groupsort2"`: `GroupSort2` in the place of
             relu and its kin (gelu, elu, silu...) wherever the channels are even and come last.
         refused: what to do with layers that have no twin: `"raise"`, or `"keep"` to copy them as
@@ -101,8 +110,10 @@ def lipschitzify(model, k_coef_lip=1.0, *, activation=None, refused="raise"):
         NotCertifiable: (a ValueError) if `model` is not a built graph.
 
     Example:
-    >>> twin, report = lipkit.lipschitzify(model, activation="groupsort2")
-    >>> print(report, lipkit.lipschitz_bound(twin))
+    >>> plain = keras.Sequential([keras.Input((4,)), keras.layers.Dense(6, "relu")])
+    >>> twin, report = lipkit.lipschitzify(plain, activation="groupsort2")
+    >>> round(float(lipkit.lipschitz_bound(twin)), 3)
+    1.0
     """
     k_coef_lip = check_constant(k_coef_lip)
     if activation not in (None, "groupsort2"):

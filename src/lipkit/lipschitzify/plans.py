@@ -9,7 +9,8 @@ from keras import layers as kl
 from lipkit import layers as ll
 from lipkit._keras import calls
 from lipkit._keras.graphs import filled
-from lipkit.certifier.reader import known
+from lipkit.certifier.activations import ACTIVATIONS
+from lipkit.certifier.reader import known, registry
 
 
 class Plan(NamedTuple):
@@ -33,13 +34,14 @@ _AVERAGES = {
     for kind in ("Average", "GlobalAverage")
     for n in (1, 2, 3)
 }
+_RECTIFYING = [name for name, function in ACTIVATIONS.items() if function.rectifies]
 _RECTIFIERS = {
-    getattr(keras.activations, name)
-    for name in ("relu", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish")
+    keras.activations.leaky_relu,
+    *(registry.FUNCTIONS[name] for name in _RECTIFYING if name in registry.FUNCTIONS),
 }
 _RECTIFIER_CLASSES = {
     *("ReLU", "LeakyReLU", "ELU", "PReLU"),  # layers
-    *("Relu", "LeakyRelu", "Elu", "Selu", "Celu", "Gelu", "Silu", "Mish"),  # operations
+    *("LeakyRelu", *map(registry.operation_class, _RECTIFYING)),  # operations
 }
 _ROUNDING = 1e-12  # proven constants are rounded up
 _PREPROCESSING = (kl.Rescaling, kl.Normalization)

@@ -4,6 +4,8 @@ import keras
 
 from lipkit._registry import registered
 
+__all__ = ["Parametrization", "get", "register", "serialize"]
+
 _NAMES: dict[str, type["Parametrization"]] = {}
 
 
@@ -12,6 +14,15 @@ class Parametrization:
 
     Subclasses are decorated with `register`, set `name`, take their configuration as keyword
     arguments, store each under its own name and implement `__call__`. They hold no state.
+
+    Example:
+    >>> class Halved(lipkit.parametrizations.Parametrization):
+    ...     def __call__(self, w):
+    ...         return 0.5 * lipkit.parametrizations.Polar()(w)
+    >>> layer = lipkit.layers.SpectralDense(3, parametrization=Halved())
+    >>> layer.build((None, 5))
+    >>> round(float(np.linalg.norm(ops.convert_to_numpy(layer.kernel), 2)), 4)
+    0.5
     """
 
     name: str
@@ -47,7 +58,22 @@ class Parametrization:
 
 
 def get(identifier) -> Parametrization:
-    """A parametrization from its name, its configuration or another one (which is copied)."""
+    """A parametrization from its name, its configuration or another one.
+
+    Args:
+        identifier: a registered name, what `serialize` gives, or a `Parametrization`, of which a
+            copy is made.
+
+    Returns:
+        A `Parametrization`.
+
+    Raises:
+        ValueError: for anything else.
+
+    Example:
+    >>> lipkit.parametrizations.get("bjorck")
+    Bjorck(iterations=15, beta=0.5)
+    """
     if isinstance(identifier, Parametrization):
         return type(identifier).from_config(identifier.get_config())
     if isinstance(identifier, dict):
@@ -61,21 +87,42 @@ def get(identifier) -> Parametrization:
 
 
 def serialize(parametrization: Parametrization) -> dict:
-    """JSON-ready configuration, read back by `get`."""
+    """The configuration of a rule, for JSON.
+
+    Args:
+        parametrization: a registered `Parametrization`.
+
+    Returns:
+        A dictionary that `get` reads.
+
+    Example:
+    >>> config = lipkit.parametrizations.serialize(lipkit.parametrizations.Bjorck(beta=0.25))
+    >>> lipkit.parametrizations.get(config)
+    Bjorck(iterations=15, beta=0.25)
+    """
     return keras.saving.serialize_keras_object(parametrization)
 
 
 def register(cls):
     """Class decorator: saved files find the rule, and layers find it by its `name`, if it has one.
 
+    Args:
+        cls: subclass of `Parametrization`.
+
+    Returns:
+        The class.
+
+    Raises:
+        ValueError: if another class has its `name`.
+
     Example:
-    >>> @register
-    ... class Halved(Parametrization):
-    ...     name = "halved"
+    >>> @lipkit.parametrizations.register
+    ... class Smaller(lipkit.parametrizations.Parametrization):
+    ...     name = "smaller"
     ...
     ...     def __call__(self, w):
-    ...         return 0.5 * Polar()(w)
-    >>> layer = SpectralDense(64, parametrization="halved")
+    ...         return 0.5 * lipkit.parametrizations.Polar()(w)
+    >>> layer = lipkit.layers.SpectralDense(64, parametrization="smaller")
     """
     if name := getattr(cls, "name", None):
         known = _NAMES.setdefault(name, cls)

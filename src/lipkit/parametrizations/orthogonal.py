@@ -4,6 +4,8 @@ from lipkit import linalg
 from lipkit._checks import integer, real
 from lipkit.parametrizations.base import Parametrization, register
 
+__all__ = ["Bjorck", "Cholesky", "Polar", "Stiefel"]
+
 
 @register
 class Polar(Parametrization):
@@ -13,6 +15,12 @@ class Polar(Parametrization):
         iterations: coupled iterations of degree 5. 4 make a free kernel orthogonal to 1e-6 if its
             condition number is at most 48 / n^(1/8), n = min(its sizes), 5 to rounding; more change
             nothing. Of others some singular values stay below 1.
+
+    Example:
+    >>> w = lipkit.parametrizations.Polar()(np.diag([2.0, 1.0]).astype("float32"))
+    >>> print(ops.convert_to_numpy(w).round(2))
+    [[1. 0.]
+     [0. 1.]]
     """
 
     name = "polar"
@@ -31,6 +39,15 @@ class Bjorck(Parametrization):
     Args:
         iterations: fixed number of steps.
         beta: step size in ]0, 0.5].
+
+    Example:
+    >>> w = lipkit.parametrizations.Bjorck()(np.diag([2.0, 1.0]).astype("float32"))
+    >>> print(ops.convert_to_numpy(w).round(2))
+    [[1. 0.]
+     [0. 1.]]
+
+    Reference: Björck and Bowie, "An iterative algorithm for computing the best estimate of an
+    orthogonal matrix", SIAM J. Numer. Anal. 1971; Anil, Lucas and Grosse, ICML 2019.
     """
 
     name = "bjorck"
@@ -45,7 +62,14 @@ class Bjorck(Parametrization):
 
 @register
 class Cholesky(Parametrization):
-    """Orthogonalisation by a Cholesky factorisation, see `lipkit.linalg.cholesky`."""
+    """Orthogonalisation by a Cholesky factorisation, see `lipkit.linalg.cholesky`.
+
+    Example:
+    >>> w = lipkit.parametrizations.Cholesky()(np.diag([2.0, 1.0]).astype("float32"))
+    >>> print(ops.convert_to_numpy(w).round(2))
+    [[1. 0.]
+     [0. 1.]]
+    """
 
     name = "cholesky"
 
@@ -66,6 +90,12 @@ class Stiefel(Parametrization):
     Args:
         tolerance: root mean square of sigma² - 1 over the singular values, above which the
             kernel is retracted; 0 retracts after every step.
+
+    Example:
+    >>> w = lipkit.parametrizations.Stiefel()(np.diag([2.0, 1.0]).astype("float32"))
+    >>> print(ops.convert_to_numpy(w).round(2))
+    [[1. 0.]
+     [0. 1.]]
 
     Reference: Absil, Mahony and Sepulchre, "Optimization Algorithms on Matrix Manifolds",
     Princeton 2008, chapters 3 and 4.

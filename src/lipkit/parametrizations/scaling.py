@@ -6,13 +6,21 @@ from lipkit import linalg
 from lipkit._checks import integer
 from lipkit.parametrizations.base import Parametrization, register
 
+__all__ = ["AOL", "Frobenius", "Spectral", "UnitColumns"]
+
 
 @register
 class Spectral(Parametrization):
     """W divided by an upper bound of its spectral norm: at most 1-Lipschitz, not orthogonal.
 
     Args:
-        iterations: squarings of the Gram matrix; see `lipkit.linalg.spectral_norm_bound`.
+        iterations: number of squarings of the Gram matrix; see `lipkit.linalg.spectral_norm_bound`.
+
+    Example:
+    >>> w = lipkit.parametrizations.Spectral()(np.diag([2.0, 1.0]).astype("float32"))
+    >>> print(ops.convert_to_numpy(w).round(2))
+    [[1.  0. ]
+     [0.  0.5]]
     """
 
     name = "spectral"
@@ -34,6 +42,14 @@ class AOL(Parametrization):
     Args:
         iterations: squarings of the Gram matrix for the norm of the unfolded kernel, which is
             needed for padding that repeats samples.
+
+    Example:
+    >>> w = lipkit.parametrizations.AOL()(np.diag([2.0, 1.0]).astype("float32"))
+    >>> print(ops.convert_to_numpy(w).round(2))
+    [[1. 0.]
+     [0. 1.]]
+
+    Reference: Prach and Lampert, ECCV 2022, arXiv:2208.03160.
     """
 
     name = "aol"
@@ -63,7 +79,14 @@ class AOL(Parametrization):
 
 @register
 class Frobenius(Parametrization):
-    """W divided by its Frobenius norm: the whole map is 1-Lipschitz."""
+    """W divided by its Frobenius norm: the whole map is 1-Lipschitz.
+
+    Example:
+    >>> w = lipkit.parametrizations.Frobenius()(np.diag([2.0, 1.0]).astype("float32"))
+    >>> print(ops.convert_to_numpy(w).round(2))
+    [[0.89 0.  ]
+     [0.   0.45]]
+    """
 
     name = "frobenius"
 
@@ -77,6 +100,12 @@ class UnitColumns(Parametrization):
 
     The exception to the contract of `Parametrization`: for the last layer of a classifier whose
     outputs are read one by one. It has no name, so that no layer takes it by mistake.
+
+    Example:
+    >>> w = lipkit.parametrizations.UnitColumns()(np.diag([2.0, 1.0]).astype("float32"))
+    >>> print(ops.convert_to_numpy(w).round(2))
+    [[1. 0.]
+     [0. 1.]]
     """
 
     def __call__(self, w):

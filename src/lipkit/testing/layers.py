@@ -1,7 +1,6 @@
 """`check_lipschitz_layer`: what a layer of a Lipschitz network must do."""
 
 import contextlib
-import functools
 import math
 import tempfile
 from pathlib import Path
@@ -11,8 +10,17 @@ import numpy as np
 
 from lipkit.certifier import lipschitz_bound
 from lipkit.export import vanilla_model
-from lipkit.testing.measure import LIMIT, measure
-from lipkit.testing.suite import Skipped, Suite, array, backend_limits, check_config, require, same
+from lipkit.testing.subject import LayerSubject
+from lipkit.testing.suite import (
+    Skipped,
+    Suite,
+    array,
+    backend_limits,
+    check_arguments,
+    check_config,
+    require,
+    same,
+)
 
 LAYER_CHECKS = Suite()
 _TOLERANCE = 1e-5
@@ -36,73 +44,12 @@ def check_lipschitz_layer(factory, arguments=None, input_shape=(8,), *, k=None, 
         AssertionError: naming the first check that fails and what was measured.
 
     Example:
-    >>> check_lipschitz_layer(SpectralDense, {"units": 4}, (6,))["norm"]
-    '1.0000001 <= 1.0 (singular values of the operator)'
+    >>> done = lipkit.testing.check_lipschitz_layer(lipkit.layers.MaxMin, {}, (2,))
+    >>> done["norm"], done["export"]
+    ('1 <= 1 (Jacobians and secants)', 'passed')
     """
-    subject = _Layer(factory, dict(arguments or {}), input_shape, k)
+    subject = LayerSubject(factory, dict(arguments or {}), input_shape, k)
     return LAYER_CHECKS.run(subject, f"{subject.made.name} ({type(subject.made).__name__})", skip)
-
-
-class _Layer:
-    """A layer, inputs for it and its outputs."""
-
-    def __init__(self, factory, arguments, input_shape, k):
-        self.factory, self.arguments = factory, arguments
-        several = isinstance(input_shape, list)
-        self.shapes = [tuple(s) for s in (input_shape if several else [input_shape])]
-        if sum(map(math.prod, self.shapes)) > LIMIT:
-            raise ValueError(
-                f"`input_shape` must have at most {LIMIT} entries. Received: {input_shape}"
-            )
-        rng = np.random.default_rng(0)
-        self.arrays = [rng.standard_normal((4, *s)).astype("float32") for s in self.shapes]
-        self.made = self.new()
-        self.k = getattr(self.made, "k_coef_lip", 1.0) if k is None else k
-
-    def new(self):
-        """A fresh layer."""
-        return self.factory(**self.arguments)
-
-    def pack(self, values):
-        """The argument of the layer's call."""
-        return values if len(self.shapes) > 1 else values[0]
-
-    def filled(self, layer, arrays=None):
-        """The layer, built and with the weights of the one under test."""
-        layer(self.pack(self.arrays if arrays is None else arrays))
-        layer.set_weights(self.made.get_weights())
-        return layer
-
-    def changed(self, **changes):
-        """A layer of the same configuration but for `changes`, with the same weights."""
-        return type(self.made).from_config({**self.made.get_config(), **changes})
-
-    def values(self, layer=None, arrays=None):
-        """Outputs as float64."""
-        layer = self.made if layer is None else layer
-        arrays = self.arrays if arrays is None else arrays
-        return array(layer(self.pack(arrays), training=False))
-
-    def model(self, layer=None, before=None):
-        """A Functional model of the layer, with a layer made by `before` on each input."""
-        inputs = [keras.Input(shape) for shape in self.shapes]
-        given = inputs if before is None else [before(i.shape[-1])(i) for i in inputs]
-        layer = self.made if layer is None else layer
-        return keras.Model(self.pack(inputs), layer(self.pack(given)))
-
-    @functools.cached_property
-    def measured(self):
-        """The constant with the initial weights, and how it was found."""
-        return measure(self.made, self.shapes)
-
-    def norm(self, layer=None, k=None, **options):
-        """Require a measured constant of at most k; return it and a line on it."""
-        k = self.k if k is None else k
-        norm, how = self.measured if layer is None else measure(layer, self.shapes, **options)
-        require(
-            norm <= k * (1 + _TOLERANCE), f"the constant is {norm:.9g}, more than {k:.9g} ({how})"
-        )
-        return norm, f"{norm:.9g} <= {k:.9g} ({how})"
 
 
 @LAYER_CHECKS.check("build")
@@ -118,6 +65,9 @@ def _build(s):
 def _config(s):
     rebuilt = check_config(s.made, s.arguments)
     same(s.values(s.filled(rebuilt)), s.values(), 0, "rebuilt from its configuration")
+
+
+LAYER_CHECKS["arguments"] = check_arguments
 
 
 @LAYER_CHECKS.check("second call")

@@ -8,7 +8,15 @@ import numpy as np
 from keras import ops
 
 from lipkit._backend import value_and_input_gradient
-from lipkit.testing.suite import Skipped, Suite, array, check_config, require, same
+from lipkit.testing.suite import (
+    Skipped,
+    Suite,
+    array,
+    check_arguments,
+    check_config,
+    require,
+    same,
+)
 
 LOSS_CHECKS = Suite()
 _TOLERANCE = 1e-5
@@ -32,7 +40,7 @@ def check_loss(loss, arguments=None, *, classes=None, skip=()):
         AssertionError: naming the first check that fails and what was measured.
 
     Example:
-    >>> check_loss(HKR, {"alpha": 2.0})["reduction"]
+    >>> lipkit.testing.check_loss(lipkit.losses.HKR, {"alpha": 2.0})["reduction"]
     'passed'
     """
     subject = _Loss(loss, dict(arguments or {}), classes)
@@ -70,6 +78,9 @@ class _Loss:
 def _config(s):
     rebuilt = check_config(s.made, s.arguments)
     same(s.value(loss=rebuilt), s.value(), 0, "rebuilt from its configuration")
+
+
+LOSS_CHECKS["arguments"] = check_arguments
 
 
 @LOSS_CHECKS.check("second call")

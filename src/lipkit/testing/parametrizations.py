@@ -10,7 +10,7 @@ from lipkit._backend import value_and_input_gradient
 from lipkit.layers import SpectralConv2D, SpectralDense
 from lipkit.models import Sequential
 from lipkit.testing.measure import measure
-from lipkit.testing.suite import Suite, array, require, same
+from lipkit.testing.suite import Suite, array, check_arguments, require, same
 
 PARAMETRIZATION_CHECKS = Suite()
 _SHAPES = ((5, 3), (3, 5), (4, 4), (1, 6), (6, 1))
@@ -32,8 +32,8 @@ def check_parametrization(parametrization, *, bound=None, skip=()):
         AssertionError: naming the first check that fails and what was measured.
 
     Example:
-    >>> check_parametrization("polar")["norm"]
-    '1.00000012 of the bound at most'
+    >>> lipkit.testing.check_parametrization("cholesky")["finite"]
+    'passed'
     """
     named = isinstance(parametrization, str)
     rule = parametrizations.get(parametrization) if named else parametrization
@@ -65,6 +65,7 @@ class _Rule:
 
     def __init__(self, rule, bound):
         self.rule, self.bound = rule, bound
+        self.factory, self.arguments = type(rule), rule.get_config()
         self._results = {}
 
     def results(self, shape):
@@ -109,6 +110,9 @@ def _config(s):
     same(array(again(w)), s.results(_SHAPES[0])[2], 0, "rebuilt from its configuration")
 
 
+PARAMETRIZATION_CHECKS["arguments"] = check_arguments
+
+
 @PARAMETRIZATION_CHECKS.check("leading axes")
 def _leading_axes(s):
     w, names, q = s.results(_SHAPES[0])
@@ -143,7 +147,7 @@ def _layers(rule):
 
 @PARAMETRIZATION_CHECKS.check("layers")
 def _layers_norm(s):
-    """The operators, also of convolutions, whose kernels are no matrices: see `constrain`."""
+    """The operators, of convolutions too, whose kernels are not matrices: see `constrain`."""
     worst = 0.0
     for layer, shape in _layers(s.rule):
         layer.build((None, *shape))

@@ -49,7 +49,7 @@ class Suite(dict):
 
         Raises:
             AssertionError: naming the first check that fails and what was measured.
-            ValueError: `skip` has a name that is no check.
+            ValueError: `skip` names an unknown check.
         """
         skip = (skip,) if isinstance(skip, str) else tuple(skip)
         if unknown := set(skip) - set(self):
@@ -88,6 +88,15 @@ def same(a, b, tolerance, what):
         error <= tolerance,
         f"{what}: values differ by {error:.3g} of their size, more than {tolerance:.3g}",
     )
+
+
+def check_arguments(subject):
+    """Require an error for an argument that nothing takes, such as one that is misspelt."""
+    try:
+        subject.factory(**subject.arguments, no_such_argument=0)
+    except (TypeError, ValueError):
+        return
+    raise AssertionError("an unknown argument is accepted: no_such_argument=0")
 
 
 def check_config(made, arguments):

@@ -87,8 +87,8 @@ def _doubt_lipschitz(layer):
         return "each output alone is 1-Lipschitz, not all together; use `disjoint_neurons=False`"
     if isinstance(layer, ll.BatchLipNorm) and (layer.max_scale or math.inf) > 1:
         return f"it may scale by more than 1: max_scale={layer.max_scale!r}"
-    if hasattr(layer, "inner"):
-        return doubt(layer.inner)
+    if inner := layer.vanilla_inner:
+        return doubt(inner)
     try:
         slope = activation_constant(layer)
     except NotCertifiable as error:

@@ -12,7 +12,6 @@ from lipkit.certifier import graph as g
 from lipkit.certifier.reader.registry import (
     activation_ops,
     array,
-    as_exported,
     as_wrapped,
     register_rule,
 )
@@ -134,20 +133,6 @@ def _group_sort(layer, shape):
     n = layer.group_size(shape[-1])
     groups = (*shape[:-1], shape[-1] // n, n)
     return [g.Reshape(groups), g.Sort(), g.Reshape(tuple(shape)), *_scale(layer)]
-
-
-register_rule(ll.Householder, ll.PReLUlip)(as_exported)
-register_rule(ll.InvertibleDownSampling, ll.InvertibleUpSampling)(as_exported)
-register_rule(
-    *(
-        getattr(ll, f"Scaled{kind}Pooling{n}D")
-        for kind in ("Average", "L2Norm", "GlobalAverage", "GlobalL2Norm")
-        for n in (1, 2, 3)
-    )
-)(as_exported)
-register_rule(ll.LayerCentering, ll.BatchCentering, ll.BatchLipNorm)(as_exported)
-register_rule(ll.LipResidual, ll.ScaledResidual, ll.PrescaledAdditiveResidual)(as_exported)
-register_rule(ll.ConcatResidual, ll.L2NormResidual)(as_exported)
 
 
 register_rule(kl.TimeDistributed, kl.SpectralNormalization)(as_wrapped)

@@ -1,11 +1,14 @@
 """Rules of `keras.ops` in a Functional model, as the export of lipkit's activations has them."""
 
+import inspect
 import numbers
 from typing import Any
 
+import keras
 import numpy as np
 
 from lipkit.certifier import graph as g
+from lipkit.certifier.activations import ACTIVATIONS
 from lipkit.certifier.reader import contractions, reductions, registry, resizing, shaping
 from lipkit.certifier.reader.constants import is_tensor, sample_constant
 from lipkit.certifier.reader.layers import diagonal, sample_axis
@@ -168,6 +171,15 @@ def _simple(name, *attributes):
     return rule
 
 
+def _function(name):
+    def rule(op, arguments, shapes):
+        if {*inspect.signature(type(op).__init__).parameters} - {"self", "name"}:
+            raise shaping.refusal(op, "it has parameters, which are not covered.")
+        return g.Elementwise(name)
+
+    return rule
+
+
 def _gelu(op, arguments, shapes):
     return g.Elementwise("gelu_tanh" if op.approximate else "gelu")
 
@@ -177,6 +189,11 @@ RULES = {
     **reductions.RULES,
     **contractions.RULES,
     **resizing.RULES,
+    **{
+        registry.operation_class(name): _function(name)
+        for name in ACTIVATIONS
+        if hasattr(keras.ops, name)
+    },
     "Add": _sum((1, 1)),
     "Subtract": _sum((1, -1)),
     "Multiply": _multiply,
@@ -198,13 +215,6 @@ RULES = {
     "Where": _where,
     "Negative": _simple("negative"),
     "Relu": _simple("relu"),
-    "Relu6": _simple("relu6"),
-    "Sigmoid": _simple("sigmoid"),
-    "Tanh": _simple("tanh"),
-    "Softplus": _simple("softplus"),
-    "Softsign": _simple("softsign"),
-    "Silu": _simple("silu"),
-    "Selu": _simple("selu"),
     "LeakyRelu": _simple("relu", "negative_slope"),
     "Elu": _simple("elu", "alpha"),
     "Gelu": _gelu,

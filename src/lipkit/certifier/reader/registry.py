@@ -7,8 +7,10 @@ from keras import ops
 
 from lipkit._keras import calls
 from lipkit.certifier import graph as g
+from lipkit.certifier.activations import ACTIVATIONS
 from lipkit.errors import NotCertifiable
-from lipkit.layers import LipschitzKernel, SpectralDense
+from lipkit.layers import SpectralDense
+from lipkit.layers.exported import Exported, as_layer, as_operations, is_own
 from lipkit.layers.padded import PaddedConv
 
 _RULES: dict[type, object] = {}
@@ -23,21 +25,42 @@ WAY_OUT = (
 def register_rule(*layer_classes):
     """Decorator: how layers of exactly these classes read as certifier operations.
 
-    The function takes the layer and the shape of each input (without the batch axis) and returns
-    one operation of `lipkit.certifier.graph`, or a list of operations to apply one after the other.
-    What it returns is believed, apart from a comparison with the layer's outputs on random inputs.
+    Layers that say what they are need none: see `lipkit.layers.Exported`.
+
+    Args:
+        *layer_classes: classes of layers; subclasses are not meant.
+
+    Returns:
+        A decorator of functions of a layer and the shape of each input, without the batch axis,
+        that return one operation of `lipkit.certifier.graph`, or a list of operations to apply one
+        after the other. What they return is believed, apart from a comparison with the layer's
+        outputs on random inputs. Instead of a function: `lipkit.certifier.as_exported`.
+
+    Raises:
+        ValueError: if something else than a class is given.
 
     Example:
+    >>> class Halve(keras.layers.Layer):
+    ...     def call(self, inputs):
+    ...         return inputs / 2
     >>> @lipkit.certifier.register_rule(Halve)
     ... def _(layer, shape):
-    ...     g = lipkit.certifier.graph
-    ...     return g.Custom(lambda x: x / 2, 0.5, error=lambda unit: (0.0, 0.0))
+    ...     graph = lipkit.certifier.graph
+    ...     return graph.Custom(lambda x: x / 2, 0.5, error=lambda unit: (0.0, 0.0))
+    >>> halves = keras.Sequential([keras.Input((3,)), Halve()])
+    >>> print(round(float(lipkit.lipschitz_bound(halves)), 6))
+    0.5
     """
 
     def register(rule):
         for layer_class in layer_classes:
             if not isinstance(layer_class, type):
                 raise ValueError(f"`register_rule` takes classes. Received: {layer_class!r}")
+            if rule is as_exported and not as_operations(layer_class):
+                raise ValueError(
+                    "`as_exported` needs a `lipkit.layers.Exported` with a `to_vanilla`. "
+                    f"Received: {layer_class!r}"
+                )
             _RULES[layer_class] = rule
         return rule
 
@@ -45,7 +68,27 @@ def register_rule(*layer_classes):
 
 
 def as_exported(layer, *shapes):
-    """Mark of layers that are read through their `to_vanilla`; given to `register_rule`."""
+    """The rule of layers that are read through their `to_vanilla`, see `lipkit.layers.Exported`.
+
+    It is that of all classes that define `to_vanilla` themselves, and needs no registration there.
+    A subclass that inherits it may compute anything, and is refused unless it is registered.
+
+    Args:
+        layer: the layer.
+        *shapes: of its inputs.
+
+    Raises:
+        NotCertifiable: always, if called: what a layer exports is read as a graph of its own,
+            which the activation inside another layer cannot be.
+
+    Example:
+    >>> class Named(lipkit.layers.PReLUlip):
+    ...     pass
+    >>> rule = lipkit.certifier.register_rule(Named)(lipkit.certifier.as_exported)
+    >>> named = keras.Sequential([keras.Input((3,)), Named()])
+    >>> print(round(float(lipkit.lipschitz_bound(named)), 4))
+    1.0
+    """
     raise NotCertifiable(
         f"{type(layer).__name__} {layer.name!r} cannot be certified as the activation inside "
         "another layer: make it a layer of its own."
@@ -62,17 +105,23 @@ def as_wrapped(layer, *shapes):
 
 def is_exported(layer) -> bool:
     """Whether a layer is read through its `to_vanilla`."""
-    return _RULES.get(type(layer)) is as_exported
+    return _rule_for(type(layer)) is as_exported
 
 
 def is_wrapper(layer) -> bool:
     """Whether a layer is read through the layer in it."""
-    return _RULES.get(type(layer)) is as_wrapped
+    return _rule_for(type(layer)) is as_wrapped
 
 
 def has_rule(layer_class) -> bool:
     """Whether layers of exactly this class can be read."""
-    return layer_class in _RULES
+    return _rule_for(layer_class) is not None
+
+
+def _rule_for(layer_class):
+    """The rule of exactly this class: the registered one, or what it says itself; or None."""
+    says = as_operations(layer_class) and (is_own(layer_class) or "to_vanilla" in vars(layer_class))
+    return _RULES.get(layer_class, as_exported if says else None)
 
 
 def check_methods(operation):
@@ -85,15 +134,21 @@ def check_methods(operation):
         )
 
 
+def _calls_plain(layer_class):
+    """Whether layers of a class call what their `vanilla_class` does, on the inputs as padded."""
+    return layer_class.call in (
+        layer_class.vanilla_class.call,
+        *_SAME_CALLS,
+    ) and layer_class.vanilla_inputs in (Exported.vanilla_inputs, PaddedConv.vanilla_inputs)
+
+
 def rule_of(layer):
     """The rule of a layer's exact class, or of the Keras class that a constrained layer calls."""
     check_methods(layer)
-    if (rule := _RULES.get(type(layer))) is not None:
+    if (rule := _rule_for(type(layer))) is not None:
         return rule
-    plain = getattr(layer, "vanilla_class", None)
-    ours = isinstance(layer, (LipschitzKernel, PaddedConv))
-    if ours and plain and type(layer).call in (plain.call, *_SAME_CALLS):
-        return _RULES[plain]
+    if as_layer(layer) and _calls_plain(type(layer)) and layer.vanilla_class in _RULES:
+        return _RULES[layer.vanilla_class]
     reason = REASONS.get(type(layer).__name__, "it has no Lipschitz rule")
     raise NotCertifiable(
         f"Layer {layer.name!r} ({type(layer).__name__}) cannot be certified: {reason}. {WAY_OUT}."
@@ -109,8 +164,8 @@ def inherited_rule_of(layer):
     try:
         return rule_of(layer)
     except NotCertifiable:
-        same = [c for c in type(layer).__mro__ if c in _RULES and c.call is type(layer).call]
-        return _RULES[same[0]] if same else None
+        same = [c for c in type(layer).__mro__ if has_rule(c) and c.call is type(layer).call]
+        return _rule_for(same[0]) if same else None
 
 
 def array(variable) -> Any:
@@ -120,14 +175,17 @@ def array(variable) -> Any:
     return ops.convert_to_numpy(variable).astype("float64")
 
 
-_FUNCTIONS = {
+# those of Keras's activations that are among the certifier's functions, and so have a proven slope
+FUNCTIONS = {
     name: getattr(keras.activations, name)
-    for name in (
-        *("linear", "relu", "relu6", "hard_tanh", "soft_shrink", "tanh_shrink", "hard_sigmoid"),
-        *("hard_silu", "sigmoid", "log_sigmoid", "tanh", "softplus", "softsign", "elu", "celu"),
-        *("selu", "gelu", "silu", "mish"),
-    )
+    for name in ACTIVATIONS
+    if hasattr(keras.activations, name)
 }
+
+
+def operation_class(name):
+    """The name of the class of `keras.ops` for a function: `"hard_silu"` -> `"HardSilu"`."""
+    return name.title().replace("_", "")
 
 
 def activation_ops(layer, shape) -> list[g.Op]:
@@ -142,13 +200,13 @@ def activation_ops(layer, shape) -> list[g.Op]:
         return [g.Softmax()]
     if activation is keras.activations.leaky_relu:
         return [g.Elementwise("relu", (0.2,))]
-    for name, function in _FUNCTIONS.items():
+    for name, function in FUNCTIONS.items():
         if activation is function:
             return [g.Elementwise(name)]
     name = getattr(activation, "__name__", repr(activation))
     raise NotCertifiable(
         f"Layer {layer.name!r} ({type(layer).__name__}) cannot be certified: its activation "
-        f"{name!r} has no proven slope. Use one of {', '.join(_FUNCTIONS)}, or make it a layer of "
+        f"{name!r} has no proven slope. Use one of {', '.join(FUNCTIONS)}, or make it a layer of "
         "its own with a rule registered by @lipkit.certifier.register_rule."
     )
 

@@ -48,7 +48,7 @@ class _Walk(Builder):
             given, inputs = self._call(layer, node, inputs, place)
             if owner is None:
                 return self.chain(given, inputs, layer.name, kind)
-            if hasattr(owner, "inner"):  # its operations do not follow one another
+            if owner.vanilla_inner:  # its operations do not follow one another
                 return self.chain(given, inputs, f"{owner.name}/{layer.name}", kind)
             return self.chain(given, inputs, owner.name, type(owner).__name__)
         dtype = layer.compute_dtype
@@ -82,12 +82,12 @@ class _Walk(Builder):
 
         def inner(tensor):
             seen.append(tensor)  # alive, so that its id stays its own
-            (index,) = self.model(layer.inner, self.tensors([tensor], known, layer))
+            (index,) = self.model(layer.vanilla_inner, self.tensors([tensor], known, layer))
             y = keras.Input(self.nodes[index].shape, dtype=layer.compute_dtype)
             known[id(y)] = index
             return y
 
-        parts = [inner] if hasattr(layer, "inner") else []
+        parts = [inner] if layer.vanilla_inner else []
         return self.tensors([layer.to_vanilla(x, *parts)], known, layer)[0]
 
     def wrapped(self, layer, inputs):

@@ -8,6 +8,7 @@ from lipkit.certifier.reader.layers import refuse_quantized
 from lipkit.certifier.reader.registry import activation_ops, array, register_rule
 from lipkit.certifier.reader.resizing import interpolates, resized
 from lipkit.errors import NotCertifiable
+from lipkit.layers.exported import Exported
 from lipkit.padding import padding_matrix
 
 
@@ -57,7 +58,7 @@ def _in_layout(layer, shape, ops):
 
 def _repeated_samples(layer, sizes):
     """The paddings that lipkit's layers do before Keras's convolution; the padded sizes."""
-    if getattr(layer, "pad_mode", None) is None:
+    if not isinstance(layer, Exported) or layer.pad_mode is None:
         return [], sizes
     axes = zip(sizes, layer.pad_widths(), strict=True)
     matrices = [padding_matrix(layer.pad_mode, n, *pair) for n, pair in axes]

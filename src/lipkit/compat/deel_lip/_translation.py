@@ -12,10 +12,6 @@ from lipkit.layers.base import ActivationLast
 class _Stored(ActivationLast):
     """Mixin put before a Keras layer: the kernel is the stored one, exported as it is."""
 
-    def vanilla_config(self):
-        """Configuration of the plain Keras layer."""
-        return self.get_config()
-
 
 @register
 class StoredDense(_Stored, kl.Dense):
