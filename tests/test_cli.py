@@ -309,14 +309,14 @@ def test_data_of_another_shape(plain):
     text = "a,b,c,y\n1,2,3,x\n"
     (plain / "t.csv").write_text(text)
     line = line_of(invoke("certify", plain / "m.keras", plain / "t.csv", "--target", "y"), 2)
-    assert "the classes are texts" in line
+    assert "the classes are text" in line
     line = line_of(invoke("certify", plain / "m.keras", plain / "t.csv"), 2)
-    assert "column 'y' are texts" in line
+    assert "column 'y' holds text" in line
 
 
 BAD_DATA = {
-    "one class": ("a,y\n1,u\n2,u\n", "has one class only, 'u'"),
-    "one row": ("a,y\n1,u\n", "has one class only, 'u'"),
+    "one class": ("a,y\n1,u\n2,u\n", "has only one class, 'u'"),
+    "one row": ("a,y\n1,u\n", "has only one class, 'u'"),
     "one row of a class": ("a,y\n1,u\n2,u\n3,v\n", "Class 'v' has one row"),
     "missing cells": ("a,y\n1,u\n,v\n", r"missing values in a (1)"),
     "strings in numbers": ("a,y\n1,u\ntwo,v\n", "'a' has numbers"),
@@ -461,7 +461,7 @@ def test_feature_weights_are_of_columns(tmp_path, monkeypatch):
     settings = done(*start, "--feature-weights", weights)["settings"]
     assert settings["feature_weights"] == [1, 2, 2, 0.5]
     for text, message in (
-        ('{"c": 2}', "'c' is no column"),
+        ('{"c": 2}', "'c' is not a column"),
         ("[1]", "must hold weights"),
         ("", "JSON"),
     ):

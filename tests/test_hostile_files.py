@@ -67,7 +67,7 @@ def test_options_that_name_no_file_are_refused(folder):
             read(folder / "p.json")
     os.mkfifo(folder / "r.csv")
     arguments = ["certify", folder / "m.keras", folder / "d.npz", "--out", folder / "r.csv"]
-    assert "is no file" in line_of(invoke(*arguments, "--overwrite"), 2)
+    assert "is not a file" in line_of(invoke(*arguments, "--overwrite"), 2)
 
 
 def rewritten(path, **members):

@@ -18,8 +18,9 @@ from test_cli import invoke, line_of, stand_in
 import lipkit
 from lipkit import recipes
 from lipkit._files import atomic
-from lipkit.runs.folder import FILES, RunFolder
-from lipkit.runs.writing import new_file
+from lipkit._files.places import new_file
+from lipkit.runs import RunFolder
+from lipkit.runs.schema import FILES
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import crash

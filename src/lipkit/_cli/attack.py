@@ -10,7 +10,7 @@ from lipkit import attacks
 from lipkit._cli import inputs, options, output
 from lipkit._cli.app import DONE, NOT_CERTIFIED
 from lipkit.recipes import scaling
-from lipkit.runs.loading import Loaded, load
+from lipkit.runs import Loaded, load
 
 
 def attack(

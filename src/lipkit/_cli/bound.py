@@ -8,7 +8,7 @@ import typer
 import lipkit
 from lipkit._cli import options, output
 from lipkit.certifier.weights import weighted_bound
-from lipkit.runs.loading import load
+from lipkit.runs import load
 
 
 def _shape(text):

@@ -10,11 +10,11 @@ import typer
 
 from lipkit._cli import inputs, options, output
 from lipkit._cli.app import DONE, NOT_CERTIFIED
+from lipkit._files.places import new_file
 from lipkit._table import table
 from lipkit.certifier.rounding import FORMATS
 from lipkit.data import cells
-from lipkit.runs.loading import load
-from lipkit.runs.writing import new_file
+from lipkit.runs import load
 
 SHARE = options.checked(lambda value: 0 <= value <= 1, "must be between 0 and 1")
 ARITHMETIC = ("real", *FORMATS)

@@ -7,9 +7,9 @@ import keras
 import typer
 
 from lipkit._cli import options, output
+from lipkit._files.places import new_file
 from lipkit.export import vanilla_model
-from lipkit.runs.loading import load
-from lipkit.runs.writing import new_file
+from lipkit.runs import load
 
 SUFFIXES = {"keras": ".keras", "onnx": ".onnx", "saved_model": "", "litert": ".tflite"}
 
@@ -55,7 +55,7 @@ def _export(loaded, to, path):
     elif to == "onnx":
         from lipkit.export.onnx import export_onnx
 
-        export_onnx(loaded.model, path, classes=loaded.run.get("classes"))
+        export_onnx(loaded.model, path, classes=loaded.info and loaded.info.classes)
     else:
         _keras_export(vanilla_model(loaded.model), to, path)
 

@@ -83,11 +83,6 @@ def output(text):
     return int(text) if text is not None and text.isdecimal() else text
 
 
-def batch_size(x) -> int:
-    """Samples to certify at a time: the values of all layers are in memory at once."""
-    return 4096 if x.ndim == 2 else 256
-
-
 def use_backend(backend) -> None:
     """Run this command again in a new interpreter if it is not on the backend asked for.
 

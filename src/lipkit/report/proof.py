@@ -3,6 +3,7 @@
 from lipkit.report import figures
 from lipkit.report.findings import Findings, singular_values
 from lipkit.report.markup import Html, at_most, table, tag
+from lipkit.runs.schema import PLAIN
 
 TIMES = "\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}"
 
@@ -59,7 +60,7 @@ def assumptions(found: Findings) -> Html:
         "from the exported model. It is about all inputs in the ball, not about those that "
         "somebody tried.",
         program,
-        "They are about model.keras as it is stored, by its hash below. After more training, or a "
+        f"They are about {PLAIN} as it is stored, by its hash below. After more training, or a "
         "cast of its weights, it needs new ones.",
         "Distances are Euclidean, over all features together, in units of the data as the model "
         "gets them"

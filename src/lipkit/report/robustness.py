@@ -57,7 +57,7 @@ def radii(found: Findings) -> Html:
     """Histogram of radii, and the classes one by one."""
     run = found.run
     rows = []
-    for i, name in enumerate(run.info["classes"]):
+    for i, name in enumerate(run.info.classes):
         own = run.y == i
         right = own & run.right
         proven = right & run.certified & (run.certificates.radius >= found.eps)
@@ -88,7 +88,7 @@ def radii(found: Findings) -> Html:
 
 def confusion(found: Findings) -> Html:
     """Decisions against true classes."""
-    run, classes = found.run, found.run.info["classes"]
+    run, classes = found.run, found.run.info.classes
     columns = [*range(len(classes)), *([-1] if (run.certificates.label < 0).any() else [])]
     rows = []
     for i, name in enumerate(classes):
