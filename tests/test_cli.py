@@ -298,7 +298,7 @@ def test_a_damaged_run_is_one_line(damage, cancer, trained, tmp_path):
 
 def test_models_that_are_none(tmp_path, plain):
     assert "no file or folder" in line_of(invoke("bound", tmp_path / "none.keras"), 2)
-    assert "is no model" in line_of(invoke("bound", plain / "d.csv"), 2)
+    assert "is not a model" in line_of(invoke("bound", plain / "d.csv"), 2)
     assert "run.json is missing" in line_of(invoke("bound", tmp_path), 2)
     assert "28,28,1" in line_of(invoke("bound", plain / "m.keras", "--input-shape", "a"), 2)
 
@@ -383,12 +383,12 @@ def test_folders_that_cannot_be_written(cancer, tmp_path, monkeypatch):
     start = ["train", cancer, "--target", "diagnosis", "--out"]
     (tmp_path / "file").write_text("mine")
     assert "cannot write to" in line_of(invoke(*start, tmp_path / "file" / "sub"), 2)
-    assert "is no folder" in line_of(invoke(*start, tmp_path / "file"), 2)
+    assert "is not a folder" in line_of(invoke(*start, tmp_path / "file"), 2)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("mine")
     for overwrite in ([], ["--overwrite"]):
         line = line_of(invoke(*start, tmp_path / "mine", *overwrite), 2)
-        assert "holds 'thesis.txt', which is no part of a run" in line
+        assert "holds 'thesis.txt', which does not belong to a run" in line
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "mine"
     monkeypatch.chdir(tmp_path / "mine")
     (tmp_path / "mine" / "thesis.txt").unlink()
@@ -479,7 +479,7 @@ def test_all_distances_of_a_run_have_its_feature_weights(tmp_path, rng):
     start = ["train", tmp_path / "d.csv", "--target", "y", "--recipe", "linear", "--epochs", 20]
     start += ["--feature-weights", tmp_path / "w.json", "--out", run := tmp_path / "run"]
     result = invoke(*start)
-    assert "times the weights of the features" in result.stdout, result.output
+    assert "times the feature weights" in result.stdout, result.output
     model = keras.models.load_model(run / "model.keras")
     with np.load(run / "test.npz") as test:
         x = test["x"]
@@ -573,7 +573,7 @@ def test_w1(tmp_path, rng):
     out = done(*arguments, "--columns", "a,b")
     assert out["empirical_lower_bound"] <= 3.3 and 2.5 < out["estimate"] < 3.5
     assert out["samples"] == [200, 200]
-    assert "column 'c' holds texts" in line_of(invoke(*arguments), 2)
+    assert "column 'c' holds text" in line_of(invoke(*arguments), 2)
     assert "no column 'd'" in line_of(invoke(*arguments, "--columns", "a,d"), 2)
 
 

@@ -32,7 +32,7 @@ SAME = {
     f"lipkit.{name}": f"lipkit.models.{name}" for name in ("Model", "Sequential", "vanillaModel")
 }
 SAME["lipkit.lipschitzify"] = "lipkit.lipschitzify.lipschitzify"
-PARTS = {"lipkit.runs", "lipkit.compat"}
+PARTS = {"lipkit.compat"}
 
 
 def module(name, path):

@@ -1,7 +1,8 @@
 """Public docstrings say what is taken, given back and raised, and their examples run.
 
 Examples find what most programs have at that point: `lipkit`, `keras`, `ops`, `np`, 200 points of
-two moons in `x` with the labels 0 and 1 in `y`, and `model`, a network of one logit for them.
+two moons in `x` with the labels 0 and 1 in `y`, `model`, a network of one logit for them, and
+`run`, the folder of a run.
 """
 
 import ast
@@ -10,7 +11,9 @@ import importlib
 import inspect
 import pkgutil
 import re
+import shutil
 import textwrap
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -20,7 +23,7 @@ import lipkit
 
 SECTION = r"(?ms)^{}:[ \t]*\n((?:[ \t]+\S.*?$|[ \t]*\n)+)"
 # what a user cannot import, and what stands for another library's modules
-HIDDEN = {"lipkit.runs", "lipkit.compat"}
+HIDDEN = {"lipkit.compat"}
 # still to be written; each entry that is complete has to go
 PENDING = {
     "lipkit.attacks",
@@ -136,7 +139,7 @@ def test_docstring_is_complete(name):
 
 
 @pytest.fixture(scope="module")
-def common():
+def common(tmp_path_factory):
     keras.utils.set_random_seed(0)
     x, y = lipkit.data.moons(200, seed=0)
     model = lipkit.Sequential(
@@ -148,7 +151,9 @@ def common():
         ]
     )
     model.compile("adam", lipkit.losses.HKR(alpha=10, min_margin=0.2))
-    return {"x": x, "y": y, "model": model}
+    saved = Path(__file__).parent / "data" / "saved_run"
+    run = shutil.copytree(saved, tmp_path_factory.mktemp("runs") / "run")
+    return {"x": x, "y": y, "model": model, "run": str(run)}
 
 
 @pytest.mark.parametrize("name", [n for n, v in PUBLIC.items() if ">>>" in (v.__doc__ or "")])

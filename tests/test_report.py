@@ -429,7 +429,7 @@ DAMAGES = {
     "one class": (edit("run.json", lambda d: {**d, "classes": ["a"]}), "names 1 classes"),
     "history": (edit("run.json", lambda d: {**d, "history": {"loss": 1}}), "history of 'loss'"),
     "kind": (edit("run.json", lambda d: d["data"].update(kind="text")), "has the kind 'text'"),
-    "features": (edit("run.json", lambda d: d["data"].update(ONE)), "has no names for"),
+    "features": (edit("run.json", lambda d: d["data"].update(ONE)), "has no names"),
     "accuracy": (edit("run.json", lambda d: {**d, "accuracy": 0.1}), "run.json 0.1"),
     "no encoding": (edit("run.json", lambda d: d["data"].update(encoding=1)), "'encoding'"),
     "no weights": (edit("run.json", lambda d: {**d, "settings": {}}), "no 'feature_weights'"),

@@ -31,14 +31,14 @@ def certify(
         typer.Option(
             metavar="SHARE",
             callback=SHARE,
-            help="Status 1 if the certified accuracy at --eps is lower.",
+            help="End with status 1 if the certified accuracy at --eps is lower.",
         ),
     ] = None,
     arithmetic: Annotated[
         str,
         typer.Option(
             callback=options.one_of(ARITHMETIC),
-            help="What the proof is of: the network in real numbers, or the program in float32.",
+            help="What is proven: the network in real numbers, or the program in float32.",
         ),
     ] = "real",
     chosen: options.Output = None,
@@ -51,8 +51,8 @@ def certify(
 ):
     """Certify a model's answers: no input within the radius of a row has another answer.
 
-    Works for models that lipkit trained and for all others of known layers. Ends with status 1 if
-    the model cannot be certified, no row is certified, or less than --require is.
+    Works for models that lipkit trained and for any other made of known layers. Ends with status 1
+    if the model cannot be certified, no row is, or the share is below --require.
 
     For example:
 

@@ -43,7 +43,7 @@ def export(
         _export(loaded, to, new)
     lines = [str(out), output.identity(model, loaded.sha256)]
     if to == "onnx" and loaded.weights is not None:
-        lines.append(f"its radii are {output.unit(None)}, without weights of features")
+        lines.append(f"its radii are {output.unit(None)}, without the feature weights")
     output.show(
         as_json, {"model": str(model), "sha256": loaded.sha256, "to": to, "out": str(out)}, lines
     )
@@ -61,7 +61,7 @@ def _export(loaded, to, path):
 
 
 def _keras_export(plain, to, path):
-    """Keras's own export; what its backend cannot do is one line."""
+    """Keras's own export; what its backend cannot do is said in one line."""
     name = {"saved_model": "tf_saved_model"}.get(to, to)
     try:
         plain.export(str(path), format=name, verbose=False)

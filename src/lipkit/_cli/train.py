@@ -34,7 +34,7 @@ def train(
     eps: Annotated[
         float | None,
         typer.Option(
-            metavar="R", callback=POSITIVE, help="Radius to train for. (By default from the data.)"
+            metavar="R", callback=POSITIVE, help="Radius to train for. (Default: from the data.)"
         ),
     ] = None,
     recipe: Annotated[
@@ -45,7 +45,7 @@ def train(
         ),
     ] = "auto",
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="(By default from the size of the data.)")
+        int | None, typer.Option(min=1, help="(Default: from the size of the data.)")
     ] = None,
     test_size: Annotated[
         float, typer.Option(callback=options.share, help="Share of the rows to hold out.")
@@ -70,12 +70,13 @@ def train(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help='JSON, as {"age": 2.0}: distances, and so --eps and all radii of this run, count '
-            "a year as 2.",
+            help='JSON such as {"age": 2.0}: distances, and so --eps and all radii of this run, '
+            "count a year as 2.",
         ),
     ] = None,
     image_size: Annotated[
-        str | None, typer.Option(metavar="H,W", help="Resize all images; radii are those after it.")
+        str | None,
+        typer.Option(metavar="H,W", help="Resize all images; radii refer to the resized ones."),
     ] = None,
     backend: options.Backend = None,
     overwrite: options.Overwrite = False,
@@ -87,9 +88,9 @@ def train(
     data. Categories become one number each (a change of category is a step of sqrt(2)), images
     have values from 0 to 1.
 
-    RUN will hold: model.keras (plain Keras, needs no lipkit), lipkit.keras (to go on training),
+    RUN will hold: model.keras (plain Keras, needs no lipkit), lipkit.keras (for further training),
     test.npz and certificates.json (held-out samples and their certificates), run.json (all
-    settings), manifest.json (the SHA-256 of each).
+    settings), manifest.json (the SHA-256 of each file).
 
     For example:
 
@@ -125,7 +126,7 @@ def _weights(path):
         return {str(name): float(weight) for name, weight in read_json(path).items()}
     except (ValueError, TypeError, AttributeError):
         raise ValueError(
-            f'{path} must hold weights of columns in JSON, as {{"age": 2.0}}.'
+            f'{path} must hold weights of columns in JSON, such as {{"age": 2.0}}.'
         ) from None
 
 

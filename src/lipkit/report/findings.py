@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -135,7 +136,7 @@ class Findings:
 
 def investigate(run: Run) -> Findings:
     """All that takes computing."""
-    eps = run.info.settings.get("eps")
+    eps: Any = run.info.settings.get("eps")
     asked = isinstance(eps, (int, float)) and 0 < eps < np.inf
     if not asked:
         eps = float(np.median(run.certificates.radius))

@@ -38,8 +38,8 @@ class Run:
 
     Example:
         >>> found = lipkit.runs.read(run)
-        >>> found.x.shape, found.certificates.certified_accuracy(0.1) <= found.right.mean()
-        ((12, 2), True)
+        >>> found.x.shape, found.unit, len(found.certificates)
+        ((12, 2), 'row', 12)
     """
 
     directory: Path

@@ -47,7 +47,7 @@ class DataInfo:
 
     Example:
         >>> lipkit.runs.read(run).info.data.features
-        ['x0', 'x1']
+        ['a', 'b']
     """
 
     path: str

@@ -10,9 +10,11 @@ import keras
 import numpy as np
 
 from lipkit import recipes
+from lipkit._checks import real
 from lipkit._version import __version__
 from lipkit.certifier import Certificates, certify, lipschitz_bound, reweighted
 from lipkit.data import files, frames, splits
+from lipkit.data.imputation import METHODS
 from lipkit.errors import NotCertifiable
 from lipkit.runs.schema import DataInfo, RunInfo, Split
 from lipkit.runs.writing import new_run, write
@@ -106,6 +108,9 @@ def train(
         'moons'
     """
     started, data = time.monotonic(), Path(data)
+    test_size = real("test_size", test_size, "]0, 1[")
+    if impute not in (None, *METHODS):
+        raise ValueError(f"`impute` must be one of {[*METHODS]}. Received: impute={impute!r}")
     with new_run(out, overwrite) as folder:
         dataset = files.read(
             data,
