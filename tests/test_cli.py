@@ -323,7 +323,7 @@ BAD_DATA = {
     "wrong column": ("a,b\n1,u\n2,v\n", "no column 'y'"),
     "empty": ("", "is empty"),
     "names alone": ("a,y\n", "no rows"),
-    "names twice": ("a,a,y\n1,2,u\n", "more than one column of the name 'a'"),
+    "names twice": ("a,a,y\n1,2,u\n", "more than one column named 'a'"),
     "continuous target": ("a,y\n1,0.5\n2,0.7\n", "is continuous"),
     "binary": ("\x00\x01\x02", "d.csv"),
 }

@@ -92,7 +92,7 @@ def huge_layer(path):
 
 def nested(path):
     rewritten(path, config__json=b'{"config": ' + b"[" * 200_000 + b"]" * 200_000 + b"}")
-    return "nested too deep"
+    return "nested too deeply"
 
 
 def empty_weights(path):
