@@ -382,7 +382,7 @@ def test_folders_that_cannot_be_written(cancer, tmp_path, monkeypatch):
     monkeypatch.setattr(recipes, "train", train)
     start = ["train", cancer, "--target", "diagnosis", "--out"]
     (tmp_path / "file").write_text("mine")
-    assert "cannot write to" in line_of(invoke(*start, tmp_path / "file" / "sub"), 2)
+    assert "Cannot write to" in line_of(invoke(*start, tmp_path / "file" / "sub"), 2)
     assert "is not a folder" in line_of(invoke(*start, tmp_path / "file"), 2)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("mine")
@@ -503,7 +503,7 @@ def test_all_distances_of_a_run_have_its_feature_weights(tmp_path, rng):
     for command, shape in (("certify", "('batch', 3)"), ("attack", "('n', 3)")):
         assert shape in line_of(invoke(command, run, tmp_path / "wide.npz"), 2)
     result = invoke("export", run, "--to", "onnx", "--out", tmp_path / "m.onnx")
-    assert "without weights of features" in result.stdout
+    assert "without the feature weights" in result.stdout
     assert invoke("report", run).exit_code == 0
     page = (run / "report.html").read_text()
     assert "weighted distance of at most" in page and "; 0 lie within the certified" in page

@@ -552,7 +552,7 @@ def test_certificates_of_the_program_in_float32(copy):
     run = read(copy)
     lipkit.certify(run.model, run.x, run.y, arithmetic="float32").save(copy / "certificates.json")
     text = Reader(write_report(copy).read_text()).text
-    assert "in float32, whose worst rounding errors are taken off" in text
+    assert "in float32, whose worst-case rounding errors are subtracted" in text
     assert "0 lie within the certified radius" in text
 
 

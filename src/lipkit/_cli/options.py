@@ -33,7 +33,7 @@ share = checked(lambda value: 0 < value < 1, "must be between 0 and 1")
 Model = Annotated[
     Path,
     typer.Argument(
-        metavar="MODEL", help="Folder of a run of `lipkit train`, a .keras file or an .onnx file."
+        metavar="MODEL", help="Folder that `lipkit train` wrote, a .keras file or an .onnx file."
     ),
 ]
 Data = Annotated[

@@ -11,7 +11,7 @@ from lipkit.runs.schema import MANIFEST
 
 
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of `lipkit train`.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `lipkit train` wrote.")],
     as_json: options.Json = False,
 ):
     """Write a run's report: one HTML page that needs no network.

@@ -52,7 +52,8 @@ def train(
     ] = 0.2,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
     categorical: Annotated[
-        list[str] | None, typer.Option(metavar="COL", help="Column of categories. Repeatable.")
+        list[str] | None,
+        typer.Option(metavar="COL", help="Column to read as categories. Repeatable."),
     ] = None,
     drop: Annotated[
         list[str] | None, typer.Option(metavar="COL", help="Column to leave out. Repeatable.")

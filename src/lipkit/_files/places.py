@@ -15,7 +15,7 @@ def writable(directory: Path) -> Path:
         with tempfile.TemporaryFile(dir=directory):
             pass
     except OSError as error:
-        raise ValueError(f"{directory} cannot be written to: {error.strerror}.") from None
+        raise ValueError(f"Cannot write to {directory}: {error.strerror}.") from None
     return directory
 
 

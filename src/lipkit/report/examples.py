@@ -36,8 +36,8 @@ def examples(found) -> Html:
         tag(
             "p",
             "The certified test points with the smallest and the largest radii. A counterfactual "
-            "is an input near by that the model decides otherwise: the nearest that was found, and "
-            "further away than the certified radius.",
+            "is a nearby input with another decision: the nearest that was found, and farther away "
+            "than the certified radius.",
             " In the differences, orange is brighter and blue is darker." * (run.unit == "picture"),
         ),
         tag(
