@@ -37,8 +37,9 @@ from lipkit import _demo as demo
 from lipkit import plots, recipes
 from lipkit._cli import app
 from lipkit._files import atomic
-from lipkit.runs.folder import FILES, RunFolder
+from lipkit.runs import RunFolder
 from lipkit.runs.models import read as read_model
+from lipkit.runs.schema import FILES, MANIFEST
 
 OUT = Path(__file__).parent / "results" / "crash.json"
 DELAYS = (0, 0, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)  # seconds after an event
@@ -316,7 +317,7 @@ def damages(folder, flips, cuts):
     rng, run = np.random.default_rng(0), folder / "run"
     right = answers(folder)
     assert [status for status, _ in right] == [0, 0, 0]
-    names = (*FILES, "manifest.json")
+    names = (*FILES, MANIFEST)
     found = {"refused": 0, "same answers": 0, "silently different": 0}
     kinds = ["flip"] * flips + ["cut"] * cuts
     for i, kind in enumerate(kinds):

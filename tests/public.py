@@ -5,8 +5,8 @@ import pkgutil
 
 import lipkit
 
-# what a user cannot import, and what stands for another library's modules
-HIDDEN = {"lipkit.runs", "lipkit.compat"}
+# what stands for another library's modules
+HIDDEN = {"lipkit.compat"}
 
 
 def public_modules():

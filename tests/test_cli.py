@@ -298,7 +298,7 @@ def test_a_damaged_run_is_one_line(damage, cancer, trained, tmp_path):
 
 def test_models_that_are_none(tmp_path, plain):
     assert "no file or folder" in line_of(invoke("bound", tmp_path / "none.keras"), 2)
-    assert "is no model" in line_of(invoke("bound", plain / "d.csv"), 2)
+    assert "is not a model" in line_of(invoke("bound", plain / "d.csv"), 2)
     assert "run.json is missing" in line_of(invoke("bound", tmp_path), 2)
     assert "28,28,1" in line_of(invoke("bound", plain / "m.keras", "--input-shape", "a"), 2)
 
@@ -309,21 +309,21 @@ def test_data_of_another_shape(plain):
     text = "a,b,c,y\n1,2,3,x\n"
     (plain / "t.csv").write_text(text)
     line = line_of(invoke("certify", plain / "m.keras", plain / "t.csv", "--target", "y"), 2)
-    assert "the classes are texts" in line
+    assert "the classes are text" in line
     line = line_of(invoke("certify", plain / "m.keras", plain / "t.csv"), 2)
-    assert "column 'y' are texts" in line
+    assert "column 'y' holds text" in line
 
 
 BAD_DATA = {
-    "one class": ("a,y\n1,u\n2,u\n", "has one class only, 'u'"),
-    "one row": ("a,y\n1,u\n", "has one class only, 'u'"),
+    "one class": ("a,y\n1,u\n2,u\n", "has only one class, 'u'"),
+    "one row": ("a,y\n1,u\n", "has only one class, 'u'"),
     "one row of a class": ("a,y\n1,u\n2,u\n3,v\n", "Class 'v' has one row"),
     "missing cells": ("a,y\n1,u\n,v\n", r"missing values in a (1)"),
     "strings in numbers": ("a,y\n1,u\ntwo,v\n", "'a' has numbers"),
     "wrong column": ("a,b\n1,u\n2,v\n", "no column 'y'"),
     "empty": ("", "is empty"),
     "names alone": ("a,y\n", "no rows"),
-    "names twice": ("a,a,y\n1,2,u\n", "more than one column of the name 'a'"),
+    "names twice": ("a,a,y\n1,2,u\n", "more than one column named 'a'"),
     "continuous target": ("a,y\n1,0.5\n2,0.7\n", "is continuous"),
     "binary": ("\x00\x01\x02", "d.csv"),
 }
@@ -382,13 +382,13 @@ def test_folders_that_cannot_be_written(cancer, tmp_path, monkeypatch):
     monkeypatch.setattr(recipes, "train", train)
     start = ["train", cancer, "--target", "diagnosis", "--out"]
     (tmp_path / "file").write_text("mine")
-    assert "cannot write to" in line_of(invoke(*start, tmp_path / "file" / "sub"), 2)
-    assert "is no folder" in line_of(invoke(*start, tmp_path / "file"), 2)
+    assert "Cannot write to" in line_of(invoke(*start, tmp_path / "file" / "sub"), 2)
+    assert "is not a folder" in line_of(invoke(*start, tmp_path / "file"), 2)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("mine")
     for overwrite in ([], ["--overwrite"]):
         line = line_of(invoke(*start, tmp_path / "mine", *overwrite), 2)
-        assert "holds 'thesis.txt', which is no part of a run" in line
+        assert "holds 'thesis.txt', which does not belong to a run" in line
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "mine"
     monkeypatch.chdir(tmp_path / "mine")
     (tmp_path / "mine" / "thesis.txt").unlink()
@@ -461,7 +461,7 @@ def test_feature_weights_are_of_columns(tmp_path, monkeypatch):
     settings = done(*start, "--feature-weights", weights)["settings"]
     assert settings["feature_weights"] == [1, 2, 2, 0.5]
     for text, message in (
-        ('{"c": 2}', "'c' is no column"),
+        ('{"c": 2}', "'c' is not a column"),
         ("[1]", "must hold weights"),
         ("", "JSON"),
     ):
@@ -479,7 +479,7 @@ def test_all_distances_of_a_run_have_its_feature_weights(tmp_path, rng):
     start = ["train", tmp_path / "d.csv", "--target", "y", "--recipe", "linear", "--epochs", 20]
     start += ["--feature-weights", tmp_path / "w.json", "--out", run := tmp_path / "run"]
     result = invoke(*start)
-    assert "times the weights of the features" in result.stdout, result.output
+    assert "times the feature weights" in result.stdout, result.output
     model = keras.models.load_model(run / "model.keras")
     with np.load(run / "test.npz") as test:
         x = test["x"]
@@ -503,7 +503,7 @@ def test_all_distances_of_a_run_have_its_feature_weights(tmp_path, rng):
     for command, shape in (("certify", "('batch', 3)"), ("attack", "('n', 3)")):
         assert shape in line_of(invoke(command, run, tmp_path / "wide.npz"), 2)
     result = invoke("export", run, "--to", "onnx", "--out", tmp_path / "m.onnx")
-    assert "without weights of features" in result.stdout
+    assert "without the feature weights" in result.stdout
     assert invoke("report", run).exit_code == 0
     page = (run / "report.html").read_text()
     assert "weighted distance of at most" in page and "; 0 lie within the certified" in page
@@ -573,7 +573,7 @@ def test_w1(tmp_path, rng):
     out = done(*arguments, "--columns", "a,b")
     assert out["empirical_lower_bound"] <= 3.3 and 2.5 < out["estimate"] < 3.5
     assert out["samples"] == [200, 200]
-    assert "column 'c' holds texts" in line_of(invoke(*arguments), 2)
+    assert "column 'c' holds text" in line_of(invoke(*arguments), 2)
     assert "no column 'd'" in line_of(invoke(*arguments, "--columns", "a,d"), 2)
 
 

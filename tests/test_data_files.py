@@ -86,7 +86,7 @@ LONG = "\n".join(["id,y", *(f"n{i}x,{i % 2}" for i in range(101))])
 BAD_TABLES = [
     ("", "is empty"),
     ("a,y\n", "no rows"),
-    ("a,a,y\n1,2,0\n3,4,1\n", "more than one column of the name 'a'"),
+    ("a,a,y\n1,2,0\n3,4,1\n", "more than one column named 'a'"),
     ("1,2,0\n3,4,1\n", "numbers in its first line"),
     ("a,y\n1,0,7\n2,1,8\n", "more cells than its first line"),
     ("a,y\n1,0\n2,1,8\n", "not a readable table.*line 3"),
@@ -95,7 +95,7 @@ BAD_TABLES = [
     ("y\n0\n1\n", "no column besides 'y'"),
     ("a,b,y\n1,2,0\n,3,1\n,,1\n", r"missing values in a \(2\), b \(1\).*--impute.*--drop"),
     ("a,y\n1,0\n2,\n", "Target 'y' has 1 missing"),
-    ("a,y\n1,0.5\n2,1.25\n", "Target 'y' is continuous, as 0.5"),
+    ("a,y\n1,0.5\n2,1.25\n", "Target 'y' is continuous .such as 0.5"),
     ("a,y\n" + "".join(f"1,{i}\n" for i in range(60)), "60 different values in 60 rows"),
     ("a,y\n1,0\ntwo,1\n", "'a' has numbers.*'two' in row 2.*--categorical"),
     ('a,y\n"1,5",0\n"2,5",1\n', "'a' has numbers.*'1,5' in row 1"),
@@ -126,7 +126,7 @@ def test_all_columns_that_cannot_be_used_are_named_at_once(tmp_path):
 def test_dates_and_lists_are_refused(tmp_path):
     for column in (pandas.to_datetime(["2024-01-01", "2024-01-02"]), [[1], [2]]):
         pandas.DataFrame({"a": column, "y": [0, 1]}).to_parquet(tmp_path / "bad.parquet")
-        with pytest.raises(ValueError, match="Column 'a' is of the type"):
+        with pytest.raises(ValueError, match="Column 'a' has the type"):
             files.read(tmp_path / "bad.parquet", "y")
 
 
@@ -181,7 +181,7 @@ def test_labels():
     assert labels.encode([True, False], "y")[1] == ("False", "True")
     assert labels.encode([10, 9, 10], "y")[1] == ("9", "10")  # as numbers, not as texts
     assert labels.encode([1, 0], "y", ("a", "b"), ("b", "a"))[0].tolist() == [0, 1]
-    with pytest.raises(ValueError, match="y must count the 2 classes from 0"):
+    with pytest.raises(ValueError, match="y must number the 2 classes from 0"):
         labels.encode([0, 2], "y", None, ("b", "a"))
     with pytest.raises(ValueError, match="y has 1 missing or infinite"):
         labels.encode([0, np.nan], "y")
@@ -272,8 +272,8 @@ def no_image(folder):
         (other_size, "9.png has 8 x 7 pixels, expected 6 x 5.*--image-size"),
         (damaged, "1.png is not a readable image"),
         (transparent, "1.png is transparent"),
-        (deep, "1.png has pixels of the mode I;16"),
-        (loose, "has images beside its sub-folders, as 1.png"),
+        (deep, "1.png has pixels of mode I;16"),
+        (loose, "has images beside its sub-folders, such as 1.png"),
         (no_image, "has no images: expected one sub-folder"),
     ],
 )
@@ -299,9 +299,9 @@ def test_arrays(tmp_path):
     ("arrays", "message"),
     [
         ({"z": np.ones(3)}, "needs an array 'x'. It has: z"),
-        ({"x": np.ones(3)}, r"x must be numbers of shape.*\(3,\)"),
-        ({"x": np.ones((0, 3))}, r"x must be numbers of shape.*\(0, 3\)"),
-        ({"x": np.full((2, 2), "a")}, "x must be numbers"),
+        ({"x": np.ones(3)}, r"x must hold numbers of shape.*\(3,\)"),
+        ({"x": np.ones((0, 3))}, r"x must hold numbers of shape.*\(0, 3\)"),
+        ({"x": np.full((2, 2), "a")}, "x must hold numbers"),
         ({"x": np.array([[1.0], [np.nan]])}, "1 rows, first in row 2"),
         ({"x": np.array([[1.0], [1e39]])}, "too large"),
         ({"x": np.ones((2, 1)), "y": np.ones(3, int)}, "x has 2 rows and y has 3"),
@@ -329,7 +329,7 @@ def test_options_that_do_not_apply_are_refused(tmp_path, people):
         files.read(tmp_path / "d.npz", "y")
     with pytest.raises(ValueError, match="`image_size` is for folders of images"):
         files.read(people, "sick", image_size=(8, 8))
-    with pytest.raises(ValueError, match="of no known type"):
+    with pytest.raises(ValueError, match="not of a known type"):
         files.read(write(tmp_path / "d.txt", "a"))
     with pytest.raises(FileNotFoundError, match=r"no file or folder .*none\.csv"):
         files.read(tmp_path / "none.csv")

@@ -156,7 +156,7 @@ def test_unwritable_folder_fails_before_training(tmp_path, monkeypatch):
     monkeypatch.setattr(command, "train", train)
     (tmp_path / "file").write_text("")
     result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path / "file" / "sub")])
-    assert result.exit_code == 2 and "cannot write to" in result.output
+    assert result.exit_code == 2 and "Cannot write to" in result.output
 
 
 def test_infinite_results_end_in_one_line_and_no_file(tmp_path):

@@ -23,11 +23,7 @@ PENDING = {
     "lipkit",
     "lipkit.certifier",
     "lipkit.certifier.graph",
-    "lipkit.data",
     "lipkit.errors",
-    "lipkit.estimators",
-    "lipkit.recipes",
-    "lipkit.report",
 }
 
 

@@ -67,7 +67,7 @@ def test_options_that_name_no_file_are_refused(folder):
             read(folder / "p.json")
     os.mkfifo(folder / "r.csv")
     arguments = ["certify", folder / "m.keras", folder / "d.npz", "--out", folder / "r.csv"]
-    assert "is no file" in line_of(invoke(*arguments, "--overwrite"), 2)
+    assert "is not a file" in line_of(invoke(*arguments, "--overwrite"), 2)
 
 
 def rewritten(path, **members):
@@ -92,7 +92,7 @@ def huge_layer(path):
 
 def nested(path):
     rewritten(path, config__json=b'{"config": ' + b"[" * 200_000 + b"]" * 200_000 + b"}")
-    return "nested too deep"
+    return "nested too deeply"
 
 
 def empty_weights(path):

@@ -18,8 +18,9 @@ from test_cli import invoke, line_of, stand_in
 import lipkit
 from lipkit import recipes
 from lipkit._files import atomic
-from lipkit.runs.folder import FILES, RunFolder
-from lipkit.runs.writing import new_file
+from lipkit._files.places import new_file
+from lipkit.runs import RunFolder
+from lipkit.runs.schema import FILES
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import crash
@@ -90,7 +91,7 @@ def test_overwrite_replaces_what_was_there_at_the_start_alone(own, monkeypatch):
         other.rename(folder / "run")
 
     during(monkeypatch, another)
-    assert "Something else was put" in line_of(invoke(*start, "--overwrite"), 2)
+    assert "Something else appeared" in line_of(invoke(*start, "--overwrite"), 2)
     assert (folder / "run" / "manifest.json").read_bytes() == first
     during(monkeypatch, lambda: None)
     assert invoke(*start, "--overwrite").exit_code == 0
@@ -103,7 +104,7 @@ def test_of_two_trainings_into_one_folder_one_says_no(own, monkeypatch):
     lines = []
     during(monkeypatch, lambda: lines.append(line_of(invoke(*start, "--overwrite"), 2)))
     assert invoke(*start, "--overwrite").exit_code == 0
-    assert "Another process writes" in lines[0]
+    assert "Another process is writing" in lines[0]
     assert names(folder) == ["data.csv", "run"]
 
 

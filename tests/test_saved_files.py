@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import keras
@@ -10,8 +11,7 @@ import pytest
 
 import lipkit
 from lipkit.report import write_report
-from lipkit.runs.folder import RunFolder, check_info
-from lipkit.runs.loading import load
+from lipkit.runs import RunFolder, load
 
 DATA = Path(__file__).parent / "data"
 
@@ -69,8 +69,10 @@ def test_the_onnx_file_gives_its_radii():
 
 
 def test_the_run_folder_is_read_and_reported(tmp_path):
-    folder = RunFolder.open(DATA / "saved_run")
-    assert check_info(folder)["classes"] == ["left", "right"]
+    info = RunFolder.open(DATA / "saved_run").info
+    assert info.classes == ["left", "right"]
+    written = json.dumps(asdict(info), indent=1, allow_nan=False) + "\n"
+    assert written == (DATA / "saved_run" / "run.json").read_text()
     run = load(DATA / "saved_run")
     stored = json.loads((DATA / "saved_run" / "certificates.json").read_text())
     with np.load(DATA / "saved_run" / "test.npz") as file:

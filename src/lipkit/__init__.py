@@ -85,7 +85,7 @@ __all__ = [
 
 
 # imported at their first use: scikit-learn is optional, and most programs need none of the others
-_LAZY = ("compat", "estimators", "recipes", "report", "testing")
+_LAZY = ("compat", "estimators", "recipes", "report", "runs", "testing")
 
 
 def __getattr__(name):

@@ -84,7 +84,7 @@ class OneLine(TyperGroup):
             except BaseException as error:
                 if pressed or isinstance(error, (KeyboardInterrupt, typer.Abort)):
                     fail("interrupted", INTERRUPTED)
-                if isinstance(error, BrokenPipeError):  # nothing more can be said to who reads
+                if isinstance(error, BrokenPipeError):  # nobody reads any more
                     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 _say(error)
                 raise
@@ -92,7 +92,7 @@ class OneLine(TyperGroup):
 
 
 def _say(error):
-    """End with one line about what a user can change; other exceptions are faults of ours."""
+    """End with one line about what a user can change; other exceptions are bugs."""
     match error:
         case UsageError():
             message = error.format_message()
@@ -126,7 +126,7 @@ def _root(context: typer.Context):
     Every command ends with status 0 (done), 1 (not certified, or a check failed), 2 (bad input) or
     130 (interrupted).
     The environment variable KERAS_BACKEND chooses between jax, tensorflow and torch, and
-    LIPKIT_MAX_BYTES says how many bytes the numbers of one file may take (8 GiB).
+    LIPKIT_MAX_BYTES limits the memory that the numbers of one file may take, in bytes (8 GiB).
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())

@@ -10,7 +10,7 @@ from lipkit import attacks
 from lipkit._cli import inputs, options, output
 from lipkit._cli.app import DONE, NOT_CERTIFIED
 from lipkit.recipes import scaling
-from lipkit.runs.loading import Loaded, load
+from lipkit.runs import Loaded, load
 
 
 def attack(
@@ -18,16 +18,16 @@ def attack(
     data: options.Data,
     target: options.Target = None,
     run: options.Run = None,
-    rows: Annotated[int, typer.Option(min=1, help="Attack the first rows only.")] = 1000,
+    rows: Annotated[int, typer.Option(min=1, help="Attack only the first rows.")] = 1000,
     steps: Annotated[int, typer.Option(min=1, help="Gradient steps.")] = 20,
-    restarts: Annotated[int, typer.Option(min=1, help="Starts of the gradient steps.")] = 1,
+    restarts: Annotated[int, typer.Option(min=1, help="Random starts of the gradient steps.")] = 1,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
     as_json: options.Json = False,
 ):
-    """Try to break a model's certificates, by inputs within a row's radius with another answer.
+    """Try to break a model's certificates: find an input within a row's radius with another answer.
 
-    Ends with status 1 if one is broken, which disproves the certificate. If none is, that proves
-    nothing more: the certificate does.
+    Ends with status 1 if one is broken, which disproves the certificate. An attack that fails
+    proves nothing: the certificate does.
 
     For example:
 
@@ -36,7 +36,7 @@ def attack(
     """
     loaded = load(model, run)
     if not isinstance(loaded.model, keras.Model):
-        raise ValueError(f"{model}: attacks follow gradients, and so need a Keras model.")
+        raise ValueError(f"{model}: attacks follow gradients, so they need a Keras model.")
     dataset = inputs.read(loaded, data, target).head(rows)
     space, x = scaling.weighted_space(loaded.model, dataset.x, loaded.weights)
     certificates = inputs.certify(Loaded(space), replace(dataset, x=x), data, "real")

@@ -8,7 +8,7 @@ import typer
 import lipkit
 from lipkit._cli import options, output
 from lipkit.certifier.weights import weighted_bound
-from lipkit.runs.loading import load
+from lipkit.runs import load
 
 
 def _shape(text):
@@ -17,7 +17,7 @@ def _shape(text):
         return None
     numbers = text.split(",")
     if not all(number.strip().isdecimal() and int(number) for number in numbers):
-        raise typer.BadParameter(f"must be sizes as in 28,28,1, got {text}")
+        raise typer.BadParameter(f"must be sizes such as 28,28,1, got {text}")
     return tuple(map(int, numbers))
 
 
@@ -25,7 +25,7 @@ def bound(
     model: options.Model,
     input_shape: Annotated[
         str | None,
-        typer.Option(metavar="SIZES", help="As 28,28,1: where the model leaves sizes open."),
+        typer.Option(metavar="SIZES", help="Such as 28,28,1, if the model leaves sizes open."),
     ] = None,
     chosen: options.Output = None,
     as_json: options.Json = False,
@@ -33,7 +33,7 @@ def bound(
     """Prove an upper bound of a model's Lipschitz constant, layer by layer.
 
     No output moves by more than the bound times the distance (2-norm) by which the input moves.
-    Ends with status 1 if a layer has no rule.
+    Ends with status 1 if lipkit knows no bound for a layer.
 
     For example:
 

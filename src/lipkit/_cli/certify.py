@@ -10,11 +10,11 @@ import typer
 
 from lipkit._cli import inputs, options, output
 from lipkit._cli.app import DONE, NOT_CERTIFIED
+from lipkit._files.places import new_file
 from lipkit._table import table
 from lipkit.certifier.rounding import FORMATS
 from lipkit.data import cells
-from lipkit.runs.loading import load
-from lipkit.runs.writing import new_file
+from lipkit.runs import load
 
 SHARE = options.checked(lambda value: 0 <= value <= 1, "must be between 0 and 1")
 ARITHMETIC = ("real", *FORMATS)
@@ -31,14 +31,14 @@ def certify(
         typer.Option(
             metavar="SHARE",
             callback=SHARE,
-            help="Status 1 if the certified accuracy at --eps is lower.",
+            help="End with status 1 if the certified accuracy at --eps is lower.",
         ),
     ] = None,
     arithmetic: Annotated[
         str,
         typer.Option(
             callback=options.one_of(ARITHMETIC),
-            help="What the proof is of: the network in real numbers, or the program in float32.",
+            help="What is proven: the network in real numbers, or the program in float32.",
         ),
     ] = "real",
     chosen: options.Output = None,
@@ -51,8 +51,8 @@ def certify(
 ):
     """Certify a model's answers: no input within the radius of a row has another answer.
 
-    Works for models that lipkit trained and for all others of known layers. Ends with status 1 if
-    the model cannot be certified, no row is certified, or less than --require is.
+    Works for models that lipkit trained and for any other made of known layers. Ends with status 1
+    if the model cannot be certified, no row is, or the share is below --require.
 
     For example:
 

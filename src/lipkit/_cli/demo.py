@@ -14,8 +14,8 @@ from lipkit import plots
 from lipkit._cli import options, output
 from lipkit._cli.app import NOT_CERTIFIED, fail
 from lipkit._demo import DATA_SETS, Settings, train
+from lipkit._files.places import new_folder
 from lipkit._table import printable
-from lipkit.runs.writing import new_folder
 
 PICTURES = ("data", "model", "export", "surface")
 _even = options.checked(lambda value: value % 2 == 0, "must be even (half of a batch per class)")

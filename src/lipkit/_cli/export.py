@@ -7,9 +7,9 @@ import keras
 import typer
 
 from lipkit._cli import options, output
+from lipkit._files.places import new_file
 from lipkit.export import vanilla_model
-from lipkit.runs.loading import load
-from lipkit.runs.writing import new_file
+from lipkit.runs import load
 
 SUFFIXES = {"keras": ".keras", "onnx": ".onnx", "saved_model": "", "litert": ".tflite"}
 
@@ -43,7 +43,7 @@ def export(
         _export(loaded, to, new)
     lines = [str(out), output.identity(model, loaded.sha256)]
     if to == "onnx" and loaded.weights is not None:
-        lines.append(f"its radii are {output.unit(None)}, without weights of features")
+        lines.append(f"its radii are {output.unit(None)}, without the feature weights")
     output.show(
         as_json, {"model": str(model), "sha256": loaded.sha256, "to": to, "out": str(out)}, lines
     )
@@ -55,13 +55,13 @@ def _export(loaded, to, path):
     elif to == "onnx":
         from lipkit.export.onnx import export_onnx
 
-        export_onnx(loaded.model, path, classes=loaded.run.get("classes"))
+        export_onnx(loaded.model, path, classes=loaded.info and loaded.info.classes)
     else:
         _keras_export(vanilla_model(loaded.model), to, path)
 
 
 def _keras_export(plain, to, path):
-    """Keras's own export; what its backend cannot do is one line."""
+    """Keras's own export; what its backend cannot do is said in one line."""
     name = {"saved_model": "tf_saved_model"}.get(to, to)
     try:
         plain.export(str(path), format=name, verbose=False)

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 
 import lipkit
-from lipkit._cli import options
 from lipkit.certifier import reweighted
 from lipkit.data import files, frames
+from lipkit.runs.training import batch_size
 
 
 def read(loaded, path, target=None) -> files.Dataset:
@@ -16,34 +16,34 @@ def read(loaded, path, target=None) -> files.Dataset:
     A model without a run takes numbers in the order of the columns, and its classes are numbers.
 
     Args:
-        loaded: `lipkit.runs.loading.Loaded`.
+        loaded: `lipkit.runs.Loaded`.
         path: file or folder.
         target: column of the classes; None: that of the run, if a table has it.
 
     Raises:
         ValueError: the file does not fit the model.
     """
-    about = loaded.run.get("data", {})
+    info = loaded.info
     table = path.suffix.lower() in frames.SUFFIXES
     dataset = files.read(
         path,
-        target or (about.get("target") if table else None),
-        encoding=about.get("encoding"),
-        classes=loaded.run.get("classes"),
+        target or (info.data.target if info and table else None),
+        encoding=info and info.data.encoding,
+        classes=info and info.classes,
     )
     if target and dataset.y is None:
         raise ValueError(f"{path} has no column {target!r}.")
-    return dataset if loaded.run else _plain(dataset, path)
+    return dataset if info else _plain(dataset, path)
 
 
 def _plain(dataset, path):
-    """The data set for a model that nothing is known of."""
+    """The data set for a model without a run."""
     texts = [column.name for column in dataset.columns() if column.kind == "category"]
     names = [] if dataset.y is None else dataset.classes
     if texts or not all(name.lstrip("-").isdecimal() for name in names):
-        what = f"column {texts[0]!r}" if texts else "the classes"
+        what = f"column {texts[0]!r} holds" if texts else "the classes are"
         raise ValueError(
-            f"{path}: {what} are texts, and only the run of a model says how it counts them: add "
+            f"{path}: {what} text, and only the run of a model says how it counts them: add "
             "--run RUN (the folder of `lipkit train`)."
         )
     y = None if dataset.y is None else np.array([int(name) for name in names])[dataset.y]
@@ -51,10 +51,7 @@ def _plain(dataset, path):
 
 
 def certify(loaded, dataset, path, arithmetic, output=None):
-    """Certificates of a data set, in the distances of the run.
-
-    A data set of another shape than the model's is an error.
-    """
+    """Certificates of a data set, in the distances of the run; its shape must be the model's."""
     if loaded.weights is not None and arithmetic != "real":
         raise ValueError(
             f"--arithmetic {arithmetic}: this run measures distances with feature weights, for "
@@ -66,12 +63,12 @@ def certify(loaded, dataset, path, arithmetic, output=None):
         dataset.y,
         arithmetic=arithmetic,
         output=output,
-        batch_size=options.batch_size(dataset.x),
+        batch_size=batch_size(dataset.x),
     )
     if result.status[0].startswith(("wrong shape", "wrong dtype")):
         columns = f" Columns read: {', '.join(dataset.features)}." * bool(dataset.features)
         raise ValueError(
             f"{path} does not fit the model: {result.status[0]}.{columns} --target names a column "
-            "that is no input."
+            "that is not an input."
         )
     return reweighted(result, loaded.model, loaded.weights)

@@ -12,7 +12,7 @@ from lipkit._selection import BACKENDS, check_backend
 
 
 def checked(check, message):
-    """A callback that refuses what does not pass the check; None is no value."""
+    """A callback that refuses what does not pass the check; None means that none was given."""
 
     def callback(value):
         if value is not None and not check(value):
@@ -33,7 +33,7 @@ share = checked(lambda value: 0 < value < 1, "must be between 0 and 1")
 Model = Annotated[
     Path,
     typer.Argument(
-        metavar="MODEL", help="Folder of a run of `lipkit train`, a .keras file or an .onnx file."
+        metavar="MODEL", help="Folder that `lipkit train` wrote, a .keras file or an .onnx file."
     ),
 ]
 Data = Annotated[
@@ -41,15 +41,15 @@ Data = Annotated[
     typer.Argument(
         metavar="DATA",
         help="CSV or Parquet table, NPZ file of arrays x and y, or folder of images, one "
-        "sub-folder a class.",
+        "sub-folder per class.",
     ),
 ]
 Run = Annotated[
     Path | None,
     typer.Option(
         metavar="RUN",
-        help="Run that MODEL was exported from: it says how columns become numbers, and the names "
-        "of the classes. (By default MODEL, if that is one.)",
+        help="Run that MODEL was exported from: it says how columns become numbers and what the "
+        "classes are called. (Default: MODEL, if it is a run.)",
     ),
 ]
 Eps = Annotated[
@@ -64,14 +64,14 @@ Output = Annotated[
     typer.Option(
         "--output",
         metavar="NAME",
-        help="Name or number (from 0) of the output, where a model has several. (By default the "
-        "one that holds real numbers: labels of a file do not count.)",
+        help="Name or number (from 0) of the output, if the model has several. (Default: the one "
+        "that holds real numbers; labels do not count.)",
     ),
 ]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]
 Backend = Annotated[
     str | None,
     typer.Option(callback=one_of(BACKENDS), help="Keras backend: " + ", ".join(BACKENDS)),
@@ -81,11 +81,6 @@ Backend = Annotated[
 def output(text):
     """A name, or the number of an output."""
     return int(text) if text is not None and text.isdecimal() else text
-
-
-def batch_size(x) -> int:
-    """Samples to certify at a time: the values of all layers are in memory at once."""
-    return 4096 if x.ndim == 2 else 256
 
 
 def use_backend(backend) -> None:

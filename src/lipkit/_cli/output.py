@@ -17,14 +17,14 @@ def show(as_json: bool, document: dict, lines) -> None:
 
 
 def identity(path, sha256) -> str:
-    """A line that says which file, or run, a result is of."""
-    return f"SHA-256 of {path}: {sha256 or 'none, the run has no manifest'}"
+    """A line that says which file or run a result belongs to."""
+    return f"SHA-256 of {path}: {sha256 or 'none (the run has no manifest)'}"
 
 
 def unit(weights) -> str:
-    """What radii count."""
+    """The unit of radii."""
     plain = "in units of the data"
-    return plain if weights is None else f"{plain}, times the weights of the features"
+    return plain if weights is None else f"{plain}, times the feature weights"
 
 
 def facts(rows) -> list[str]:

@@ -6,11 +6,12 @@ from typing import Annotated
 import typer
 
 from lipkit._cli import options, output
-from lipkit.runs import manifest
+from lipkit.runs import read
+from lipkit.runs.schema import MANIFEST
 
 
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of `lipkit train`.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `lipkit train` wrote.")],
     as_json: options.Json = False,
 ):
     """Write a run's report: one HTML page that needs no network.
@@ -19,9 +20,9 @@ def report(
 
         lipkit report runs/cancer
     """
-    from lipkit.report.page import read, write
+    from lipkit.report.page import write
 
     found = read(run)
-    path, sha256 = write(found), found.sha256.get(manifest.NAME)
+    path, sha256 = write(found), found.sha256.get(MANIFEST)
     lines = [str(path), output.identity(run, sha256)]
     output.show(as_json, {"run": str(run), "sha256": sha256, "report": str(path)}, lines)

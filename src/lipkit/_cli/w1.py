@@ -12,12 +12,12 @@ from lipkit.data import files, tables
 
 def w1(
     a: Annotated[Path, typer.Argument(metavar="A", help="CSV, Parquet or NPZ file of samples.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="Another one, of the same columns.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another file, with the same columns.")],
     columns: Annotated[
         str | None,
-        typer.Option(metavar="COLS", help="Names with commas between. (By default all columns.)"),
+        typer.Option(metavar="COLS", help="Names, separated by commas. (Default: all columns.)"),
     ] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Of the critic's training.")] = 10,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of the critic's training.")] = 10,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
     as_json: options.Json = False,
 ):
@@ -38,7 +38,7 @@ def w1(
     first = files.read(a, encoding=encoding)
     texts = [column.name for column in first.columns() if column.kind == "category"]
     if texts:
-        raise ValueError(f"{a}: column {texts[0]!r} holds texts. Choose others: --columns.")
+        raise ValueError(f"{a}: column {texts[0]!r} holds text. Choose others with --columns.")
     second = files.read(b, encoding=first.encoding)
     distance = wasserstein_distance(
         first.x, second.x, epochs=epochs, seed=seed, callbacks=[output.Epochs()]

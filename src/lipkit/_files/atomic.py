@@ -28,7 +28,7 @@ except ImportError:  # of POSIX systems
 
 LOG = logging.getLogger("lipkit")
 PREFIX = ".lipkit-"
-OTHER = "Something else was put at {} while it was written."
+OTHER = "Something else appeared at {} while it was being written."
 PARTS = ("new", "ready", "old", "dead")
 UNKNOWN = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
 
@@ -75,7 +75,7 @@ class Changed(Exception):
 
 def _any_file(path):
     if not path.is_file():
-        raise FileExistsError(errno.EEXIST, "Something is there that is no file", str(path))
+        raise FileExistsError(errno.EEXIST, "Something that is not a file is there", str(path))
     return True
 
 
@@ -199,9 +199,7 @@ def _claimed(out):
     scratch = out.with_name(PREFIX + out.name)
     while (lock := _locked(scratch, make=True)) is None:
         if os.path.lexists(scratch):
-            raise ValueError(
-                f"Another process writes {out} now (or, if none does, left {scratch}: remove it)."
-            )
+            raise ValueError(f"Another process is writing {out}. If none is, remove {scratch}.")
     try:
         _clean(scratch, out)
         yield scratch
@@ -247,7 +245,7 @@ def _clean(scratch, out):
     for whole in ("old", "ready"):
         if os.path.lexists(place := scratch / whole / out.name):
             kept = _beside(place, out)
-            LOG.warning("What was written, or replaced, when a command broke off is now %s", kept)
+            LOG.warning("What an interrupted command wrote, or replaced, is now %s", kept)
     for part in PARTS:
         shutil.rmtree(scratch / part, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""How much memory what a file says may take: asked before it is taken."""
+"""How much memory the content of a file may take: checked before it is taken."""
 
 import os
 
@@ -23,7 +23,7 @@ def check_bytes(path, count, what) -> None:
 
     Raises:
         TooLarge: it is too much.
-        ValueError: the variable holds no number.
+        ValueError: the variable does not hold a number.
     """
     given = os.environ.get(VARIABLE) or str(BYTES)
     if not given.isdecimal():

@@ -28,7 +28,7 @@ def regular(path) -> Path:
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
         kind = KINDS.get(stat.S_IFMT(mode), "something else")
-        raise ValueError(f"{path} is {kind}, not a file. Copy what it gives to a file.")
+        raise ValueError(f"{path} is {kind}, not a file. Copy its content to a file.")
     return path
 
 
@@ -74,7 +74,7 @@ def read_json(path):
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no JSON, or no regular file, or too large.
+        ValueError: it is not JSON, not a regular file, or too large.
     """
     with regular(path).open("rb") as file:
         return parse_json(file.read(DOCUMENT + 1))
@@ -87,4 +87,4 @@ def parse_json(content: bytes):
     try:
         return json.loads(content.decode("utf-8"))
     except RecursionError:
-        raise ValueError("a JSON document that is nested too deep") from None
+        raise ValueError("a JSON document that is nested too deeply") from None

@@ -1,4 +1,4 @@
-"""Toy data and batch sources."""
+"""Toy data and batches."""
 
 from lipkit.data.toy import BalancedBatches, circles, moons
 

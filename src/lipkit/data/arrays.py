@@ -24,7 +24,7 @@ def read_npz(path) -> dict[str, np.ndarray]:
     """The arrays in a file, by name.
 
     Raises:
-        ValueError: it is no archive of arrays, one is cut off or holds objects, or all together
+        ValueError: it is not an archive of arrays, one is cut off or holds objects, or all together
             take more memory than is allowed.
     """
     path = regular(path)
@@ -48,7 +48,7 @@ def _check(path, archive):
         with archive.open(member) as file:
             version = np.lib.format.read_magic(file)
             if version not in HEADERS:
-                raise ValueError(f"{member.filename} is of the version {version}")
+                raise ValueError(f"{member.filename} has the unknown format version {version}")
             shape, _, dtype = HEADERS[version](file)
             numbers = math.prod(shape)
             stored = member.file_size - file.tell()

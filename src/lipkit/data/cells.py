@@ -10,11 +10,11 @@ ESCAPED = re.compile(f"'+[{STARTS}]")
 
 
 def escaped(text):
-    """The text with ' before it, the sign for text, if it is none of a number but of a formula."""
+    """The text, after a ' (which marks text) if a spreadsheet would take it for a formula."""
     text = str(text)
     return f"'{text}" if FORMULA.match(text) and not is_number(text) else text
 
 
 def unescaped(value):
-    """Inverse of `escaped`; of what is no text, the same."""
+    """Inverse of `escaped`; values that are not strings stay as they are."""
     return value[1:] if isinstance(value, str) and ESCAPED.match(value) else value

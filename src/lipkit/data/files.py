@@ -67,13 +67,13 @@ def read(
     Args:
         path: a CSV (also separated by semicolons or tabs), TSV or Parquet file with one row a
             sample, in which empty cells, NA, NaN, null and None are missing; an NPZ file with an
-            array `x` (n, ...), perhaps `y` (n,), and perhaps `classes`, the names that y counts; or
-            a folder of images with one sub-folder a class.
+            array `x` (n, ...) and perhaps `y` (n,) and `classes`, the names that y counts; or a
+            folder of images with one sub-folder per class.
         target: column of the classes in a table. With `encoding` it may be absent.
         encoding: that of another `Dataset`, to read the file in the same way; columns that it does
             not have are left out.
-        classes: names of the classes, in the model's order; None: all that occur, in order.
-        categorical: columns to be taken as categories whatever they hold.
+        classes: names of the classes, in the model's order; None: all that occur, sorted.
+        categorical: columns to be read as categories, whatever they hold.
         drop: columns to leave out.
         impute: keep missing cells as NaN, for `impute`; otherwise they are an error.
         image_size: (height, width) that images are resized to.
@@ -111,8 +111,8 @@ def _read(path, target, encoding, classes, categorical, drop, impute, image_size
         data = _arrays(path, classes)
     else:
         raise ValueError(
-            f"{path} is of no known type: expected {', '.join(frames.SUFFIXES)}, .npz, or a folder "
-            "of images."
+            f"{path} is not of a known type: expected {', '.join(frames.SUFFIXES)}, .npz, or a "
+            "folder of images."
         )
     if image_size and "image" not in data.encoding:
         raise ValueError(f"`image_size` is for folders of images. Received: {path}.")
@@ -188,15 +188,15 @@ def _arrays(path, classes):
     x, y, names = arrays["x"], arrays.get("y"), arrays.get("classes")
     if x.dtype.kind not in "biuf" or not 2 <= x.ndim <= 4 or not x.size:
         raise ValueError(
-            f"{path}: x must be numbers of shape (n, ...) with 2 to 4 axes, n >= 1. Received: "
+            f"{path}: x must hold numbers of shape (n, ...) with 2 to 4 axes, n >= 1. Received: "
             f"{x.dtype} of shape {x.shape}."
         )
     x = tables.exact(x, f"{path}: x")
     bad = ~(np.abs(x) <= tables.LARGEST).reshape(len(x), -1).all(axis=1)
     if bad.any():
         raise ValueError(
-            f"{path}: x has missing, infinite or (for float32) too large numbers in {bad.sum()} "
-            f"rows, first in row {np.argmax(bad) + 1}."
+            f"{path}: x has numbers that are missing, infinite or too large for float32 in "
+            f"{bad.sum()} rows, first in row {np.argmax(bad) + 1}."
         )
     if y is not None:
         y, classes = labels.encode(y, f"{path}: y", classes, names)

@@ -89,7 +89,7 @@ def _check_names(path, names):
         raise ValueError(f"{path} is empty.")
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
-        raise ValueError(f"{path} has more than one column of the name {some(twice)}. Rename it.")
+        raise ValueError(f"{path} has more than one column named {some(twice)}. Rename them.")
 
 
 def is_number(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Images from a folder, one sub-folder a class."""
+"""Images from a folder, one sub-folder per class."""
 
 import math
 import warnings
@@ -19,8 +19,8 @@ def find(folder: Path) -> tuple[list[Path], list[str] | None]:
     loose = [path for path in sorted(folder.iterdir()) if _is_image(path)]
     if found and loose:
         raise ValueError(
-            f"{folder} has images beside its sub-folders, as {loose[0].name}: put each into the "
-            "sub-folder of its class."
+            f"{folder} has images beside its sub-folders, such as {loose[0].name}: put each into "
+            "the sub-folder of its class."
         )
     if not found and not loose:
         raise ValueError(f"{folder} has no images: expected one sub-folder for each class.")
@@ -45,7 +45,9 @@ def _open(path):
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} is not a readable image: {error}") from None
     if image.mode not in GREY + COLOUR:
-        raise ValueError(f"{path} has pixels of the mode {image.mode}: save it with 8 bits.")
+        raise ValueError(
+            f"{path} has pixels of mode {image.mode}: save it with 8 bits per channel."
+        )
     transparent = image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info
     if transparent and image.convert("RGBA").getextrema()[3][0] < 255:
         raise ValueError(f"{path} is transparent in places: save it without transparency.")
@@ -72,7 +74,7 @@ def read(paths, size=None, shape=None) -> np.ndarray:
     for row, path in zip(values, paths, strict=True):
         image = _open(path)
         if image.mode == "RGB" and shape[2] == 1:
-            raise ValueError(f"{path} is in colour, and the model takes grey images.")
+            raise ValueError(f"{path} is in colour, but the model takes grey images.")
         if size is not None:
             image = image.resize(size[::-1])
         if image.size[::-1] != tuple(shape[:2]):

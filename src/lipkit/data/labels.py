@@ -19,18 +19,18 @@ def check_texts(texts, name) -> None:
     longest = max(map(len, texts), default=0)
     if longest > TEXT:
         raise ValueError(
-            f"{name} has a text of {longest} characters, and classes and categories have at most "
+            f"{name} has a text of {longest} characters; classes and categories have at most "
             f"{TEXT}. Shorten it, or leave the column out (--drop)."
         )
 
 
 def encode(values, name, classes=None, names=None) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Integers int64 (n,) from 0 on, and the names of the classes in their order.
+    """Integers int64 (n,) from 0, and the names of the classes in their order.
 
     Args:
         values: (n,) integers, booleans or texts; floats that are whole numbers.
         name: what the values are, for errors.
-        classes: names known from training; None: all that occur, in order.
+        classes: names known from training; None: all that occur, sorted.
         names: (k,) names of the classes that the values count from 0; None: they are the names.
 
     Raises:
@@ -45,9 +45,10 @@ def encode(values, name, classes=None, names=None) -> tuple[np.ndarray, tuple[st
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise ValueError(f"{name} has {np.sum(~np.isfinite(values))} missing or infinite values.")
     if values.dtype.kind == "f" and (values != np.floor(values)).any():
+        between = values[values != np.floor(values)][0]
         raise ValueError(
-            f"{name} is continuous, as {values[values != np.floor(values)][0]:g}, and classes are "
-            "needed. Turn it into classes, or use lipkit.estimators.LipschitzRegressor."
+            f"{name} is continuous (such as {between:g}), but classes are needed. Turn it "
+            "into classes, or use lipkit.estimators.LipschitzRegressor."
         )
     if names is not None:
         values = _named(values, np.asarray(names), name)
@@ -72,5 +73,5 @@ def encode(values, name, classes=None, names=None) -> tuple[np.ndarray, tuple[st
 
 def _named(values, names, name):
     if values.dtype.kind not in "iu" or not ((values >= 0) & (values < len(names))).all():
-        raise ValueError(f"{name} must count the {len(names)} classes from 0.")
+        raise ValueError(f"{name} must number the {len(names)} classes from 0.")
     return names[values]

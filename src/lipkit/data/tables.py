@@ -61,7 +61,7 @@ def infer(frame, categorical=()) -> list[Column]:
     """What each column of a table is.
 
     Numbers and booleans are what pandas reads as such, texts are categories. Numbers that are
-    written as text, texts of more than 100 kinds, dates and others are refused, unless the column
+    written as text, more than 100 different texts, dates and others are refused, unless the column
     is named in `categorical`.
 
     Raises:
@@ -89,7 +89,7 @@ def _infer(series, chosen):
         _refuse_rounding(name, _values(series))
         return Column(name, KINDS[read])
     if not chosen and read not in KINDS:
-        raise ValueError(f"Column {name!r} is of the type {read}, which is no number: --drop it.")
+        raise ValueError(f"Column {name!r} has the type {read}, which is not numeric: --drop it.")
     codes, texts = _texts(series)
     if not chosen:
         _refuse_numbers(name, codes, texts)
@@ -115,9 +115,9 @@ def _refuse_numbers(name, codes, texts):
         return
     bad = next((i for i, text in enumerate(texts) if not is_number(text)), 0)
     raise ValueError(
-        f"Column {name!r} has numbers, but written as text or among texts: {texts[bad]!r} in row "
-        f"{int(np.argmax(codes == bad)) + 1}. Correct the file, or use the column as categories "
-        f"(--categorical '{name}')."
+        f"Column {name!r} has numbers written as text or mixed with text: {texts[bad]!r} in "
+        f"row {int(np.argmax(codes == bad)) + 1}. Correct the file, or use the column as "
+        f"categories (--categorical '{name}')."
     )
 
 
@@ -131,7 +131,7 @@ def _values(series):
 def exact(values, name) -> np.ndarray:
     """The values in float64, if that has them."""
     if values.dtype.kind == "f" and values.dtype.itemsize > 8:
-        raise ValueError(f"{name} is of the type {values.dtype}: save it as float64.")
+        raise ValueError(f"{name} has the type {values.dtype}: save it as float64.")
     integers = [values.max(), values.min()] if values.dtype.kind in "iu" and values.size else []
     if values.dtype.kind == "O":
         integers = [value for value in values.ravel() if isinstance(value, int)]
@@ -182,7 +182,7 @@ def _numbers(series, column, part):
         codes, texts = _texts(series)
         _refuse_numbers(column.name, codes, texts)
     if KINDS.get(read) not in ("number", "boolean"):
-        raise ValueError(f"Column {column.name!r} must hold numbers. It is of the type {read}.")
+        raise ValueError(f"Column {column.name!r} must hold numbers. It has the type {read}.")
     values = _values(series)
     part[:, 0] = values
     bad = np.abs(values) > LARGEST

@@ -24,12 +24,20 @@ def moons(n_samples=5000, noise=0.05, seed=None):
     """Two interleaved half circles.
 
     Args:
-        n_samples: points in all; the first class gets half, rounded down.
-        noise: standard deviation of the Gaussian noise.
-        seed: anything that `numpy.random.default_rng` takes.
+        n_samples: points in all, at least 2; the first class gets half, rounded down.
+        noise: standard deviation of the Gaussian noise, >= 0.
+        seed: anything that `numpy.random.default_rng` takes; None for another draw each time.
 
     Returns:
-        x of shape (n_samples, 2) and labels y of shape (n_samples,), +1 and -1, both float32.
+        x (n_samples, 2) and labels y (n_samples,), +1 and -1, both float32.
+
+    Raises:
+        ValueError: an argument is out of range.
+
+    Example:
+        >>> x, y = lipkit.data.moons(100, seed=0)
+        >>> x.shape, np.unique(y).tolist()
+        ((100, 2), [-1.0, 1.0])
     """
     _check(n_samples, noise)
     upper, lower = (np.linspace(0, np.pi, n) for n in (n_samples // 2, -(-n_samples // 2)))
@@ -42,7 +50,23 @@ def moons(n_samples=5000, noise=0.05, seed=None):
 
 
 def circles(n_samples=5000, noise=0.05, factor=0.4, seed=None):
-    """A circle of radius `factor` (label -1) inside one of radius 1 (label +1); as `moons`."""
+    """A circle of radius `factor` (label -1) inside one of radius 1 (label +1).
+
+    Args:
+        n_samples, noise, seed: as in `moons`.
+        factor: radius of the inner circle, in ]0, 1[.
+
+    Returns:
+        x (n_samples, 2) and labels y (n_samples,), +1 and -1, both float32.
+
+    Raises:
+        ValueError: an argument is out of range.
+
+    Example:
+        >>> x, y = lipkit.data.circles(100, noise=0, factor=0.5)
+        >>> np.round(np.linalg.norm(x[y < 0], axis=1), 5).max()
+        np.float32(0.5)
+    """
     _check(n_samples, noise)
     real("factor", factor, "]0, 1[")
     outer, inner = (
@@ -61,21 +85,29 @@ class BalancedBatches(keras.utils.PyDataset):
 
     The draws depend on the seed and on `epoch` alone. `fit` of `lipkit.Model` and
     `lipkit.Sequential` sets it, so that a run which is resumed, by `initial_epoch` or
-    `keras.callbacks.BackupAndRestore`, draws what it would have drawn. Keras tells data sets no
-    number, and shuffles: give `fit` of other models `callbacks=[batches.follow()], shuffle=False`.
+    `keras.callbacks.BackupAndRestore`, draws what it would have drawn. Keras does not tell data
+    sets the number of the epoch, and shuffles: give `fit` of other models
+    `callbacks=[batches.follow()], shuffle=False`.
 
     Args:
-        x, y: arrays of n samples; labels {0, 1} or {-1, 1}, positive iff above 0.
-        batch_size: even number of samples a batch.
+        x, y: arrays (n, ...) of samples and (n,) or (n, 1) of labels {0, 1} or {-1, 1}, positive
+            if above 0.
+        batch_size: even number of samples in a batch.
         steps: batches in an epoch; None for about n / batch_size.
-        seed: seed of the draws; every epoch draws anew.
+        seed: of the draws, which differ in every epoch; None for another one each time.
 
     Attributes:
         epoch: number of the epoch that is drawn: from 1 in `fit`, where the last one was 0 or is
             counted on by `on_epoch_end`.
 
     Raises:
-        ValueError: if a class is missing or an argument is out of range.
+        ValueError: a class is missing or an argument is out of range.
+
+    Example:
+        >>> batches = lipkit.data.BalancedBatches(x, y, batch_size=64, seed=0)
+        >>> points, labels = batches[0]
+        >>> len(batches), points.shape, int((labels > 0).sum())
+        (4, (64, 2), 32)
     """
 
     # no `workers`: Keras hands batches that they drew ahead to the epoch that follows
@@ -97,7 +129,7 @@ class BalancedBatches(keras.utils.PyDataset):
         if not all(map(len, self._classes)):
             raise ValueError(
                 "Both classes are needed. Received: labels "
-                f"{np.unique(self._y)[:5].tolist()} (positive iff above 0)"
+                f"{np.unique(self._y)[:5].tolist()} (positive if above 0)"
             )
         self._half = batch_size // 2
         self._steps = steps or -(-len(self._y) // batch_size)

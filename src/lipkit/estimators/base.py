@@ -82,11 +82,19 @@ class CertifiedMixin:
     """Certificates of an estimator whose model decides between `_labels()`."""
 
     def certify(self, X, y=None):
-        """`lipkit.certifier.Certificates` of each sample.
+        """Certify the predictions.
 
-        Radii are in units of the data, or of the feature weights where they were given. `label`
-        and `y` are places in `classes_`, or 1 for inliers and 0 for outliers; -2 in `y` for a label
-        that is none of them.
+        Args:
+            X: (n, ...) samples.
+            y: (n,) true labels, for certified accuracies; None if they are not known.
+
+        Returns:
+            `lipkit.certifier.Certificates`. Radii are in units of the data, or of the feature
+            weights if they were given. `label` and `y` are indices into `classes_`, or 1 for
+            inliers and 0 for outliers; -2 in `y` for a label that is none of these.
+
+        Raises:
+            ValueError: X or y does not have the shape that is needed.
         """
         X = self._validated(X)
         weights = self.settings_["feature_weights"]
@@ -105,9 +113,24 @@ class CertifiedMixin:
         return replace(certificates, y=places)
 
     def predict_radius(self, X):
-        """Radii of `certify`, (n,): no input within one has another prediction; 0 without proof."""
+        """Radii within which no input has another prediction, and 0 where nothing is proven.
+
+        Args:
+            X: (n, ...) samples.
+
+        Returns:
+            (n,) float64, as in `certify`.
+        """
         return self.certify(X).radius
 
     def score_certified(self, X, y, eps):
-        """Share of the samples that are predicted as y everywhere within distance `eps`."""
+        """Share of the samples for which the prediction is y everywhere within distance `eps`.
+
+        Args:
+            X, y: (n, ...) samples and (n,) true labels.
+            eps: radius >= 0, in units of `certify`.
+
+        Returns:
+            The share, in [0, 1].
+        """
         return self.certify(X, y).certified_accuracy(eps)

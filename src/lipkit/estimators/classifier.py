@@ -11,28 +11,44 @@ from lipkit.recipes import train
 class LipschitzClassifier(ClassifierMixin, CertifiedMixin, LipschitzEstimator):
     """A classifier whose predictions are certified: each has a radius within which it holds.
 
-    scikit-learn's interface over `lipkit.recipes.train`; samples are vectors, or images
-    (n, height, width, channels). There is no `predict_proba`: margins are distances, and no
-    probabilities.
+    scikit-learn's interface to `lipkit.recipes.train`; samples are vectors (n, features) or
+    images (n, h, w, c). There is no `predict_proba`: margins are distances, not probabilities.
 
     Args:
-        recipe, eps, epochs, batch_size, learning_rate, feature_weights, random_state, verbose: as
-            in `lipkit.recipes.train`.
+        recipe, eps, epochs, batch_size, learning_rate, feature_weights, verbose: as in
+            `lipkit.recipes.train`.
+        random_state: of the initial values and the batches: an integer, a
+            `numpy.random.RandomState`, or None for NumPy's global one.
 
     Attributes:
         classes_: the labels, sorted.
         model_, history_, settings_, n_features_in_: the lipkit model of raw inputs, and what was
             used and seen in training.
 
-    Example:
-    >>> classifier = LipschitzClassifier(eps=0.1, feature_weights="std", random_state=0).fit(X, y)
-    >>> classifier.score_certified(X_test, y_test, eps=0.1)
+    Radii are proven for the network in real arithmetic: see `lipkit.certify`.
 
-    Radii are proven, of the network in real arithmetic: see `lipkit.certify`.
+    Example:
+        >>> classifier = lipkit.estimators.LipschitzClassifier("linear", epochs=2, random_state=0)
+        >>> classifier = classifier.fit(x, y)
+        >>> classifier.predict(x).shape, classifier.predict_radius(x).shape
+        ((200,), (200,))
+        >>> bool(classifier.score_certified(x, y, eps=0.1) <= classifier.score(x, y))
+        True
     """
 
     def fit(self, X, y):
-        """Train on samples (n, ...) and labels (n,) of at least 2 classes."""
+        """Train.
+
+        Args:
+            X: (n, ...) samples, finite numbers.
+            y: (n,) labels of at least 2 classes.
+
+        Returns:
+            The estimator.
+
+        Raises:
+            ValueError: the samples or labels do not fit.
+        """
         X, y = self._validated(X, y, reset=True)
         check_classification_targets(y)
         self.classes_, indices = np.unique(y, return_inverse=True)

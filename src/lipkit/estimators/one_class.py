@@ -19,8 +19,10 @@ class OneClassLipschitz(OutlierMixin, CertifiedMixin, LipschitzEstimator):
     Args:
         contamination: share of outliers in the training data, in ]0, 0.5]: that share of them gets
             -1; or `"auto"` for the boundary as it was learned.
-        recipe, eps, epochs, batch_size, learning_rate, feature_weights, random_state, verbose: as
-            in `lipkit.recipes.train_one_class`.
+        recipe, eps, epochs, batch_size, learning_rate, feature_weights, verbose: as in
+            `lipkit.recipes.train_one_class`.
+        random_state: of the initial values and the batches: an integer, a
+            `numpy.random.RandomState`, or None for NumPy's global one.
 
     Attributes:
         offset_: `decision_function` is `score_samples` minus it.
@@ -28,12 +30,15 @@ class OneClassLipschitz(OutlierMixin, CertifiedMixin, LipschitzEstimator):
         model_: lipkit model of raw inputs, positive for inliers.
         history_, settings_, n_features_in_: as in `LipschitzClassifier`.
 
-    Example:
-    >>> detector = OneClassLipschitz(contamination=0.05, random_state=0).fit(X)
-    >>> detector.predict(X_test), detector.predict_radius(X_test)
+    That scores and radii bound the effect of a change of the input is proven; that the score is a
+    distance is an estimate.
 
-    Reference: Béthune et al., ICML 2023, arXiv:2303.01978. That scores and radii bound what a
-    change of the input does is proven; that the score is a distance is an estimate.
+    Example:
+        >>> detector = lipkit.estimators.OneClassLipschitz(0.05, epochs=1, random_state=0).fit(x)
+        >>> detector.predict(x).shape, bool((detector.predict_radius(x) >= 0).all())
+        ((200,), True)
+
+    Reference: Béthune et al., ICML 2023, arXiv:2303.01978.
     """
 
     def __init__(
@@ -62,7 +67,18 @@ class OneClassLipschitz(OutlierMixin, CertifiedMixin, LipschitzEstimator):
         self.contamination = contamination
 
     def fit(self, X, y=None):
-        """Train on samples (n, ...), most of them inliers; y is ignored."""
+        """Train.
+
+        Args:
+            X: (n, ...) samples, most of them inliers.
+            y: ignored.
+
+        Returns:
+            The estimator.
+
+        Raises:
+            ValueError: the samples or `contamination` do not fit.
+        """
         auto = isinstance(self.contamination, str) and self.contamination == "auto"
         share = None if auto else real("contamination", self.contamination, "]0, 0.5]")
         X = self._validated(X, reset=True)

@@ -11,11 +11,13 @@ from lipkit.recipes import train
 class LipschitzRegressor(RegressorMixin, LipschitzEstimator):
     """A regressor with a proven Lipschitz constant, and so an interval around each prediction.
 
-    scikit-learn's interface over `lipkit.recipes.train(task="regression")`.
+    scikit-learn's interface to `lipkit.recipes.train(task="regression")`.
 
     Args:
-        recipe, eps, epochs, batch_size, learning_rate, feature_weights, random_state, verbose: as
-            in `lipkit.recipes.train`.
+        recipe, eps, epochs, batch_size, learning_rate, feature_weights, verbose: as in
+            `lipkit.recipes.train`.
+        random_state: of the initial values and the batches: an integer, a
+            `numpy.random.RandomState`, or None for NumPy's global one.
         lipschitz: largest constant of the model, in units of the target per unit of distance; the
             smaller, the smoother, with narrower intervals. None for a mild penalty on it.
 
@@ -24,8 +26,10 @@ class LipschitzRegressor(RegressorMixin, LipschitzEstimator):
         model_, history_, settings_, n_features_in_: as in `LipschitzClassifier`.
 
     Example:
-    >>> regressor = LipschitzRegressor(lipschitz=2.0, random_state=0).fit(X, y)
-    >>> lower, upper = regressor.predict_interval(X_test, radius=0.1)
+        >>> regressor = lipkit.estimators.LipschitzRegressor(lipschitz=2.0, epochs=2).fit(x, y)
+        >>> lower, upper = regressor.predict_interval(x, radius=0.1)
+        >>> bool((upper - lower <= 0.41).all()), regressor.lipschitz_ <= 2
+        (True, True)
     """
 
     def __init__(
@@ -54,7 +58,15 @@ class LipschitzRegressor(RegressorMixin, LipschitzEstimator):
         self.lipschitz = lipschitz
 
     def fit(self, X, y):
-        """Train on samples (n, ...) and targets (n,)."""
+        """Train.
+
+        Args:
+            X: (n, ...) samples, finite numbers.
+            y: (n,) targets, finite numbers.
+
+        Returns:
+            The estimator.
+        """
         X, y = self._validated(X, y, reset=True, y_numeric=True)
         self._train(train, X, y, task="regression", lipschitz=self.lipschitz)
         self.lipschitz_ = weighted_bound(self.model_, self.settings_["feature_weights"])
@@ -65,11 +77,14 @@ class LipschitzRegressor(RegressorMixin, LipschitzEstimator):
         return self._values(X)[:, 0]
 
     def predict_interval(self, X, radius):
-        """Proven bounds of the predictions at all inputs within `radius`: (lower, upper), (n,).
+        """Proven bounds of the predictions at all inputs within a radius.
 
         Args:
-            X: samples.
-            radius: distance in units of the data, or of the feature weights; one or (n,).
+            X: (n, ...) samples.
+            radius: distance >= 0 in units of the data, or of the feature weights; a number or (n,).
+
+        Returns:
+            (lower, upper), each float64 (n,).
         """
         X, weights = self._validated(X), self.settings_["feature_weights"]
         lower, upper = output_interval(self.model_, X, radius, weights)

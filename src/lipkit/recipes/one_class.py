@@ -66,17 +66,27 @@ def train_one_class(
     """Train a 1-Lipschitz f that is positive where the data lie and negative elsewhere.
 
     HKR loss between the data and negatives that are mined in a box around them, in scaled inputs,
-    with min_margin = eps max(s / w): see `lipkit.recipes.train`, also for the arguments. Near the
-    data f is about the signed distance to the boundary of their support. An estimate; what is
-    proven is that f changes by no more than its constant times the distance.
+    with min_margin = eps max(s / w): see `lipkit.recipes.train`. Near the data f estimates the
+    signed distance to the boundary of their support; what is proven is that f changes by no more
+    than its constant times the distance.
 
     Args:
-        x: (n, ...) samples of the one class.
-        eps: half the width of the zone between data and negatives.
-        callbacks: as in Keras's `fit`, which runs once for each epoch.
+        x: (n, ...) samples of the one class, finite numbers.
+        eps: half the width of the zone between data and negatives, in units of the data.
+        recipe, epochs, batch_size, learning_rate, seed, feature_weights: as in
+            `lipkit.recipes.train`.
+        callbacks, verbose: as in Keras's `fit`, which runs once for each epoch.
 
     Returns:
         `Trained` with one output: f(x) > 0 for the class.
+
+    Raises:
+        ValueError: the samples or the arguments do not fit; the message says which.
+
+    Example:
+        >>> trained = lipkit.recipes.train_one_class(x, recipe="linear", epochs=1)
+        >>> trained.model.output_shape, trained.settings["task"]
+        ((None, 1), 'one-class')
 
     Reference: Béthune et al., "Robust one-class classification with signed distance function using
     1-Lipschitz neural networks", ICML 2023, arXiv:2303.01978.

@@ -34,7 +34,7 @@ def train(
 ) -> Trained:
     """Train a Lipschitz network on raw data.
 
-    Classes get one logit (two classes, HKR loss) or one each (`LseHKR`), 1-Lipschitz in the scaled
+    Two classes get one logit (HKR loss), more get one each (`LseHKR`), 1-Lipschitz in the scaled
     inputs; targets get one output and a squared error. With features scaled by s and weighted by w,
     the hinge asks for twice the margin that certifies `eps`: min_margin = 2 eps max(s / w).
 
@@ -45,13 +45,13 @@ def train(
     The hinge counts samples, not classes: repeat the samples of rare classes to weigh them more.
 
     Args:
-        x: (n, ...) samples, in any units: finite numbers.
-        y: (n,) classes 0 ... k - 1, each of which occurs; or targets.
-        recipe: a name in `RECIPES`.
-        eps: radius to be certified, in units of the data, or of |w (x' - x)|; None for 0.3
-            times the features' median standard deviation.
+        x: (n, ...) samples, finite numbers in any units.
+        y: (n,) classes 0 ... k - 1, each of which occurs; or targets, finite numbers.
+        recipe: `"auto"`, `"mlp"`, `"cnn"` or `"linear"`, as described in `RECIPES`.
+        eps: radius to be certified, in units of the data, or of |w (x' - x)|; None for 0.3 times
+            the median of the features' standard deviations.
         epochs, batch_size, learning_rate: None for a choice by the size of the data. The rate is
-            Adam's first; it falls to 0.
+            Adam's at the start, and falls to 0.
         seed: of the initial values and the batches.
         feature_weights: w, so that distances are sqrt(sum (w_i dx_i)^2): positive numbers, one for
             each feature; or `"std"` for 1 / std, which counts standard deviations; None for 1.
@@ -65,14 +65,17 @@ def train(
         targets.
 
     Raises:
-        ValueError: data or arguments that do not fit; the message says which.
+        ValueError: the data or the arguments do not fit; the message says which.
+
+    The constant is enforced up to float32 rounding; what is proven is in `Trained.certify`.
 
     Example:
-    >>> trained = lipkit.recipes.train(x, y, eps=0.1)
-    >>> trained.certify(x_test, y_test).certified_accuracy(0.1)
+        >>> labels = (y > 0).astype("int64")
+        >>> trained = lipkit.recipes.train(x, labels, recipe="linear", eps=0.1, epochs=2)
+        >>> 0 <= trained.certify(x, labels).certified_accuracy(0.1) <= 1
+        True
 
-    References: Serrurier et al., CVPR 2021, arXiv:2006.06520 (HKR). The constant is enforced to
-    float32 rounding; `Trained.certify` proves.
+    Reference: Serrurier et al., CVPR 2021, arXiv:2006.06520 (HKR).
     """
     if task not in TASKS:
         raise ValueError(f"`task` must be one of {TASKS}. Received: task={task!r}")

@@ -19,16 +19,33 @@ class Trained:
 
     Attributes:
         model: lipkit model of raw inputs; its first layer is the scaler.
-        history: a list of floats, one for each epoch, of the loss and each metric.
+        history: {name: a float for each epoch} of the loss and each metric.
         settings: all that was used, defaults resolved, ready for JSON.
+
+    Example:
+        >>> labels = (y > 0).astype("int64")
+        >>> trained = lipkit.recipes.train(x, labels, recipe="linear", epochs=1)
+        >>> trained.settings["recipe"], len(trained.history["loss"])
+        ('linear', 1)
     """
 
     model: keras.Model
     history: dict[str, list[float]]
     settings: dict
 
-    def certify(self, x, y=None, **options):
-        """`lipkit.certify`, with radii in units of the feature weights that were trained for."""
+    def certify(self, x, y=None, *, task=None, batch_size=256, progress=None):
+        """Certify decisions, with radii in units of the feature weights that were trained for.
+
+        Args:
+            x: (n, ...) inputs.
+            y: (n,) true labels, for certified accuracies.
+            task, batch_size, progress: as in `lipkit.certify`, whose proofs these are, in real
+                arithmetic.
+
+        Returns:
+            `lipkit.certifier.Certificates`.
+        """
+        options = {"task": task, "batch_size": batch_size, "progress": progress}
         certificates = certify(self.model, x, y, **options)
         return reweighted(certificates, self.model, self.settings["feature_weights"])
 

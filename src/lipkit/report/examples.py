@@ -36,8 +36,8 @@ def examples(found) -> Html:
         tag(
             "p",
             "The certified test points with the smallest and the largest radii. A counterfactual "
-            "is an input near by that the model decides otherwise: the nearest that was found, and "
-            "further away than the certified radius.",
+            "is a nearby input with another decision: the nearest that was found, and farther away "
+            "than the certified radius.",
             " In the differences, orange is brighter and blue is darker." * (run.unit == "picture"),
         ),
         tag(
@@ -50,7 +50,7 @@ def examples(found) -> Html:
 
 def _card(run, row, other, i):
     """A test point, the i-th of the counterfactuals, and the difference."""
-    classes, x = run.info["classes"], run.x[row].astype("float64")
+    classes, x = run.info.classes, run.x[row].astype("float64")
     true, decided, becomes = (
         classes[label] for label in (run.y[row], run.certificates.label[row], other.label[i])
     )
@@ -69,7 +69,7 @@ def _card(run, row, other, i):
 
 def _features(run, x, delta, decided, becomes):
     """The features that change most: values, change, and share of the squared distance."""
-    names = run.info["data"]["features"]
+    names = run.info.data.features
     weighted = run.weights * delta
     order = np.argsort(-np.abs(weighted), kind="stable")
     shares = 100 * weighted**2 / max(np.sum(weighted**2), 1e-300)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from lipkit.attacks import pgd
 from lipkit.certifier import certify
 from lipkit.compute_layer_sv import compute_layer_sv
-from lipkit.report.run import Run
+from lipkit.runs import Run
 
 SEED = 0
 MULTIPLES = np.geomspace(1.0, 16.0, 16)  # of the certified radius, searched for another label
@@ -135,7 +136,7 @@ class Findings:
 
 def investigate(run: Run) -> Findings:
     """All that takes computing."""
-    eps = run.info["settings"].get("eps")
+    eps: Any = run.info.settings.get("eps")
     asked = isinstance(eps, (int, float)) and 0 < eps < np.inf
     if not asked:
         eps = float(np.median(run.certificates.radius))

@@ -51,24 +51,24 @@ def trained(found: Findings) -> Html:
     """Data, classes and settings."""
     run, y = found.run, found.run.y
     info = run.info
-    data, split, settings = info["data"], info["split"], info["settings"]
-    shape = data.get("image_shape")
-    features = data.get("features") if data["kind"] == "table" else None
+    data, split, settings = info.data, info.split, info.settings
+    shape = data.image_shape
+    features = data.features if data.kind == "table" else None
     rows = [
-        ("Data", tag("code", data["path"])),
-        ("Kind", {"table": "table", "images": "pictures"}[data["kind"]]),
-        (f"{run.unit}s".capitalize(), f"{data['rows']:,}"),
-        ("Split", f"{split['train']:,} for training, {split['test']:,} held out for this report"),
-        ("Column of the classes", data.get("target")),
+        ("Data", tag("code", data.path)),
+        ("Kind", {"table": "table", "images": "pictures"}[data.kind]),
+        (f"{run.unit}s".capitalize(), f"{data.rows:,}"),
+        ("Split", f"{split.train:,} for training, {split.test:,} held out for this report"),
+        ("Column of the classes", data.target),
         ("Size of a picture", " × ".join(map(str, shape)) if shape else None),
         ("Features", f"{len(features)}, listed below" if features else None),
-        ("Training", f"{run.date}, {number(info['seconds'], 3)} s"),
-        ("Software", f"lipkit {info['lipkit']} on Keras with {info['backend']}"),
+        ("Training", f"{run.date}, {number(info.seconds, 3)} s"),
+        ("Software", f"lipkit {info.lipkit} on Keras with {info.backend}"),
     ]
-    counts = np.bincount(y, minlength=len(info["classes"]))
+    counts = np.bincount(y, minlength=len(info.classes))
     classes = [
         (name, f"{count:,}", percent(count, len(y)))
-        for name, count in zip(info["classes"], counts, strict=True)
+        for name, count in zip(info.classes, counts, strict=True)
     ]
     values = [(name, tag("code", _value(v))) for name, v in settings.items() if v is not None]
     listed = features and tag(

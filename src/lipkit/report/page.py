@@ -10,8 +10,9 @@ from lipkit.report.overview import headline, trained
 from lipkit.report.proof import assumptions, layers
 from lipkit.report.provenance import checks, reproduce, training
 from lipkit.report.robustness import accuracy, confusion, radii
-from lipkit.report.run import Run, read
 from lipkit.report.style import sheet
+from lipkit.runs import Run, read
+from lipkit.runs.schema import REPORT
 
 NAMED = 10  # classes in the header
 # no script and nothing from elsewhere, whatever the texts of the data are
@@ -49,8 +50,8 @@ def write_report(directory) -> Path:
             cannot be written.
 
     Example:
-    >>> lipkit.report.write_report("runs/cancer")
-    PosixPath('runs/cancer/report.html')
+        >>> lipkit.report.write_report(run).name
+        'report.html'
     """
     return write(read(directory))
 
@@ -58,7 +59,7 @@ def write_report(directory) -> Path:
 def write(run: Run) -> Path:
     """`write_report` for a run that was read."""
     text = page(investigate(run))
-    path = run.directory / "report.html"
+    path = run.directory / REPORT
     try:
         with replacing(path) as new:
             new.write_text(text, encoding="utf-8")
@@ -70,7 +71,7 @@ def write(run: Run) -> Path:
 def page(found: Findings) -> Html:
     """The whole document."""
     info = found.run.info
-    name, classes = info["data"]["path"], info["classes"]
+    name, classes = info.data.path, info.classes
     name = Path(name).name or name
     head = [
         tag("meta", charset="utf-8"),
@@ -88,7 +89,7 @@ def page(found: Findings) -> Html:
             "p",
             f"A classifier of {len(classes)} classes: {', '.join(map(str, classes[:NAMED]))}",
             f" and {len(classes) - NAMED} more" if len(classes) > NAMED else None,
-            f". Trained {found.run.date} with lipkit {info['lipkit']}.",
+            f". Trained {found.run.date} with lipkit {info.lipkit}.",
             class_="under",
         ),
     )

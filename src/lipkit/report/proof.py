@@ -3,6 +3,7 @@
 from lipkit.report import figures
 from lipkit.report.findings import Findings, singular_values
 from lipkit.report.markup import Html, at_most, table, tag
+from lipkit.runs.schema import PLAIN
 
 TIMES = "\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}"
 
@@ -21,9 +22,9 @@ def layers(found: Findings) -> Html:
         figures.singular_values(ranges),
         tag(
             "p",
-            "Singular values are computed by a float64 decomposition: exact up to rounding, and no "
-            "proof. A layer whose smallest and largest one are near each other passes all "
-            "directions on with the same strength.",
+            "Singular values are computed by a float64 decomposition: exact up to rounding, but "
+            "not proven. A layer whose smallest and largest ones are close together passes on "
+            "all directions with about the same strength.",
             class_="note",
         ),
         class_="two",
@@ -48,19 +49,19 @@ def assumptions(found: Findings) -> Html:
     arithmetic = run.certificates.arithmetic
     program = {
         "real": "They hold for the network as a function of real numbers, with the weights as "
-        "stored. The rounding errors of a program that computes it in float32 are not in them.",
+        "stored. They do not cover the rounding errors of a program that computes it in float32.",
     }.get(
         arithmetic,
         f"They hold for the network in real arithmetic and for the program that computes it in "
-        f"{arithmetic}, whose worst rounding errors are taken off.",
+        f"{arithmetic}, whose worst-case rounding errors are subtracted.",
     )
     claims = [
         "A certificate says: no input within this radius of the test point gets another decision "
-        "from the exported model. It is about all inputs in the ball, not about those that "
-        "somebody tried.",
+        "from the exported model. It covers all inputs in the ball, not just those that somebody "
+        "tried.",
         program,
-        "They are about model.keras as it is stored, by its hash below. After more training, or a "
-        "cast of its weights, it needs new ones.",
+        f"They are about {PLAIN} as it is stored, identified by its hash below. After more "
+        "training, or a cast of its weights, the model needs new ones.",
         "Distances are Euclidean, over all features together, in units of the data as the model "
         "gets them"
         + ", times the weights that were given to the features" * run.weighted

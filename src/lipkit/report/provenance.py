@@ -11,11 +11,12 @@ from lipkit._version import __version__
 from lipkit.report import figures
 from lipkit.report.findings import Findings
 from lipkit.report.markup import Html, at_most, facts, number, percent, table, tag
+from lipkit.runs.schema import CERTIFICATES, INFO, PLAIN, TEST, TRAINED
 
 
 def training(found: Findings) -> Html:
     """The curves of the training."""
-    pictures = figures.training(found.run.info["history"])
+    pictures = figures.training(found.run.info.history)
     if not pictures:
         return tag("p", "No history of the training was kept.", class_="note")
     return tag("div", pictures, class_="two")
@@ -25,19 +26,19 @@ def checks(found: Findings) -> Html:
     """What this report compared."""
     run = found.run
     n, attacked = len(run.y), found.attacked
-    stated = run.info["lipschitz_bound"], 100 * run.info["accuracy"]
+    stated = run.info.lipschitz_bound, 100 * run.info.accuracy
     rows = [
         (
-            "Lipschitz bound of model.keras",
-            f"proven anew: {at_most(run.bound, 9)}; run.json says {at_most(stated[0], 9)}",
+            f"Lipschitz bound of {PLAIN}",
+            f"proven anew: {at_most(run.bound, 9)}; {INFO} says {at_most(stated[0], 9)}",
         ),
         (
-            "Accuracy of certificates.json on test.npz",
-            f"{percent(run.right.sum(), n)}; run.json says {stated[1]:.1f} %",
+            f"Accuracy of {CERTIFICATES} on {TEST}",
+            f"{percent(run.right.sum(), n)}; {INFO} says {stated[1]:.1f} %",
         ),
         ("Certificates, computed anew", f"{len(run.sample)} of {n}; all agree with the file"),
         (
-            "Outputs of lipkit.keras and model.keras",
+            f"Outputs of {TRAINED} and {PLAIN}",
             f"differ by at most {number(run.difference, 2)} on {len(run.sample)} test points",
         ),
         (
@@ -51,11 +52,10 @@ def checks(found: Findings) -> Html:
 def reproduce(found: Findings) -> Html:
     """Command, versions and hashes."""
     run = found.run
-    data = run.info["data"]
-    hashes = [(data["path"], data["sha256"]), *run.sha256.items()]
+    hashes = [(run.info.data.path, run.info.data.sha256), *run.sha256.items()]
     backend = keras.backend.backend()
     versions = [
-        ("Trained with", f"lipkit {run.info['lipkit']}, {run.info['backend']}"),
+        ("Trained with", f"lipkit {run.info.lipkit}, {run.info.backend}"),
         (
             "Report written with",
             f"lipkit {__version__}, Keras {keras.__version__}, {backend} "
@@ -66,7 +66,7 @@ def reproduce(found: Findings) -> Html:
     return tag(
         "div",
         tag("p", "The command that trained the model:"),
-        tag("pre", shlex.join(map(str, run.info["command"]))),
+        tag("pre", shlex.join(map(str, run.info.command))),
         facts(versions, "Versions"),
         table(
             ("file", "SHA-256"),

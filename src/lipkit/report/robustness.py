@@ -27,24 +27,25 @@ def accuracy(found: Findings) -> Html:
         "div",
         tag(
             "p",
-            "How much of the accuracy is left when every test input may be changed by up to a "
-            "radius. The certified curve is a proof: no attack can push accuracy below it. ",
-            "The other curve is what an attack achieved: accuracy is not above it. The truth lies "
-            "between the two.",
+            "How much accuracy is left if every test input may be changed by up to a radius. "
+            "The certified curve is a proof: no attack can push the accuracy below it. ",
+            "The other curve is what an attack achieved: the accuracy is not above it. The truth "
+            "lies between the two.",
         ),
         tag(
             "div",
             figures.accuracy_against_radius(run, attacked, found.eps),
             tag(
                 "div",
-                table(header, rows, "Accuracy that is left", "r" * len(header)),
+                table(header, rows, "Remaining accuracy", "r" * len(header)),
                 tag(
                     "p",
                     f"The attack: projected gradient ascent (lipkit.attacks.pgd), run for this "
                     f"report with seed {SEED} on {m} of {n} test points, in balls of 1 to "
-                    f"{MULTIPLES[-1]:.0f} certified radii. Of {attacked.tried} that are right and "
-                    f"certified, it found inputs of another label for {attacked.broken}, each "
-                    f"proven to be so; {attacked.refuted} lie within the certified radius.",
+                    f"{MULTIPLES[-1]:.0f} certified radii. Of {attacked.tried} points that are "
+                    f"right and certified, it found inputs with another label for "
+                    f"{attacked.broken}, each proven to be so; {attacked.refuted} lie within the "
+                    "certified radius.",
                     class_="note",
                 ),
             ),
@@ -57,7 +58,7 @@ def radii(found: Findings) -> Html:
     """Histogram of radii, and the classes one by one."""
     run = found.run
     rows = []
-    for i, name in enumerate(run.info["classes"]):
+    for i, name in enumerate(run.info.classes):
         own = run.y == i
         right = own & run.right
         proven = right & run.certified & (run.certificates.radius >= found.eps)
@@ -88,7 +89,7 @@ def radii(found: Findings) -> Html:
 
 def confusion(found: Findings) -> Html:
     """Decisions against true classes."""
-    run, classes = found.run, found.run.info["classes"]
+    run, classes = found.run, found.run.info.classes
     columns = [*range(len(classes)), *([-1] if (run.certificates.label < 0).any() else [])]
     rows = []
     for i, name in enumerate(classes):

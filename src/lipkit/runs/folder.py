@@ -1,60 +1,34 @@
-"""The files of a run directory, and what its run.json says."""
+"""A run folder whose files are those that were written, and where runs are."""
 
 import logging
-import math
 import os
 from dataclasses import dataclass
-from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
 from lipkit._files.atomic import sweep
 from lipkit._files.opened import read_json, unchanged
-from lipkit.certifier.weights import checked
-from lipkit.data.files import encoded_columns
 from lipkit.errors import NotCertifiable
 from lipkit.runs import manifest
+from lipkit.runs.schema import FILES, INFO, MANIFEST, Invalid, RunInfo
 
-FILES = ("run.json", "test.npz", "certificates.json", "model.keras", "lipkit.keras")
-DERIVED = ("report.html", "report-[0-9].html", "report.html.partial")
 LOG = logging.getLogger("lipkit")
-NUMBER = (int, float)
-FIELDS = {
-    "run.json": {
-        "lipkit": str,
-        "backend": str,
-        "created": str,
-        "command": list,
-        "seconds": NUMBER,
-        "data": dict,
-        "classes": list,
-        "settings": dict,
-        "split": dict,
-        "history": dict,
-        "accuracy": NUMBER,
-        "lipschitz_bound": NUMBER,
-    },
-    "data": {
-        "path": str,
-        "sha256": str,
-        "rows": int,
-        "kind": str,
-        "target": (str, type(None)),
-        "features": list,
-        "encoding": dict,
-    },
-    "split": {"train": int, "test": int},
-}
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run directory whose files are those of its manifest; see `open`.
+    """A run folder whose files are those of its manifest; see `open`.
 
     Attributes:
         directory: where they are.
         hashes: SHA-256 of each file; {} for a run without a manifest, of an older lipkit.
         sha256: of the manifest, which stands for the run; None without one.
+
+    Example:
+        >>> folder = lipkit.runs.RunFolder.open(run)
+        >>> folder.info.classes, len(folder.hashes)
+        (['left', 'right'], 5)
     """
 
     directory: Path
@@ -62,8 +36,12 @@ class RunFolder:
     sha256: str | None
 
     @classmethod
-    def open(cls, directory, names=FILES):
+    def open(cls, directory, names=FILES) -> "RunFolder":
         """The folder, if it has files of these names, and its files are those of the manifest.
+
+        Args:
+            directory: path of the folder.
+            names: the files that a folder without a manifest must have. A manifest names all.
 
         Raises:
             ValueError: a file is missing, or is not the one that was written.
@@ -76,16 +54,14 @@ class RunFolder:
             )
         sweep(directory)
         hashes, own = {}, None
-        if os.path.lexists(directory / manifest.NAME):
+        if os.path.lexists(directory / MANIFEST):
             names = FILES
-            hashes, own = cls(directory, {}, None).load(
-                manifest.NAME, lambda _: _manifest(directory)
-            )
+            hashes, own = cls(directory, {}, None).load(MANIFEST, lambda _: _manifest(directory))
         elif all((directory / name).is_file() for name in names):
             LOG.warning(
-                "%s has no %s, as runs of older versions: nothing shows whether its files belong "
+                "%s has no %s (older versions wrote none): nothing shows whether its files belong "
                 "together",
-                *(directory, manifest.NAME),
+                *(directory, MANIFEST),
             )
         found = cls(directory, hashes, own)
         for name in names:
@@ -94,6 +70,15 @@ class RunFolder:
         for name in hashes:
             found.load(name, lambda _: None)
         return found
+
+    @cached_property
+    def info(self) -> RunInfo:
+        """The record of the run.
+
+        Raises:
+            ValueError: it is damaged, or something in it cannot be right.
+        """
+        return self.load(INFO, lambda path: RunInfo.of(read_json(path)))
 
     def fail(self, name, problem) -> NoReturn:
         """Give up on a file."""
@@ -111,12 +96,12 @@ class RunFolder:
                 found = function(path, *args, **kwargs) if same else None
         except NotCertifiable:
             raise
+        except Invalid as error:
+            self.fail(name, error)
         except Exception as error:  # a damaged archive can raise anything
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
             self.fail(name, f"cannot be read ({first[:200]})")
-        self.check(
-            name, same, f"is not the file that was written: {manifest.NAME} has another hash"
-        )
+        self.check(name, same, f"is not the file that was written: {MANIFEST} has another hash")
         return found
 
     def check(self, name, holds, problem):
@@ -133,36 +118,48 @@ def _manifest(directory):
     return hashes, own
 
 
-def check_info(files: RunFolder) -> dict:
-    """The contents of run.json, if each of them can be right."""
-    name = "run.json"
-    info = files.load(name, read_json)
-    files.check(name, isinstance(info, dict), "must hold a JSON object")
-    for part, fields in FIELDS.items():
-        values = info if part == name else info[part]
-        for field, kind in fields.items():
-            value = values.get(field, ...)
-            good = isinstance(value, kind) and not isinstance(value, bool)
-            files.check(name, good, f"has no valid {field!r} in {part}: {values.get(field)!r:.80}")
-    for field in ("seconds", "accuracy", "lipschitz_bound"):
-        files.check(name, math.isfinite(info[field]), f"has {field!r} {info[field]}")
-    files.load(name, lambda _: datetime.fromisoformat(info["created"]))
-    kind, classes = info["data"]["kind"], info["classes"]
-    files.check(name, kind in ("table", "images"), f"has the kind {kind!r}, not table or images")
-    files.check(name, len(classes) > 1, f"names {len(classes)} classes, not at least 2")
-    files.check(name, all(isinstance(c, str) for c in classes), "has classes that are no texts")
-    settings, data = info["settings"], info["data"]
-    names, picture = data["features"], data.get("image_shape") or ()
-    if kind == "table" and Path(data["path"]).suffix.lower() != ".npz":  # which has no columns
-        columns = files.load(name, lambda _: encoded_columns(data["encoding"]))
-        encoded = [feature for column in columns for feature in column.features]
-        files.check(name, encoded == names, "has columns that are not its features")
-    files.check(name, "feature_weights" in settings, "has no 'feature_weights' in settings")
-    if (weights := settings["feature_weights"]) is not None:
-        shape = (len(names),) if kind == "table" else tuple(picture)
-        files.check(name, isinstance(weights, list), "has 'feature_weights' that are no list")
-        files.load(name, lambda _: checked(weights, shape, "feature_weights"))
-    for metric, values in info["history"].items():
-        good = isinstance(values, list) and all(v is None or isinstance(v, NUMBER) for v in values)
-        files.check(name, good, f"has a history of {metric!r} that is no list of numbers")
-    return info
+def find(folder) -> list[Path]:
+    """The runs in a folder, the oldest first.
+
+    Args:
+        folder: path of a folder, whose own folders are looked at, and no deeper ones.
+
+    Returns:
+        Paths of the run folders, in the order of the dates in their records.
+
+    Raises:
+        ValueError: there is no such folder, or a run in it is damaged.
+
+    Example:
+        >>> [path.name for path in lipkit.runs.find(".")]
+        []
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"`folder` must be a folder with runs. Received: {str(folder)!r}")
+    found = [path for path in folder.iterdir() if (path / INFO).is_file()]
+    dates = {path: RunFolder.open(path).info.date for path in found}
+    return sorted(found, key=lambda path: (dates[path], path.name))
+
+
+def latest(folder) -> Path:
+    """The newest run in a folder.
+
+    Args:
+        folder: path of a folder, as in `find`.
+
+    Returns:
+        The path of the run folder.
+
+    Raises:
+        ValueError: the folder has no run, or a run in it is damaged.
+
+    Example:
+        >>> from pathlib import Path
+        >>> lipkit.runs.latest(Path(run).parent).name
+        'run'
+    """
+    found = find(folder)
+    if not found:
+        raise ValueError(f"{folder} has no runs. `lipkit train DATA --out DIR` writes one.")
+    return found[-1]

@@ -1,6 +1,6 @@
 """Models from files and run folders, with what a run says of the data."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -11,7 +11,8 @@ from lipkit._files.opened import regular, sha256
 from lipkit.certifier.reader.onnx import import_onnx
 from lipkit.recipes.scaling import weights_of
 from lipkit.runs import models
-from lipkit.runs.folder import RunFolder, check_info
+from lipkit.runs.folder import RunFolder
+from lipkit.runs.schema import INFO, PLAIN, RunInfo
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,19 @@ class Loaded:
 
     Attributes:
         model: Keras model, or the path of an ONNX file.
-        run: contents of run.json; {} for a model without a run.
-        folder: the run that the model is of; None for a model in a file.
+        info: the record of its run; None for a model without a run.
+        folder: the run that the model belongs to; None for a model in a file.
+        files: those that the model was read from, if it is not that of a folder.
+        loaded: hash of them, when they were read.
+
+    Example:
+        >>> loaded = lipkit.runs.load(run)
+        >>> loaded.model.input_shape, loaded.info.classes
+        ((None, 2), ['left', 'right'])
     """
 
     model: keras.Model | Path
-    run: dict = field(default_factory=dict)
+    info: RunInfo | None = None
     folder: RunFolder | None = None
     files: tuple[Path, ...] = ()
     loaded: str | None = None
@@ -46,34 +54,43 @@ class Loaded:
     @property
     def weights(self) -> np.ndarray | None:
         """Weights of the features in the distances that the run is about."""
-        return weights_of(self.run.get("settings", {}))
+        return weights_of(self.info.settings if self.info else {})
 
 
-def load(path: Path, run: Path | None = None) -> Loaded:
-    """The model in a file, or the plain one in the folder of a run.
+def load(path, run=None) -> Loaded:
+    """The model in a file, or the exported one in a run folder.
 
     Args:
-        path: the file or folder.
-        run: folder of the run that says how data for a model in a file are read.
+        path: a run folder, or a .keras, .h5 or .onnx file.
+        run: folder of the run that says how data for a model in a file are read; None for `path`.
+
+    Returns:
+        `Loaded`: the model, and what its run says of the data.
 
     Raises:
-        ValueError: what is wrong with the file.
-        NotCertifiable: the model has a layer of a class that is not known.
+        FileNotFoundError: there is nothing at `path`.
+        ValueError: the file or the run is damaged, or is not a model.
+        NotCertifiable: the model has a layer of an unknown class.
+
+    Example:
+        >>> lipkit.lipschitz_bound(lipkit.runs.load(run).model) < 1
+        True
     """
+    path, run = Path(path), None if run is None else Path(run)
     sweep(path.absolute().parent)
     if not path.exists():
         raise FileNotFoundError(f"There is no file or folder {path}.")
-    about = RunFolder.open(run or path, ("run.json",)) if run or path.is_dir() else None
-    info = check_info(about) if about else {}
+    about = RunFolder.open(run or path, (INFO,)) if run or path.is_dir() else None
+    info = about.info if about else None
     if path.is_dir():
         folder = about if about and about.directory == path else RunFolder.open(path)
-        return Loaded(folder.load("model.keras", models.read), info, folder)
+        return Loaded(folder.load(PLAIN, models.read), info, folder)
     files = (regular(path),)
     if path.suffix == ".onnx":
         files += _beside(path)
     elif path.suffix not in (".keras", ".h5"):
         raise ValueError(
-            f"{path} is no model: expected the folder of a run, a .keras or an .onnx file."
+            f"{path} is not a model: expected the folder of a run, a .keras or an .onnx file."
         )
     digest = _hash(files)
     return Loaded(path if path.suffix == ".onnx" else models.read(path), info, None, files, digest)

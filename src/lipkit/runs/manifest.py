@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 
 from lipkit._files.opened import parse_json, regular, sha256
+from lipkit.runs.schema import MANIFEST
 
-NAME = "manifest.json"
 SCHEMA = 1
 
 
@@ -19,7 +19,7 @@ def write(folder: Path) -> str:
     """Write the manifest of all files in a folder, the last of them; gives its hash."""
     hashes = {path.name: sha256([path]) for path in folder.iterdir()}
     content = _text(hashes).encode()
-    (folder / NAME).write_bytes(content)
+    (folder / MANIFEST).write_bytes(content)
     return hashlib.sha256(content).hexdigest()
 
 
@@ -30,7 +30,7 @@ def read(folder: Path) -> tuple[dict[str, str], str]:
         OSError: there is none.
         ValueError: it is not one that `write` wrote, down to the last character.
     """
-    content = regular(folder / NAME).read_bytes()
+    content = regular(folder / MANIFEST).read_bytes()
     document = parse_json(content)
     hashes = document.get("files") if isinstance(document, dict) else None
     if not isinstance(hashes, dict) or _text(hashes).encode() != content:

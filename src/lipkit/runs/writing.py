@@ -1,95 +1,47 @@
-"""Folders and files of results: at a place that is free, or holds what may be replaced."""
+"""Writing a run: all of its files or none, at a place that is free or holds another run."""
 
-import tempfile
-from contextlib import contextmanager
-from fnmatch import fnmatch
+import json
+from dataclasses import asdict
 from pathlib import Path
 
-from lipkit._files.atomic import PREFIX, replacing, sweep
+import numpy as np
+
+from lipkit._files.places import new_folder
 from lipkit.runs import manifest
-from lipkit.runs.folder import DERIVED, FILES
+from lipkit.runs.schema import (
+    CERTIFICATES,
+    DERIVED,
+    FILES,
+    INFO,
+    MANIFEST,
+    PLAIN,
+    TEST,
+    TRAINED,
+    RunInfo,
+)
 
 
-def writable(directory: Path) -> Path:
-    """Make the directory and prove that a file can be written there, before any work is done."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):
-            pass
-    except OSError as error:
-        raise ValueError(f"--out: cannot write to {directory}: {error.strerror}.") from None
-    return directory
+def new_run(out, overwrite=False):
+    """A folder to fill by `write`, which becomes `out` at the end: see `new_folder`."""
+    return new_folder(Path(out), (*FILES, MANIFEST), "a run", overwrite, DERIVED)
 
 
-def _state(path):
-    found = path.lstat()
-    return path.name, found.st_ino, found.st_size, found.st_mtime_ns
-
-
-@contextmanager
-def new_folder(out: Path, files, what, overwrite=False, derived=()):
-    """A folder to fill, which becomes `out` at the end; after an error `out` is as it was.
+def write(folder: Path, info: RunInfo, model, x, y, certificates) -> str:
+    """Write the files of a run.
 
     Args:
-        out: the place.
-        files: names of the files that it will have. A folder of others is never replaced.
-        what: the name of such a folder, for errors.
-        overwrite: whether one may be replaced.
-        derived: names, or patterns of names, of files that may be added to it at any time.
+        folder: an empty folder.
+        info: the record.
+        model: lipkit's model; its export is written beside it.
+        x, y: (n, ...) the samples held out, and (n,) their classes.
+        certificates: of them.
+
+    Returns:
+        The hash of the manifest.
     """
-    out = out.resolve()
-
-    def seen(path):
-        """What tells a folder from another, if it may be replaced."""
-        if not path.is_dir():
-            raise ValueError(f"--out: {out} is no folder.")
-        sweep(path)
-        held = sorted(path.iterdir())
-        known = (*files, *derived, f"{PREFIX}*")
-        strange = [p.name for p in held if not any(fnmatch(p.name, name) for name in known)]
-        if strange:
-            raise ValueError(
-                f"--out: {out} holds {strange[0]!r}, which is no part of {what}. Choose another "
-                "folder."
-            )
-        if held and not overwrite:
-            raise ValueError(
-                f"--out: {out} holds {what}. Choose another folder, or add --overwrite."
-            )
-        return [_state(p) for p in held if p.name in files]
-
-    if out == Path.cwd():
-        raise ValueError(f"--out: {out} is the working folder. Choose a folder of its own.")
-    if out.exists():
-        seen(out)
-    writable(out.parent)
-    with replacing(out, seen) as new:
-        new.mkdir()
-        yield new
-
-
-def new_run(out: Path, overwrite=False):
-    """`new_folder` for a run."""
-    files = (*FILES, manifest.NAME)
-    return new_folder(out, files, "a run", overwrite, DERIVED)
-
-
-@contextmanager
-def new_file(out: Path, overwrite=False):
-    """A path to write, file or folder of a SavedModel, which becomes `out` at the end."""
-
-    def seen(path):
-        """What tells a file from another, if it may be replaced."""
-        if path.is_dir() and not (path / "saved_model.pb").exists():
-            raise ValueError(f"--out: {out} is a folder with other files. Choose another name.")
-        if not overwrite:
-            raise ValueError(f"--out: {out} exists. Choose another name, or add --overwrite.")
-        if not path.is_dir() and not path.is_file():
-            raise ValueError(f"--out: {out} is no file. Choose another name.")
-        return _state(path)
-
-    if out.exists():
-        seen(out)
-    writable(out.absolute().parent)
-    with replacing(out, seen) as new:
-        yield new
+    model.save(folder / TRAINED)
+    model.vanilla_export().save(folder / PLAIN)
+    np.savez_compressed(folder / TEST, x=x, y=y, classes=np.array(info.classes))
+    certificates.save(folder / CERTIFICATES)
+    (folder / INFO).write_text(json.dumps(asdict(info), indent=1, allow_nan=False) + "\n")
+    return manifest.write(folder)

@@ -1,8 +1,7 @@
-"""A run directory, read and checked: its files must be whole, and belong to each other."""
+"""A run, read and checked: its files must be whole, and belong to each other."""
 
 import math
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -14,8 +13,9 @@ from lipkit.certifier import Certificates, LipschitzBound, certify, lipschitz_bo
 from lipkit.data.arrays import read_npz
 from lipkit.errors import NotCertifiable
 from lipkit.recipes.scaling import weighted_space, weights_of
-from lipkit.runs import manifest, models
-from lipkit.runs.folder import FILES, RunFolder, check_info
+from lipkit.runs import models
+from lipkit.runs.folder import RunFolder
+from lipkit.runs.schema import CERTIFICATES, FILES, INFO, MANIFEST, PLAIN, TEST, TRAINED, RunInfo
 
 SAMPLE, VALUES = 128, 2**21  # test points that are looked at closely: so many, fewer if large
 CLOSE = 1e-4  # relative: kernels are computed anew in float32, on this machine
@@ -23,11 +23,11 @@ CLOSE = 1e-4  # relative: kernels are computed anew in float32, on this machine
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What a run directory holds, and what was found when it was checked.
+    """What a run folder holds, and what was found when it was checked: see `read`.
 
     Attributes:
         directory: where the files are.
-        info: run.json.
+        info: the record.
         x, y: the held-out inputs (n, ...) and classes (n,).
         certificates: of them all.
         model: the exported model, which the certificates are of.
@@ -35,10 +35,15 @@ class Run:
         sample: (m,) the test points that were certified anew, and are to be attacked.
         difference: the largest difference of an output of the two models on the sample.
         sha256: of each file.
+
+    Example:
+        >>> found = lipkit.runs.read(run)
+        >>> found.x.shape, found.unit, len(found.certificates)
+        ((12, 2), 'row', 12)
     """
 
     directory: Path
-    info: dict
+    info: RunInfo
     x: np.ndarray
     y: np.ndarray
     certificates: Certificates
@@ -61,12 +66,12 @@ class Run:
     @property
     def unit(self) -> str:
         """What a test point is called."""
-        return "row" if self.info["data"]["kind"] == "table" else "picture"
+        return "row" if self.info.data.kind == "table" else "picture"
 
     @property
     def weights(self) -> np.ndarray:
         """Weights of the features in all distances: of the shape of an input, or ()."""
-        weights = weights_of(self.info["settings"])
+        weights = weights_of(self.info.settings)
         return np.ones(()) if weights is None else weights
 
     @property
@@ -90,30 +95,43 @@ class Run:
     @property
     def date(self) -> str:
         """When the run was made."""
-        return f"{datetime.fromisoformat(self.info['created']):%Y-%m-%d %H:%M %Z}".strip()
+        return f"{self.info.date:%Y-%m-%d %H:%M %Z}"
 
 
 def read(directory) -> Run:
-    """Read a run directory and check it, cheap checks first.
+    """Read a run folder and check it, cheap checks first.
+
+    The Lipschitz bound is proven anew, up to 128 test points are certified anew, and the exported
+    model is compared with the trained one on them.
+
+    Args:
+        directory: folder that `lipkit train ... --out DIR`, or `lipkit.runs.train`, wrote.
+
+    Returns:
+        The `Run`.
 
     Raises:
         ValueError: a file is missing, cannot be read, or does not belong to the others.
+
+    Example:
+        >>> bool(lipkit.runs.read(run).bound < 1)
+        True
     """
     files = RunFolder.open(directory)
-    info = check_info(files)
+    info = files.info
     x, y = _test(files, info)
     certificates = _certificates(files, info, y)
-    model = _model(files, "model.keras", info, x)
-    trained = _model(files, "lipkit.keras", info, x)
+    model = _model(files, PLAIN, info, x)
+    trained = _model(files, TRAINED, info, x)
     bound = _bound(files, model, info)
     count = max(8, min(SAMPLE, VALUES // x[0].size))
     sample = np.sort(np.random.default_rng(0).permutation(len(x))[:count])
-    weights = weights_of(info["settings"])
+    weights = weights_of(info.settings)
     _certify_again(files, model, x[sample], certificates, sample, weights)
     difference = _difference(files, model, trained, x[sample])
     sha256 = files.hashes or {name: file_hash([files.directory / name]) for name in FILES}
     if files.sha256 is not None:
-        sha256 = {**sha256, manifest.NAME: files.sha256}
+        sha256 = {**sha256, MANIFEST: files.sha256}
     return Run(files.directory, info, x, y, certificates, model, bound, sample, difference, sha256)
 
 
@@ -123,61 +141,61 @@ def _arrays(path):
 
 
 def _test(files: RunFolder, info):
-    name, data = "test.npz", info["data"]
+    name, data = TEST, info.data
     x, y = files.load(name, _arrays)
-    n, classes = info["split"]["test"], len(info["classes"])
+    n, classes = info.split.test, len(info.classes)
     good = x.ndim > 1 and x.dtype.kind == "f" and len(x) == n > 0 and np.isfinite(x).all()
     files.check(name, good, f"must hold {n} finite inputs x. Received: {x.dtype} {x.shape}")
     good = y.shape == (n,) and y.dtype.kind == "i" and y.min() >= 0 and y.max() < classes
     files.check(name, good, f"must hold {n} classes y from 0 to {classes - 1}")
-    if data["kind"] == "table":
-        good = x.shape == (n, len(data["features"]))
-        files.check(name, good, f"has x of shape {x.shape}, which run.json has no names for")
+    if data.kind == "table":
+        good = x.shape == (n, len(data.features))
+        files.check(name, good, f"has x of shape {x.shape}, for which {INFO} has no names")
     else:
-        good = x.ndim in (3, 4) and list(x.shape[1:]) == list(data.get("image_shape") or [])
-        files.check(name, good, f"has pictures {x.shape[1:]}, not {data.get('image_shape')}")
+        good = x.ndim in (3, 4) and list(x.shape[1:]) == (data.image_shape or [])
+        files.check(name, good, f"has pictures {x.shape[1:]}, not {data.image_shape}")
     return x, y
 
 
 def _certificates(files: RunFolder, info, y):
-    name = "certificates.json"
+    name = CERTIFICATES
     found = files.load(name, Certificates.load)
     columns = [found.label, found.radius, found.status, found.y]
     good = all(column is not None and column.shape == y.shape for column in columns)
     files.check(name, good, f"must hold one decision and true label for each of {len(y)} inputs")
     good = found.radius.dtype.kind == "f" and np.isfinite(found.radius).all()
-    files.check(name, good and (found.radius >= 0).all(), "has radii that are no numbers >= 0")
+    files.check(name, good and (found.radius >= 0).all(), "has radii that are not numbers >= 0")
     none = found.radius[found.status != "certified"]
     files.check(name, not none.any(), "has radii of points that it says are not certified")
-    files.check(name, (found.y == y).all(), "has other true labels than test.npz")
+    files.check(name, (found.y == y).all(), f"has other true labels than {TEST}")
     accuracy = float(np.mean(found.label == y))
     # a decision within the rounding error may be another one in the program that was counted
-    near = abs(accuracy - info["accuracy"]) * len(y) < 1.5
-    files.check(name, near, f"has accuracy {accuracy:.6g}, run.json {info['accuracy']:.6g}")
+    near = abs(accuracy - info.accuracy) * len(y) < 1.5
+    files.check(name, near, f"has accuracy {accuracy:.6g}, {INFO} {info.accuracy:.6g}")
     return found
 
 
 def _model(files: RunFolder, name, info, x):
     model = files.load(name, models.read)
     shapes = [tuple(t.shape) for t in (*(model.inputs or ()), *(model.outputs or ()))]
-    outputs = (len(info["classes"]),) + ((1,) if len(info["classes"]) == 2 else ())
+    outputs = (len(info.classes),) + ((1,) if len(info.classes) == 2 else ())
     good = (
         len(shapes) == 2
         and shapes[0][1:] == x.shape[1:]
         and shapes[1][1:] in {(n,) for n in outputs}
     )
-    files.check(name, good, f"has inputs and outputs {shapes}, not those of test.npz and run.json")
+    files.check(name, good, f"has inputs and outputs {shapes}, not those of {TEST} and {INFO}")
     return model
 
 
 def _bound(files: RunFolder, model, info):
-    name = "model.keras"
+    name = PLAIN
     try:
         bound = lipschitz_bound(model)
     except NotCertifiable as error:
         files.fail(name, f"has no proven bound ({error})")
-    good = math.isclose(bound, info["lipschitz_bound"], rel_tol=CLOSE)
-    files.check(name, good, f"has the bound {bound:.9g}, run.json {info['lipschitz_bound']:.9g}")
+    good = math.isclose(bound, info.lipschitz_bound, rel_tol=CLOSE)
+    files.check(name, good, f"has the bound {bound:.9g}, {INFO} {info.lipschitz_bound:.9g}")
     return bound
 
 
@@ -189,9 +207,9 @@ def _certify_again(files: RunFolder, model, x, certificates, sample, weights):
     good = np.abs(again.radius - radius) <= slack
     good &= (again.label == label) | (radius <= slack)
     files.check(
-        "certificates.json",
+        CERTIFICATES,
         good.all(),
-        f"does not belong to model.keras and test.npz: certified anew, {(~good).sum()} of "
+        f"does not belong to {PLAIN} and {TEST}: certified anew, {(~good).sum()} of "
         f"{len(sample)} points have another radius or decision",
     )
 
@@ -200,5 +218,5 @@ def _difference(files: RunFolder, model, trained, x):
     first, second = (np.asarray(m.predict(x, verbose=0), "float64") for m in (model, trained))
     difference = float(np.abs(first - second).max())
     good = difference <= CLOSE * max(1.0, float(np.abs(first).max()))
-    files.check("lipkit.keras", good, f"differs from model.keras by {difference:.3g} in an output")
+    files.check(TRAINED, good, f"differs from {PLAIN} by {difference:.3g} in an output")
     return difference

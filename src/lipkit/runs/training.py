@@ -1,0 +1,198 @@
+"""`train`: from a data file to the folder of a run."""
+
+import sys
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from lipkit import recipes
+from lipkit._checks import real
+from lipkit._version import __version__
+from lipkit.certifier import Certificates, certify, lipschitz_bound, reweighted
+from lipkit.data import files, frames, splits
+from lipkit.data.imputation import METHODS
+from lipkit.errors import NotCertifiable
+from lipkit.runs.schema import DataInfo, RunInfo, Split
+from lipkit.runs.writing import new_run, write
+
+LARGEST_TEST = 100_000  # samples held out
+
+
+def batch_size(x) -> int:
+    """Samples to certify at a time: the values of all layers are in memory at once."""
+    return 4096 if x.ndim == 2 else 256
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedRun:
+    """What `train` wrote.
+
+    Attributes:
+        directory: the run folder.
+        info: its record.
+        certificates: of the samples held out.
+        sha256: of its manifest, which stands for the run.
+
+    Example:
+        >>> np.savez("moons.npz", x=x, y=(y > 0).astype("int64"))
+        >>> found = lipkit.runs.train("moons.npz", "moons", recipe="linear", epochs=1)
+        >>> len(found.certificates) == found.info.split.test == 40
+        True
+    """
+
+    directory: Path
+    info: RunInfo
+    certificates: Certificates
+    sha256: str
+
+
+def train(
+    data,
+    out,
+    target=None,
+    *,
+    recipe="auto",
+    eps=None,
+    epochs=None,
+    test_size=0.2,
+    seed=0,
+    categorical=(),
+    drop=(),
+    impute=None,
+    feature_weights=None,
+    image_size=None,
+    overwrite=False,
+    callbacks=None,
+    command=None,
+) -> TrainedRun:
+    """Train a classifier on a data file, certify held-out samples, and write all of it as a run.
+
+    The folder appears at the end, whole; after an error `out` is as it was.
+
+    Args:
+        data: CSV, TSV or Parquet table, NPZ file of arrays x and y, or folder of images with one
+            sub-folder for each class; see `lipkit.data.files.read`.
+        out: path of the run folder.
+        target: column of a table that holds the classes.
+        recipe: network, a name in `lipkit.recipes.RECIPES`.
+        eps: radius to train for, in units of the data; None for one from the data.
+        epochs: of training; None for a number from the size of the data.
+        test_size: share of the samples to hold out, in ]0, 1[; at most 100,000 are.
+        seed: of the split, the initial values and the batches.
+        categorical: columns to be read as categories, whatever they hold.
+        drop: columns to leave out.
+        impute: `"median"` or `"mean"`, to fill missing cells with it, or with the most frequent
+            category; None: missing cells are an error.
+        feature_weights: {column or feature: weight}, 1 for the others: distances, and so `eps` and
+            all radii, count a unit of that column as `weight`; None for 1.
+        image_size: (height, width) that all images are resized to.
+        overwrite: whether a run that is at `out` may be replaced.
+        callbacks: as in Keras's `fit`.
+        command: list of strings, the command line to record; None for that of this process.
+
+    Returns:
+        `TrainedRun`; `lipkit.runs.read(out)` reads and checks it.
+
+    Raises:
+        ValueError: the data, an argument or the place does not fit; the message says which.
+        NotCertifiable: the training diverged.
+
+    Example:
+        >>> np.savez("moons.npz", x=x, y=(y > 0).astype("int64"))
+        >>> found = lipkit.runs.train("moons.npz", "moons", recipe="linear", epochs=1)
+        >>> lipkit.runs.latest(".").name
+        'moons'
+    """
+    started, data = time.monotonic(), Path(data)
+    test_size = real("test_size", test_size, "]0, 1[")
+    if impute not in (None, *METHODS):
+        raise ValueError(f"`impute` must be one of {[*METHODS]}. Received: impute={impute!r}")
+    with new_run(out, overwrite) as folder:
+        dataset = files.read(
+            data,
+            target,
+            categorical=categorical,
+            drop=drop,
+            impute=impute is not None,
+            image_size=image_size,
+        )
+        y = _classes(dataset, data)
+        rows, held = splits.stratified(y, test_size, seed, LARGEST_TEST, dataset.classes)
+        if impute:
+            dataset = files.impute(dataset, impute, rows)
+        keras.utils.set_random_seed(seed)  # Keras shuffles batches with a generator of its own
+        trained = recipes.train(
+            dataset.x[rows],
+            y[rows],
+            recipe=recipe,
+            eps=eps,
+            epochs=epochs,
+            seed=seed,
+            feature_weights=feature_weights and _weights(feature_weights, dataset),
+            callbacks=callbacks,
+        )
+        if not all(np.isfinite(values).all() for values in trained.history.values()):
+            raise NotCertifiable(
+                "the training gave infinite or undefined values; nothing was written"
+            )
+        plain = trained.model.vanilla_export()
+        bound = float(lipschitz_bound(plain))
+        x, y = dataset.x[held], y[held]
+        certificates = certify(plain, x, y, batch_size=batch_size(x))
+        certificates = reweighted(certificates, plain, trained.settings["feature_weights"])
+        info = RunInfo(
+            lipkit=__version__,
+            backend=keras.backend.backend(),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            classes=list(dataset.classes),
+            settings=trained.settings,
+            split=Split(train=len(rows), test=len(held)),
+            history=trained.history,
+            accuracy=float(np.mean(certificates.label == certificates.y)),
+            lipschitz_bound=bound,
+            command=list(sys.orig_argv if command is None else command),
+            seconds=time.monotonic() - started,
+            data=DataInfo(
+                path=str(data),
+                sha256=dataset.sha256,
+                rows=len(dataset.x),
+                kind=dataset.kind,
+                target=target,
+                features=list(dataset.features),
+                image_shape=list(dataset.x.shape[1:]) if dataset.kind == "images" else None,
+                encoding=dataset.encoding,
+            ),
+        )
+        sha256 = write(folder, info, trained.model, x, y, certificates)
+    return TrainedRun(Path(out), info, certificates, sha256)
+
+
+def _classes(dataset, data):
+    """The classes of the rows, if there are any to tell apart."""
+    if dataset.y is None and data.suffix.lower() in frames.SUFFIXES:
+        raise ValueError("--target is missing: name the column that holds the classes.")
+    if dataset.y is None:
+        raise ValueError(f"{data} has no classes: expected sub-folders of images, or an array y.")
+    if len(dataset.classes) < 2:
+        raise ValueError(
+            f"{data} has only one class, {dataset.classes[0]!r}; at least 2 are needed."
+        )
+    return dataset.y
+
+
+def _weights(given, dataset):
+    """Weights of the features from those of columns, or features, by name."""
+    places = {name: [i] for i, name in enumerate(dataset.features)}
+    start = 0
+    for column in dataset.columns():
+        places[column.name] = list(range(start, start := start + len(column.features)))
+    values = np.ones(len(dataset.features))
+    for name, weight in given.items():
+        if name not in places:
+            raise ValueError(f"Feature weights: {name!r} is not a column of the data.")
+        values[places[name]] = weight
+    return values
