@@ -1,7 +1,9 @@
-# Two commands for a fresh machine with Python 3.11+: `make demo` and `make test`.
+# Two commands for a fresh machine with Python 3.11+: `make demo` and `make test`; while you work,
+# `make check`.
 PYTHON ?= python3
 VENV ?= .venv
 PEERS ?= .venv-peers
+LOWEST ?= .venv-lowest
 BIN = $(VENV)/bin
 BACKENDS = jax tensorflow torch
 RUN = TF_CPP_MIN_LOG_LEVEL=2 OMP_NUM_THREADS=1
@@ -9,7 +11,7 @@ RUN = TF_CPP_MIN_LOG_LEVEL=2 OMP_NUM_THREADS=1
 KEPT = JAX_COMPILATION_CACHE_DIR=$(abspath $(VENV))/compiled \
   JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
-.PHONY: demo docs test lint bench bench-gpu fuzz mutants clean $(BACKENDS:%=test-%)
+.PHONY: demo docs check test lint package lowest bench bench-gpu fuzz mutants clean $(BACKENDS:%=test-%)
 
 $(VENV)/demo: pyproject.toml requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -31,10 +33,36 @@ test: $(BACKENDS:%=test-%)
 $(BACKENDS:%=test-%): test-%: $(VENV)/test
 	KERAS_BACKEND=$* $(RUN) $(KEPT) $(BIN)/python -m pytest -q -p no:cacheprovider tests
 
+# at most a minute: lint, types, and on one backend the tests that name what changed since $(SINCE)
+SINCE ?= main
+BACKEND ?= torch
+check: $(VENV)/test
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint check-tests
+
+check-tests: $(VENV)/test
+	KERAS_BACKEND=$(BACKEND) $(RUN) $(KEPT) $(BIN)/python .ci/changed.py $(SINCE)
+
 lint: $(VENV)/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+# wheel and sdist in dist/, looked into; the README's first program runs with the wheel alone
+package: $(VENV)/test
+	KERAS_BACKEND=jax $(RUN) $(BIN)/python .ci/package.py
+
+# the lowest versions of what pyproject.toml names directly, but for PyTorch, whose older versions
+# PyPI has with CUDA only
+lowest: $(LOWEST)/done
+	for backend in jax tensorflow; do \
+	  KERAS_BACKEND=$$backend $(RUN) $(LOWEST)/bin/python -m pytest -q -p no:cacheprovider tests || exit 1; done
+
+$(LOWEST)/done: pyproject.toml requirements.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install -q uv "$$(grep '^torch==' requirements.txt)"
+	$(@D)/bin/uv pip install -q --python $(@D)/bin/python --resolution lowest-direct \
+	  -e '.[jax,tensorflow,dev]'
+	touch $@
 
 # in turns, so nothing else should run; about an hour
 bench: $(VENV)/test $(PEERS)/tensorflow/done $(PEERS)/torch/done
@@ -80,4 +108,4 @@ mutants: $(VENV)/test
 	$(BIN)/mutmut results
 
 clean:
-	rm -rf $(VENV) $(PEERS) lipkit-demo mutants
+	rm -rf $(VENV) $(PEERS) $(LOWEST) build dist lipkit-demo mutants
