@@ -48,6 +48,7 @@ def test_balanced_batches():
     assert np.abs(first - batches[0][0]).max() > 0
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -123,6 +124,7 @@ def test_command_writes_everything(tmp_path):
     np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -172,6 +174,7 @@ def test_infinite_results_end_in_one_line_and_no_file(tmp_path):
 COMMAND = "import lipkit_command; lipkit_command.main()"
 
 
+@pytest.mark.once
 def test_command_runs_on_the_backend_asked_for(python, tmp_path):
     other = {"jax": "torch", "torch": "tensorflow", "tensorflow": "jax"}[keras.backend.backend()]
     arguments = ["demo", "--epochs", "1", "--samples", "300", "--out", tmp_path / "out"]
@@ -180,6 +183,7 @@ def test_command_runs_on_the_backend_asked_for(python, tmp_path):
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["backend"] == other
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("arguments", "environment", "message"),
     [

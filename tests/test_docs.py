@@ -23,9 +23,7 @@ import lipkit
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-once = pytest.mark.skipif(
-    keras.backend.backend() != "jax", reason="the site is the same on every backend"
-)
+once = pytest.mark.once
 # public names without a page of their own: a page says what they are
 ALIASES = {"lipkit.activations", "lipkit.model", "lipkit.__version__"}
 SAME = {
@@ -167,6 +165,7 @@ def test_every_public_name_is_in_the_reference(site, pages):
                 assert SAME.get(full, full) in ids, f"{full} is not in the reference"
 
 
+@once
 def test_tests_that_pages_name_exist():
     named = 0
     for path in [*DOCS.rglob("*.md")]:
@@ -233,6 +232,7 @@ not executed
 """
 
 
+@once
 def test_blocks_run_in_order_in_one_folder(tmp_path):
     assert executed.BACKEND.search(PAGE)[1] == "torch"
     run = run_page({"blocks": executed.blocks(PAGE)}, tmp_path, "torch")
@@ -244,6 +244,7 @@ def test_blocks_run_in_order_in_one_folder(tmp_path):
     assert (third["out"], third["figures"]) == ("42\n", [])
 
 
+@once
 @pytest.mark.parametrize(
     ("page", "message"),
     [
@@ -273,6 +274,7 @@ def files_of(folder, text, monkeypatch):
     return executed.on_files(get_files(config), config)
 
 
+@once
 def test_pages_get_their_outputs_once(tmp_path, monkeypatch, capsys):
     page = PAGE.replace('alt="a line"', 'alt="a line" caption="steep"')
     for _ in range(2):
@@ -288,11 +290,13 @@ def test_pages_get_their_outputs_once(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.count("page.md: executed in") == 1
 
 
+@once
 def test_a_page_that_fails_stops_the_build(tmp_path, monkeypatch):
     with pytest.raises(Exception, match="(?s)page.md failed:.*ZeroDivisionError"):
         files_of(tmp_path, "```python run\n1 / 0\n```\n", monkeypatch)
 
 
+@once
 def test_docstrings_become_markdown():
     markdown = module("docstrings", DOCS / "docstrings.py").markdown
     text = (
@@ -311,6 +315,7 @@ def idx(array):
     return head + array.astype("uint8").tobytes()
 
 
+@once
 def test_files_of_mnist_are_read(tmp_path, rng):
     example = module("mnist_hkr", ROOT / "examples" / "mnist_hkr.py")
     images, labels = rng.integers(256, size=(2, 5, 4, 3)), rng.integers(10, size=(2, 5))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.once
 SRC = Path(__file__).parents[1] / "src" / "lipkit"
 CERTIFIER_CORE = [
     f"certifier.{name}"
