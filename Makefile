@@ -4,14 +4,19 @@ PYTHON ?= python3
 VENV ?= .venv
 PEERS ?= .venv-peers
 LOWEST ?= .venv-lowest
+# two targets at a time, each with its output together
+ifneq ($(filter check test,$(MAKECMDGOALS)),)
+MAKEFLAGS += --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+endif
 BIN = $(VENV)/bin
-BACKENDS = jax tensorflow torch
+BACKENDS = jax tensorflow torch  # the slowest first
 RUN = TF_CPP_MIN_LOG_LEVEL=2 OMP_NUM_THREADS=1
 # JAX compiles the same step again for each model, in tests and pages, which keep the results here
 KEPT = JAX_COMPILATION_CACHE_DIR=$(abspath $(VENV))/compiled \
   JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
-.PHONY: demo docs check test lint package lowest bench bench-gpu fuzz mutants clean $(BACKENDS:%=test-%)
+.PHONY: demo docs check check-tests test lint package lowest bench bench-gpu fuzz mutants clean
+.PHONY: $(BACKENDS:%=test-%)
 
 $(VENV)/demo: pyproject.toml requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -28,16 +33,17 @@ $(VENV)/test: pyproject.toml requirements.txt
 demo: $(VENV)/demo
 	$(BIN)/lipkit demo moons --overwrite
 
+# of the models of tests JAX takes longer to compile than to run (tests/conftest.py: some are not)
 test: $(BACKENDS:%=test-%)
 
 $(BACKENDS:%=test-%): test-%: $(VENV)/test
-	KERAS_BACKEND=$* $(RUN) $(KEPT) $(BIN)/python -m pytest -q -p no:cacheprovider tests
+	KERAS_BACKEND=$* $(RUN) $(KEPT) JAX_DISABLE_MOST_OPTIMIZATIONS=1 \
+	  $(BIN)/python -m pytest -q -p no:cacheprovider tests
 
 # at most a minute: lint, types, and on one backend the tests that name what changed since $(SINCE)
 SINCE ?= main
 BACKEND ?= torch
-check: $(VENV)/test
-	$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint check-tests
+check: lint check-tests
 
 check-tests: $(VENV)/test
 	KERAS_BACKEND=$(BACKEND) $(RUN) $(KEPT) $(BIN)/python .ci/changed.py $(SINCE)

@@ -24,7 +24,11 @@ def recorded():
 
 @pytest.fixture(scope="module")
 def model():
-    return keras.models.load_model(DATA / "saved_model.keras")
+    model = keras.models.load_model(DATA / "saved_model.keras")
+    assert not model.jit_compile
+    if keras.backend.backend() == "jax":
+        model.jit_compile = True  # operation by operation its step takes four times as long
+    return model
 
 
 def inputs(recorded):
