@@ -193,7 +193,7 @@ def run_page(job, folder, backend):
 
 @pytest.mark.parametrize("name", ["loop", "extend"])
 def test_code_of_pages_runs(name, tmp_path):
-    """Each of the pages here; all the others run in `make docs`."""
+    """Each of the pages here; all the others run in `make docs`. Slow: a process, its plots."""
     backend = keras.backend.backend()
     page = {"loop": f"tutorials/{backend}-loop.md", "extend": "how-to/extend.md"}[name]
     if not (DOCS / page).exists():

@@ -110,7 +110,7 @@ def test_backend_is_chosen_only_if_needed(hidden, expected, said, python):
     assert ("lipkit chose" in result.stderr) == said
 
 
-def test_users_choice_is_respected(python, tmp_path):
+def test_users_choice_is_respected(python, tmp_path):  # slow: three processes
     assert python(SHOW, KERAS_BACKEND="torch").stdout.strip() == "torch"
     (tmp_path / "keras.json").write_text('{"backend": "jax"}')
     assert python(SHOW).stdout.strip() == "jax"
