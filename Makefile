@@ -1,15 +1,22 @@
-# Two commands for a fresh machine with Python 3.11+: `make demo` and `make test`.
+# Two commands for a fresh machine with Python 3.11+: `make demo` and `make test`; while you work,
+# `make check`.
 PYTHON ?= python3
 VENV ?= .venv
 PEERS ?= .venv-peers
+LOWEST ?= .venv-lowest
+# two targets at a time, each with its output together
+ifneq ($(filter check test,$(MAKECMDGOALS)),)
+MAKEFLAGS += --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+endif
 BIN = $(VENV)/bin
-BACKENDS = jax tensorflow torch
+BACKENDS = jax tensorflow torch  # the slowest first
 RUN = TF_CPP_MIN_LOG_LEVEL=2 OMP_NUM_THREADS=1
 # JAX compiles the same step again for each model, in tests and pages, which keep the results here
 KEPT = JAX_COMPILATION_CACHE_DIR=$(abspath $(VENV))/compiled \
   JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
-.PHONY: demo docs test lint bench bench-gpu fuzz mutants clean $(BACKENDS:%=test-%)
+.PHONY: demo docs check check-tests test lint package lowest bench bench-gpu fuzz mutants clean
+.PHONY: $(BACKENDS:%=test-%)
 
 $(VENV)/demo: pyproject.toml requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -26,15 +33,42 @@ $(VENV)/test: pyproject.toml requirements.txt
 demo: $(VENV)/demo
 	$(BIN)/lipkit demo moons --overwrite
 
+# of the models of tests JAX takes longer to compile than to run (tests/conftest.py: some are not)
 test: $(BACKENDS:%=test-%)
 
 $(BACKENDS:%=test-%): test-%: $(VENV)/test
-	KERAS_BACKEND=$* $(RUN) $(KEPT) $(BIN)/python -m pytest -q -p no:cacheprovider tests
+	KERAS_BACKEND=$* $(RUN) $(KEPT) JAX_DISABLE_MOST_OPTIMIZATIONS=1 \
+	  $(BIN)/python -m pytest -q -p no:cacheprovider tests
+
+# at most a minute: lint, types, and on one backend the tests that name what changed since $(SINCE)
+SINCE ?= main
+BACKEND ?= torch
+check: lint check-tests
+
+check-tests: $(VENV)/test
+	KERAS_BACKEND=$(BACKEND) $(RUN) $(KEPT) $(BIN)/python .ci/changed.py $(SINCE)
 
 lint: $(VENV)/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+# wheel and sdist in dist/, looked into; the README's first program runs with the wheel alone
+package: $(VENV)/test
+	KERAS_BACKEND=jax $(RUN) $(BIN)/python .ci/package.py
+
+# the lowest versions of what pyproject.toml names directly, but for PyTorch, whose older versions
+# PyPI has with CUDA only
+lowest: $(LOWEST)/done
+	for backend in jax tensorflow; do \
+	  KERAS_BACKEND=$$backend $(RUN) $(LOWEST)/bin/python -m pytest -q -p no:cacheprovider tests || exit 1; done
+
+$(LOWEST)/done: pyproject.toml requirements.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install -q uv "$$(grep '^torch==' requirements.txt)"
+	$(@D)/bin/uv pip install -q --python $(@D)/bin/python --resolution lowest-direct \
+	  -e '.[jax,tensorflow,dev]'
+	touch $@
 
 # in turns, so nothing else should run; about an hour
 bench: $(VENV)/test $(PEERS)/tensorflow/done $(PEERS)/torch/done
@@ -80,4 +114,4 @@ mutants: $(VENV)/test
 	$(BIN)/mutmut results
 
 clean:
-	rm -rf $(VENV) $(PEERS) lipkit-demo mutants
+	rm -rf $(VENV) $(PEERS) $(LOWEST) build dist lipkit-demo mutants

@@ -11,6 +11,49 @@ import pytest
 
 import lipkit  # noqa: F401
 
+BACKEND = keras.backend.backend()
+ONCE = "torch"  # which starts fastest
+
+
+def pytest_collection_modifyitems(items):
+    """Tests marked `once` run on one backend.
+
+    They are of the site, of how processes start and choose a backend, of code that runs in a
+    process with a backend of its own, or of the certifier's core, which computes in NumPy.
+    """
+    if BACKEND != ONCE:
+        skip = pytest.mark.skip(reason=f"the same on every backend; runs on {ONCE}")
+        for item in items:
+            if item.get_closest_marker("once"):
+                item.add_marker(skip)
+
+
+# their subject is the rounding of programs, which are compiled as users' are
+COMPILED = {
+    *("test_activations_measured", "test_attacks", "test_certify", "test_certify_reader"),
+    *("test_fuzz", "test_onnx_export", "test_pairs", "test_rounding_sums"),
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _optimisations(request):
+    """`make test` has JAX compile small models fast, to slow code; not in the modules above."""
+    if BACKEND != "jax" or request.module.__name__ not in COMPILED:
+        yield
+        return
+    import jax
+
+    fast = jax.config.jax_disable_most_optimizations
+    _compile_fast(jax, False, fast)
+    yield
+    _compile_fast(jax, fast, False)
+
+
+def _compile_fast(jax, fast, before):
+    if fast != before:
+        jax.clear_caches()
+        jax.config.update("jax_disable_most_optimizations", fast)
+
 
 @pytest.fixture(autouse=True)
 def _seed():

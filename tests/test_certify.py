@@ -571,7 +571,7 @@ np.save(sys.argv[1] + "/" + keras.backend.backend() + ".npy", result.radius)
 """
 
 
-@pytest.mark.skipif(keras.backend.backend() != "jax", reason="one comparison of all is enough")
+@pytest.mark.once
 def test_radii_agree_across_the_backends(rng, tmp_path):
     model = lipkit.Sequential(
         [

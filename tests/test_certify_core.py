@@ -11,6 +11,8 @@ from lipkit.certifier import graph as g
 from lipkit.certifier.activations import ACTIVATIONS
 from lipkit.errors import NotCertifiable
 
+pytestmark = pytest.mark.once  # the core computes in NumPy
+
 F32, F64 = rounding.FORMATS["float32"], rounding.DOUBLE
 SLACK = 1 + 2.0**-20
 

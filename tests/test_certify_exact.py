@@ -9,6 +9,7 @@ from lipkit.attacks.result import within
 from lipkit.certifier import bounding, certificate, evaluate, interval, norms, rounding, weights
 from lipkit.certifier import graph as g
 
+pytestmark = pytest.mark.once
 F32 = rounding.FORMATS["float32"]
 UNIT = Fraction(1, 2**53)
 

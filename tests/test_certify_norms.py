@@ -9,6 +9,8 @@ import pytest
 from lipkit.certifier import norms
 from lipkit.certifier.norms import matrix_norm_bound, vector_norm_bound
 
+pytestmark = pytest.mark.once  # the core computes in NumPy
+
 HADAMARD = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]], "float64")
 
 

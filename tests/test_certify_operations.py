@@ -7,6 +7,8 @@ from lipkit.certifier import bounding, evaluate, rounding
 from lipkit.certifier import graph as g
 from lipkit.certifier.activations import ACTIVATIONS
 
+pytestmark = pytest.mark.once  # the core computes in NumPy
+
 F32 = rounding.FORMATS["float32"]
 
 

@@ -8,6 +8,8 @@ import pytest
 from lipkit.certifier import norms
 from lipkit.certifier.norms import matrix_norm_bound, vector_norm_bound
 
+pytestmark = pytest.mark.once  # the core computes in NumPy
+
 COARSE = 2.0**-12
 close = functools.partial(pytest.approx, rel=1e-12)  # what U itself is worth is far below
 

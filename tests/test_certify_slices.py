@@ -8,6 +8,8 @@ import pytest
 from lipkit.certifier import bounding, evaluate, rounding
 from lipkit.certifier import graph as g
 
+pytestmark = pytest.mark.once  # the core computes in NumPy
+
 
 class Builder:
     """A graph of linear operations over one input of shape (6,), node by node."""

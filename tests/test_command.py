@@ -21,6 +21,7 @@ def model(tmp_path):
     return tmp_path / "m.keras"
 
 
+@pytest.mark.once
 def test_nothing_in_the_working_folder_is_imported(python, tmp_path):
     """`--backend` starts a process; a keras.py that lay there was run."""
     for name in ("keras", "lipkit", "numpy", "typer", "encodings"):

@@ -11,6 +11,8 @@ from lipkit import plots
 from lipkit._cli import app
 from lipkit._cli import demo as command
 from lipkit.data import BalancedBatches, circles, moons
+from lipkit.layers import FrobeniusDense, FullSort, SpectralDense
+from lipkit.models import Sequential
 
 
 @pytest.mark.parametrize("make", [moons, circles])
@@ -48,6 +50,7 @@ def test_balanced_batches():
     assert np.abs(first - batches[0][0]).max() > 0
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -95,6 +98,18 @@ def test_plots_return_axes_and_show_the_zero_level():
     plt.close("all")
 
 
+@pytest.fixture
+def small_network(monkeypatch):
+    """In the place of the experiment's, whose sorts JAX compiles for half a minute."""
+
+    def network(parametrization):
+        hidden = [SpectralDense(16, parametrization=parametrization), FullSort()]
+        return Sequential([keras.Input((2,)), *hidden, FrobeniusDense(1)])
+
+    monkeypatch.setattr(demo, "network", network)
+
+
+@pytest.mark.usefixtures("small_network")
 def test_command_writes_everything(tmp_path):
     arguments = ["demo", "circles", "--epochs", "1", "--samples", "300", "--out", str(tmp_path)]
     arguments += ["--alpha", "inf", "--backend", keras.backend.backend()]
@@ -123,6 +138,7 @@ def test_command_writes_everything(tmp_path):
     np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -159,6 +175,7 @@ def test_unwritable_folder_fails_before_training(tmp_path, monkeypatch):
     assert result.exit_code == 2 and "Cannot write to" in result.output
 
 
+@pytest.mark.usefixtures("small_network")
 def test_infinite_results_end_in_one_line_and_no_file(tmp_path):
     arguments = ["--min-margin", "1e30", "--alpha", "1e30", "--epochs", "1", "--samples", "300"]
     result = CliRunner().invoke(app, ["demo", *arguments, "--out", str(tmp_path)])
@@ -172,7 +189,8 @@ def test_infinite_results_end_in_one_line_and_no_file(tmp_path):
 COMMAND = "import lipkit_command; lipkit_command.main()"
 
 
-def test_command_runs_on_the_backend_asked_for(python, tmp_path):
+@pytest.mark.once
+def test_command_runs_on_the_backend_asked_for(python, tmp_path):  # slow: the whole network
     other = {"jax": "torch", "torch": "tensorflow", "tensorflow": "jax"}[keras.backend.backend()]
     arguments = ["demo", "--epochs", "1", "--samples", "300", "--out", tmp_path / "out"]
     result = python(COMMAND, *arguments, "--backend", other)
@@ -180,6 +198,7 @@ def test_command_runs_on_the_backend_asked_for(python, tmp_path):
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["backend"] == other
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("arguments", "environment", "message"),
     [

@@ -20,9 +20,7 @@ from public import public_modules
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-once = pytest.mark.skipif(
-    keras.backend.backend() != "jax", reason="the site is the same on every backend"
-)
+once = pytest.mark.once
 # public names without a page of their own: a page says what they are
 ALIASES = {"lipkit.activations", "lipkit.model", "lipkit.__version__"}
 SAME = {
@@ -154,6 +152,7 @@ def test_every_public_name_is_in_the_reference(site, pages):
                 assert SAME.get(full, full) in ids, f"{full} is not in the reference"
 
 
+@once
 def test_tests_that_pages_name_exist():
     named = 0
     for path in [*DOCS.rglob("*.md")]:
@@ -181,7 +180,7 @@ def run_page(job, folder, backend):
 
 @pytest.mark.parametrize("name", ["loop", "extend"])
 def test_code_of_pages_runs(name, tmp_path):
-    """Each of the pages here; all the others run in `make docs`."""
+    """Each of the pages here; all the others run in `make docs`. Slow: a process, its plots."""
     backend = keras.backend.backend()
     page = {"loop": f"tutorials/{backend}-loop.md", "extend": "how-to/extend.md"}[name]
     if not (DOCS / page).exists():
@@ -220,6 +219,7 @@ not executed
 """
 
 
+@once
 def test_blocks_run_in_order_in_one_folder(tmp_path):
     assert executed.BACKEND.search(PAGE)[1] == "torch"
     run = run_page({"blocks": executed.blocks(PAGE)}, tmp_path, "torch")
@@ -231,6 +231,7 @@ def test_blocks_run_in_order_in_one_folder(tmp_path):
     assert (third["out"], third["figures"]) == ("42\n", [])
 
 
+@once
 @pytest.mark.parametrize(
     ("page", "message"),
     [
@@ -260,6 +261,7 @@ def files_of(folder, text, monkeypatch):
     return executed.on_files(get_files(config), config)
 
 
+@once
 def test_pages_get_their_outputs_once(tmp_path, monkeypatch, capsys):
     page = PAGE.replace('alt="a line"', 'alt="a line" caption="steep"')
     for _ in range(2):
@@ -275,11 +277,13 @@ def test_pages_get_their_outputs_once(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.count("page.md: executed in") == 1
 
 
+@once
 def test_a_page_that_fails_stops_the_build(tmp_path, monkeypatch):
     with pytest.raises(Exception, match="(?s)page.md failed:.*ZeroDivisionError"):
         files_of(tmp_path, "```python run\n1 / 0\n```\n", monkeypatch)
 
 
+@once
 def test_docstrings_become_markdown():
     markdown = module("docstrings", DOCS / "docstrings.py").markdown
     text = (
@@ -298,6 +302,7 @@ def idx(array):
     return head + array.astype("uint8").tobytes()
 
 
+@once
 def test_files_of_mnist_are_read(tmp_path, rng):
     example = module("mnist_hkr", ROOT / "examples" / "mnist_hkr.py")
     images, labels = rng.integers(256, size=(2, 5, 4, 3)), rng.integers(10, size=(2, 5))

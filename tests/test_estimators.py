@@ -180,6 +180,7 @@ def test_intervals_of_a_regressor(wave):
         regressor.predict_interval(x, -1.0)
 
 
+@pytest.mark.once
 def test_lipkit_works_without_scikit_learn(python):
     code = "import lipkit; lipkit.recipes.train; print('imported'); lipkit.estimators"
     result = python(code, hidden=("sklearn",))

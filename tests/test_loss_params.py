@@ -275,6 +275,7 @@ print(*curve)
 
 @pytest.mark.skipif(not JAX, reason="data parallelism of Keras is JAX's")
 def test_data_parallel_training_has_the_class_means_of_the_global_batch(python):
+    # slow: the number of devices is fixed when a process starts, so there are two
     curves = []
     for devices in (1, 4):
         flags = f"--xla_force_host_platform_device_count={devices}"

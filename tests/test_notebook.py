@@ -34,12 +34,12 @@ def test_committed_notebook_is_current_and_executed():
     assert len(pictures) == 4
 
 
-def test_notebook_runs(tmp_path):
+def test_notebook_runs(tmp_path):  # slow: the whole network, in a kernel of its own
     script().write(1, tmp_path / "run.ipynb")  # raises on the first failing cell
     assert (tmp_path / "two_moons.keras").exists()
 
 
-def test_code_of_the_readme_runs(tmp_path, monkeypatch):
+def test_code_of_the_readme_runs(tmp_path, monkeypatch):  # slow: JAX compiles wide sorts
     matplotlib.use("agg")
     monkeypatch.chdir(tmp_path)
     text = EXAMPLES.with_name("README.md").read_text()

@@ -530,6 +530,7 @@ for call in (lipkit.export_onnx, lipkit.certify):
 """
 
 
+@pytest.mark.once
 def test_without_onnx_the_error_says_what_to_install(python):
     result = python(WITHOUT_ONNX, hidden=("onnx",))
     assert result.stdout.count("pip install 'lipkit[onnx]'") == 2, result.stderr

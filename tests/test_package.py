@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.once
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "lipkit"
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
@@ -138,7 +139,7 @@ def test_backend_is_chosen_only_if_needed(hidden, expected, said, python):
     assert ("lipkit chose" in result.stderr) == said
 
 
-def test_users_choice_is_respected(python, tmp_path):
+def test_users_choice_is_respected(python, tmp_path):  # slow: three processes
     assert python(SHOW, KERAS_BACKEND="torch").stdout.strip() == "torch"
     (tmp_path / "keras.json").write_text('{"backend": "jax"}')
     assert python(SHOW).stdout.strip() == "jax"

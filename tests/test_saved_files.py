@@ -24,7 +24,11 @@ def recorded():
 
 @pytest.fixture(scope="module")
 def model():
-    return keras.models.load_model(DATA / "saved_model.keras")
+    model = keras.models.load_model(DATA / "saved_model.keras")
+    assert not model.jit_compile
+    if keras.backend.backend() == "jax":
+        model.jit_compile = True  # operation by operation its step takes four times as long
+    return model
 
 
 def inputs(recorded):
@@ -39,6 +43,7 @@ def test_a_model_of_all_kinds_of_layers_is_the_same_function(model, recorded):
 
 
 def test_its_loss_metrics_and_optimizer_are_those_that_were_compiled(model, recorded):
+    # slow: the step of a model of all layers and rules is one program, which JAX compiles
     found = model.evaluate(inputs(recorded), recorded["labels"], verbose=0)
     np.testing.assert_allclose(found, recorded["losses"], atol=1e-4)
     assert model.loss.get_config()["min_margin"] == 0.3

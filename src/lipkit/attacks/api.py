@@ -1,11 +1,16 @@
 """`falsify` and the single attacks."""
 
+from collections.abc import Sequence
+
+import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lipkit._checks import integer
 from lipkit.attacks import search
 from lipkit.attacks.result import Falsification
 from lipkit.attacks.target import Best, Target
+from lipkit.certifier.result import Certificates
 from lipkit.errors import NotCertifiable
 
 ATTACKS = ("pgd", "one_step", "rounding_search")
@@ -54,7 +59,15 @@ def _run(target: Target, attacks, seed, steps=20, restarts=1):
 
 
 def falsify(
-    model, x, certificates, scale=1.0, attacks=None, seed=0, *, steps=20, restarts=1
+    model: keras.Model,
+    x: ArrayLike,
+    certificates: Certificates,
+    scale: float = 1.0,
+    attacks: Sequence[str] | None = None,
+    seed: int = 0,
+    *,
+    steps: int = 20,
+    restarts: int = 1,
 ) -> Falsification:
     """Try to break certificates with all attacks that apply.
 
@@ -92,7 +105,15 @@ def falsify(
     return _run(target, names, seed, steps, restarts)
 
 
-def pgd(model, x, certificates, radius=None, steps=20, restarts=1, seed=0) -> Falsification:
+def pgd(
+    model: keras.Model,
+    x: ArrayLike,
+    certificates: Certificates,
+    radius: ArrayLike | None = None,
+    steps: int = 20,
+    restarts: int = 1,
+    seed: int = 0,
+) -> Falsification:
     """Attack by projected gradient ascent of the margin of the nearest wrong label, in 2-norm.
 
     x' <- P(x' + t r g / |g|), P the projection on the ball of radius r about x, t from 1 to 0.

@@ -1,7 +1,9 @@
 """A lower estimate of a model's Lipschitz constant."""
 
+import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from lipkit._checks import integer
 from lipkit.attacks.target import Best, compile_gradient, in_batches, inputs, lengths, plain, unit
@@ -9,7 +11,9 @@ from lipkit.certifier import bounding, evaluate, rounding
 from lipkit.certifier.norms import deflate, inflate
 
 
-def lipschitz_ratio(model, x, steps=20, distance=1e-2, seed=0) -> float:
+def lipschitz_ratio(
+    model: keras.Model, x: ArrayLike, steps: int = 20, distance: float = 1e-2, seed: int = 0
+) -> float:
     """A lower estimate of the Lipschitz constant: the largest |f(x) - f(y)| / |x - y| found.
 
     From each x, power iteration of the Jacobian: y <- x + distance * g / |g|, with g the gradient

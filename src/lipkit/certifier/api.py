@@ -2,10 +2,14 @@
 
 import math
 import sys
+from collections.abc import Sequence
+from os import PathLike
+from typing import Any, Literal
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from lipkit._checks import integer
 from lipkit.certifier import bounding, rounding
@@ -41,7 +45,11 @@ def analyse(model, input_shape=None, x=None, output=None):
     return reading, bounds
 
 
-def lipschitz_bound(model, input_shape=None, output=None) -> LipschitzBound:
+def lipschitz_bound(
+    model: keras.Model | str | PathLike[str],
+    input_shape: Sequence | None = None,
+    output: str | int | None = None,
+) -> LipschitzBound:
     """A proven upper bound of a model's Lipschitz constant in 2-norm.
 
     Computed in float64 from the kernels as they are used, rounded up; see docs/soundness.md. Inputs
@@ -132,16 +140,16 @@ def _labels(y, task, shape):
 
 
 def certify(
-    model,
-    x,
-    y=None,
+    model: keras.Model | str | PathLike[str],
+    x: Any,
+    y: ArrayLike | None = None,
     *,
-    arithmetic="real",
-    task=None,
-    preprocessing_scale=1.0,
-    output=None,
-    batch_size=256,
-    progress=None,
+    arithmetic: Literal["real", "float32", "float64"] = "real",
+    task: str | None = None,
+    preprocessing_scale: ArrayLike = 1.0,
+    output: str | int | None = None,
+    batch_size: int = 256,
+    progress: bool | None = None,
 ) -> Certificates:
     """Certify decisions of a model: no input within `radius` (2-norm) has another label.
 

@@ -16,7 +16,7 @@ from lipkit.export import vanilla_model
 VANISHING = 2.0**-100  # of such weights float32 loses less to underflow than to rounding
 
 
-def finalize(model, k: float = 1.0):
+def finalize(model: keras.Model, k: float = 1.0) -> keras.Model:
     """A plain Keras model of the same decisions whose proven bound is at most `k`.
 
     Where the bound of the export is above k, its logits are scaled down by just that factor: in the

@@ -141,7 +141,7 @@ def _plain_copy(layer):
     return filled(plain, layer, weights)
 
 
-def vanilla_model(model):
+def vanilla_model(model: keras.Model) -> keras.Model:
     """A plain Keras model of the same function: no lipkit class, no lipkit import to load it.
 
     Works on Sequential and Functional models, nested ones, shared layers, masks and operations

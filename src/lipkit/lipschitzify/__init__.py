@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import keras
 from keras import layers as kl
@@ -77,7 +77,13 @@ def _cloned(model, plans):
     return cloned(as_functional(model, model.name), lambda operation: plans[id(operation)]())
 
 
-def lipschitzify(model, k_coef_lip=1.0, *, activation=None, refused="raise"):
+def lipschitzify(
+    model: keras.Model,
+    k_coef_lip: float = 1.0,
+    *,
+    activation: Literal["groupsort2"] | None = None,
+    refused: Literal["raise", "keep"] = "raise",
+) -> tuple[Model, Report]:
     """The Lipschitz twin of a plain Keras model, and a report of what was changed.
 
     Every layer becomes one of constant at most 1, so that the whole has constant `k_coef_lip`:

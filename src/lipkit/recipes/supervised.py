@@ -1,7 +1,11 @@
 """`train`: from samples and labels, or targets, to a model of raw inputs."""
 
+from collections.abc import Sequence
+from typing import Literal
+
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lipkit._checks import real
 from lipkit.losses import HKR, LseHKR
@@ -17,20 +21,20 @@ ROUNDING = 1 - 1e-5  # of a constant asked for, which float32 kernels exceed by 
 
 
 def train(
-    x,
-    y,
+    x: ArrayLike,
+    y: ArrayLike,
     *,
-    recipe="auto",
-    eps=None,
-    epochs=None,
-    batch_size=None,
-    learning_rate=None,
-    seed=0,
-    feature_weights=None,
-    task="classification",
-    lipschitz=None,
-    callbacks=None,
-    verbose=0,
+    recipe: str = "auto",
+    eps: float | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    seed: int = 0,
+    feature_weights: ArrayLike | Literal["std"] | None = None,
+    task: Literal["classification", "regression"] = "classification",
+    lipschitz: float | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] | None = None,
+    verbose: int = 0,
 ) -> Trained:
     """Train a Lipschitz network on raw data.
 

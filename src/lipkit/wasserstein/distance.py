@@ -1,9 +1,11 @@
 """`wasserstein_distance`: train critics, and say what their values prove."""
 
 import math
+from collections.abc import Sequence
 
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lipkit._checks import integer, real, samples
 from lipkit.losses import NegKR
@@ -14,19 +16,19 @@ from lipkit.wasserstein.statements import combined, statements
 
 
 def wasserstein_distance(
-    x,
-    y,
+    x: ArrayLike,
+    y: ArrayLike,
     *,
-    critic=None,
-    epochs=10,
-    steps=100,
-    batch_size=256,
-    learning_rate=0.01,
-    folds=2,
-    confidence=0.95,
-    seed=0,
-    verbose=0,
-    callbacks=None,
+    critic: keras.Model | None = None,
+    epochs: int = 10,
+    steps: int = 100,
+    batch_size: int = 256,
+    learning_rate: float = 0.01,
+    folds: int = 2,
+    confidence: float = 0.95,
+    seed: int = 0,
+    verbose: int = 0,
+    callbacks: Sequence[keras.callbacks.Callback] | None = None,
 ) -> WassersteinDistance:
     """Wasserstein-1 distance, with Euclidean cost, of what two samples were drawn from.
 

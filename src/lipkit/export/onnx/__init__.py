@@ -3,7 +3,10 @@
 import hashlib
 import json
 import math
+from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
+from typing import Literal
 
 import keras
 
@@ -28,7 +31,13 @@ OUTPUTS = ("logits", "label", "radius")
 
 
 def export_onnx(
-    model, path, *, classes=None, task=None, arithmetic="real", input_shape=None
+    model: keras.Model | str | PathLike[str],
+    path: str | PathLike[str],
+    *,
+    classes: Sequence[str] | None = None,
+    task: str | None = None,
+    arithmetic: Literal["real", "float32"] = "real",
+    input_shape: Sequence | None = None,
 ) -> Path:
     """Write a model as an ONNX file that gives logits, label and certified radius of each input.
 
