@@ -183,7 +183,7 @@ def test_file_systems_without_locks(tmp_path, monkeypatch):
     assert names(tmp_path) == ["a"]
     (tmp_path / ".lipkit-a").mkdir()
     (tmp_path / ".lipkit-a" / "lock").touch()  # of a process that is, perhaps, alive
-    with pytest.raises(ValueError, match="remove it"), atomic.replacing(tmp_path / "a"):
+    with pytest.raises(ValueError, match="remove .*lipkit-a"), atomic.replacing(tmp_path / "a"):
         pass
 
 

@@ -53,7 +53,7 @@ def train(
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
     categorical: Annotated[
         list[str] | None,
-        typer.Option(metavar="COL", help="Column to read as categories. Repeatable."),
+        typer.Option(metavar="COL", help="Column of categories. Repeatable."),
     ] = None,
     drop: Annotated[
         list[str] | None, typer.Option(metavar="COL", help="Column to leave out. Repeatable.")
