@@ -6,6 +6,7 @@ import keras
 import pytest
 
 import lipkit
+from lipkit._docstrings import entries
 
 MODULES = [
     *(lipkit.layers, lipkit.losses, lipkit.metrics, lipkit.constraints, lipkit.initializers),
@@ -98,3 +99,18 @@ def test_a_default_of_keras_that_is_not_used_is_not_shown(name, arguments, argum
     assert signature(name)[argument].default is ...
     made = CLASSES[name](**arguments, **{argument: ...})
     assert isinstance(getattr(made, argument), lipkit.initializers.DeltaOrthogonal)
+
+
+@pytest.mark.parametrize("name", [n for n, c in CLASSES.items() if issubclass(c, keras.Layer)])
+def test_docstring_explains_the_arguments_in_their_order(name):
+    explained = [n for entry in entries(inspect.getdoc(CLASSES[name])) for n in entry.names]
+    assert explained == [p for p in signature(name) if p in explained]
+    assert len(explained) == len(signature(name))
+
+
+def test_docstring_prefers_the_class_then_its_bases_then_kerass():
+    docstring = inspect.getdoc(lipkit.layers.SpectralConv2DTranspose)
+    said = {name: entry.text for entry in entries(docstring) for name in entry.names}
+    assert said["padding"].strip() == '`"same"` or `"valid"`.'  # not those of all convolutions
+    assert "orthogonal convolution" in said["kernel_initializer"]
+    assert said["use_bias"].strip() in keras.layers.Conv2DTranspose.__doc__
