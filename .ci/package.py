@@ -5,6 +5,7 @@ with the interpreter that runs this script, so that it has their conftest and th
 """
 
 import email
+import os
 import re
 import shutil
 import subprocess
@@ -61,12 +62,14 @@ def check_readme(wheel, folder):
     """The README's first program runs where nothing but the wheel and JAX is installed."""
     venv.create(folder / "venv", with_pip=True)
     python = folder / "venv" / "bin" / "python"
+    alone = {**os.environ, "MPLBACKEND": "agg"}
+    alone.pop("PYTHONPATH", None)
     constraints = ROOT / "requirements.txt"
-    run(python, "-m", "pip", "install", "-q", "-c", constraints, f"{wheel}[jax]")
+    run(python, "-m", "pip", "install", "-q", "-c", constraints, f"{wheel}[jax]", env=alone)
     code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
-    run(python, "-c", code, cwd=folder, stdout=subprocess.DEVNULL)
+    run(python, "-c", code, cwd=folder, env=alone, stdout=subprocess.DEVNULL)
     assert (folder / "two_moons.keras").is_file()
-    run(folder / "venv" / "bin" / "lipkit", "bound", folder / "two_moons.keras")
+    run(folder / "venv" / "bin" / "lipkit", "bound", folder / "two_moons.keras", env=alone)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def _optimisations(request):
         return
     import jax
 
-    fast = jax.config.jax_disable_most_optimizations
+    fast = jax.config.read("jax_disable_most_optimizations")
     _compile_fast(jax, False, fast)
     yield
     _compile_fast(jax, fast, False)

@@ -49,6 +49,7 @@ def test_onnx_runtime_computes_activations_as_exactly_as_is_assumed(bench, dtype
     assert too_large(bench, bench.onnx_values, "onnx", dtype) == []
 
 
+@pytest.mark.once
 def test_numpy_computes_activations_as_exactly_as_is_assumed(bench):
     assert too_large(bench, bench.numpy_values, "numpy", "float64", 120) == []
 

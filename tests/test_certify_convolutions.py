@@ -8,6 +8,8 @@ import pytest
 
 from lipkit.certifier import convolutions as conv
 
+pytestmark = pytest.mark.once  # the core computes in NumPy
+
 ROUNDED = 1 + 1e-13  # the singular values of the truth
 
 
