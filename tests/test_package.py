@@ -12,7 +12,7 @@ CERTIFIER_CORE = [
     f"certifier.{name}"
     for name in (
         *("graph", "norms", "convolutions", "activations", "evaluate", "parts"),
-        *("bounding", "rounding", "certificate", "result"),
+        *("bounding", "rounding", "certificate", "status", "result"),
     )
 ]
 LEVELS = {

@@ -17,6 +17,7 @@ from lipkit.certifier.reader.models import opened, output_names
 from lipkit.certifier.reader.onnx import OnnxFile
 from lipkit.certifier.reader.outputs import several
 from lipkit.certifier.result import ASSUMPTIONS, ELEMENTARY, Certificates, LipschitzBound
+from lipkit.certifier.status import Status
 from lipkit.errors import NotCertifiable
 from lipkit.losses.functional.labels import check_values
 
@@ -80,11 +81,11 @@ def margin_bound(model) -> float:
 
 
 def _arrays(x, graph):
-    """Float64 arrays, one for each input, or a reason why not."""
+    """Float64 arrays, one for each input, or why not: status and what does not fit."""
     several = len(graph.inputs) > 1
     if several and (not isinstance(x, (list, tuple)) or len(x) != len(graph.inputs)):
         raise ValueError(f"`x` must be a list of {len(graph.inputs)} arrays, one for each input.")
-    arrays, reason = [], None
+    arrays, misfit = [], None
     for value, index in zip(x if several else [x], graph.inputs, strict=True):
         array = value if isinstance(value, np.ndarray) else _to_numpy(value)
         if array.ndim == 0:
@@ -92,15 +93,17 @@ def _arrays(x, graph):
         shape = graph.nodes[index].shape
         real_numbers = array.dtype.kind in "fiub" or array.dtype.name == "bfloat16"
         if not real_numbers or array.dtype.itemsize > 8:
-            reason = f"wrong dtype: expected real numbers of at most 64 bits, got {array.dtype}"
+            expected = "real numbers of at most 64 bits"
+            misfit = Status.WRONG_DTYPE, f"expected {expected}, got {array.dtype}"
         elif array.shape[1:] != shape:
-            reason = f"wrong shape: expected {('batch', *shape)}, got {array.shape}"
+            misfit = Status.WRONG_SHAPE, f"expected {('batch', *shape)}, got {array.shape}"
         elif array.dtype.kind in "iu" and array.size and _magnitude(array) > 2**53:
-            reason = f"wrong dtype: {array.dtype} values above 2**53 are not exact in float64"
+            detail = f"{array.dtype} values above 2**53 are not exact in float64"
+            misfit = Status.WRONG_DTYPE, detail
         arrays.append(array)
     if len({len(array) for array in arrays}) > 1:
         raise ValueError(f"Inputs have different lengths: {[len(a) for a in arrays]}")
-    return ([a.astype("float64") for a in arrays] if reason is None else arrays), reason
+    return ([a.astype("float64") for a in arrays] if misfit is None else arrays), misfit
 
 
 def _magnitude(array):
@@ -192,7 +195,7 @@ def certify(
         _check_deployed(model, reading, arithmetic)
     deployed = None if arithmetic == "real" else reading.arithmetic
     certifier = Certifier(graph, bounds, deployed, task)
-    arrays, reason = _arrays(x, graph)
+    arrays, misfit = _arrays(x, graph)
     n = len(arrays[0])
     y = _labels(y, certifier.task, (n, *graph.nodes[certifier.head.node].shape))
     assumptions = ASSUMPTIONS
@@ -201,8 +204,8 @@ def certify(
             f"the program computes in IEEE {arithmetic} with conventional sums in any order; "
             f"{ELEMENTARY}",
         )
-    if reason is not None or not n:
-        return _none(n, reason, certifier, arithmetic, assumptions, y)
+    if misfit is not None or not n:
+        return _none(n, misfit or ("", ""), certifier, arithmetic, assumptions, y)
     starts = range(0, n, batch_size)
     parts = [
         certifier(*(a[start : start + batch_size] for a in arrays))
@@ -249,14 +252,15 @@ def _check_deployed(model, reading, arithmetic):
             )
 
 
-def _none(n, reason, certifier, arithmetic, assumptions, y):
+def _none(n, misfit, certifier, arithmetic, assumptions, y):
     """Certificates of nothing."""
     outputs = certifier.graph.nodes[certifier.head.node].shape
     shape = (n, *outputs) if certifier.task == "multilabel" else (n,)
-    status = np.full(n, reason, dtype=object)
+    status = np.full(n, misfit[0], dtype=object)
     zero = np.zeros(n)
     label = np.full(shape, -1)
-    return Certificates(label, zero, zero.copy(), zero.copy(), status, arithmetic, assumptions, y)
+    columns = label, zero, zero.copy(), zero.copy(), status
+    return Certificates(*columns, arithmetic, assumptions, y, misfit=misfit[1])
 
 
 def _tracked(starts, progress):

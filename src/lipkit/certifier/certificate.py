@@ -8,11 +8,10 @@ import numpy as np
 from lipkit.certifier import bounding, evaluate, rounding
 from lipkit.certifier import graph as g
 from lipkit.certifier.norms import up
+from lipkit.certifier.status import Status
 from lipkit.errors import NotCertifiable
 
 TASKS = ("binary", "multiclass", "multilabel")
-CERTIFIED, TIE, ROUNDING = "certified", "tie", "margin within the rounding error"
-BAD_INPUT, BAD_OUTPUT, OVERFLOW = "non-finite input", "non-finite output", "possible overflow"
 LARGEST = 1e300  # the radius of a constant function
 SHRINK = 1 - 2**-48  # covers the few roundings of the radius itself
 
@@ -177,16 +176,16 @@ class Certifier:
         best = np.argmin(radii, axis=1)
         rows = np.arange(len(radii))
         radius, margin, constant = radii[rows, best], margins[rows, best], constants[rows, best]
-        status = np.full(len(radius), CERTIFIED, dtype=object)
+        status = np.full(len(radius), Status.CERTIFIED, dtype=object)
         for reason, found in (
-            (ROUNDING, ~(radius > 0)),
-            (TIE, margins.min(axis=1) == 0),
-            (OVERFLOW, overflow),
-            (BAD_OUTPUT, ~finite_out),
-            (BAD_INPUT, ~finite_in),
+            (Status.ROUNDING, ~(radius > 0)),
+            (Status.TIE, margins.min(axis=1) == 0),
+            (Status.OVERFLOW, overflow),
+            (Status.BAD_OUTPUT, ~finite_out),
+            (Status.BAD_INPUT, ~finite_in),
         ):
             status[found] = reason
-        bad = status != CERTIFIED
+        bad = status != Status.CERTIFIED
         radius = np.where(bad, 0.0, radius)
         unusable = ~finite_in | ~finite_out
         margin = np.where(unusable | ~np.isfinite(margin), 0.0, margin)

@@ -10,6 +10,7 @@ from lipkit._files.atomic import replacing
 from lipkit._files.opened import read_json
 from lipkit._table import table
 from lipkit.certifier.bounding import LayerBound
+from lipkit.certifier.status import Status
 
 DISTANCES = "distances are exact Euclidean distances in units of the raw input"
 ELEMENTARY = "its elementary functions are as exact as those that docs/soundness.md lists"
@@ -54,10 +55,12 @@ class Certificates:
         radius: (n,) radii in 2-norm: no input within it has another label. 0 where not certified.
         margin: (n,) differences of logits that limit the radius.
         lipschitz: (n,) proven constants of those differences.
-        status: (n,) `"certified"`, or the reason why not.
+        status: (n,) a `Status`: `"certified"`, or the reason why not.
         arithmetic: `"real"`, `"float32"` or `"float64"`: the program that this is true of.
         assumptions: what the proof takes for granted.
         y: (n,) true labels in the form of `label`, or None.
+        misfit: how shape or dtype of all inputs differ from the model's, where the status says so.
+        certified: (n,) whether there is a certificate.
     """
 
     label: np.ndarray
@@ -68,9 +71,24 @@ class Certificates:
     arithmetic: str
     assumptions: tuple[str, ...] = ASSUMPTIONS
     y: np.ndarray | None = None
+    misfit: str = ""
 
     def __len__(self):
         return len(self.radius)
+
+    @property
+    def certified(self) -> np.ndarray:
+        return self.status == Status.CERTIFIED
+
+    def reasons(self) -> dict[str, int]:
+        """How many inputs have no certificate for each reason, in the order of reasons."""
+        counts = Counter(self._texts())
+        return {text: n for text, n in sorted(counts.items()) if text != Status.CERTIFIED}
+
+    def _texts(self):
+        """The status of each input as text, with what does not fit."""
+        detail = f": {self.misfit}" if self.misfit else ""
+        return [f"{status}{detail}" for status in self.status]
 
     def _right(self):
         if not len(self):
@@ -84,8 +102,7 @@ class Certificates:
         """Share of the inputs that are classified right everywhere within distance `eps`."""
         if not 0 <= eps < np.inf:
             raise ValueError(f"`eps` must be a finite number >= 0. Received: eps={eps!r}")
-        sure = self.status == "certified"
-        return float(np.mean(self._right() & sure & (self.radius >= eps)))
+        return float(np.mean(self._right() & self.certified & (self.radius >= eps)))
 
     def curve(self, eps=None) -> tuple[np.ndarray, np.ndarray]:
         """Radii (by default 101 from 0 to the largest) and the certified accuracy at each."""
@@ -93,8 +110,9 @@ class Certificates:
         return eps, np.array([self.certified_accuracy(float(e)) for e in eps])
 
     def _columns(self):
-        names = ("label", "radius", "margin", "lipschitz", "status")
+        names = ("label", "radius", "margin", "lipschitz")
         columns = {name: getattr(self, name).tolist() for name in names}
+        columns["status"] = self._texts()
         return columns if self.y is None else {**columns, "y": self.y.tolist()}
 
     def to_frame(self):
@@ -117,18 +135,19 @@ class Certificates:
     def load(cls, path):
         """Inverse of `save`."""
         document = read_json(path)
-        document["status"] = np.array(document["status"], dtype=object)
+        texts = [str(text).partition(": ") for text in document["status"]]
+        document["status"] = np.array([Status(text) for text, _, _ in texts], dtype=object)
+        document["misfit"] = texts[0][2] if texts else ""
         for name in ("label", "radius", "margin", "lipschitz", "y"):
             if name in document:
                 document[name] = np.array(document[name])
         return cls(**{**document, "assumptions": tuple(document["assumptions"])})
 
     def __str__(self):
-        counts = Counter(self.status.tolist())
-        sure = self.radius[self.status == "certified"]
+        sure = self.radius[self.certified]
         middle = f", median radius {np.median(sure):.4g}" if len(sure) else ""
-        lines = [f"{counts['certified']} of {len(self)} certified ({self.arithmetic}){middle}"]
-        reasons = sorted(item for item in counts.items() if item[0] != "certified")
-        return "\n".join([*lines, *(f"  {n} not certified: {reason}" for reason, n in reasons)])
+        lines = [f"{len(sure)} of {len(self)} certified ({self.arithmetic}){middle}"]
+        lines += [f"  {n} not certified: {reason}" for reason, n in self.reasons().items()]
+        return "\n".join(lines)
 
     __repr__ = __str__

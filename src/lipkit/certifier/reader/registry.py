@@ -7,6 +7,7 @@ from keras import ops
 
 from lipkit._keras import calls
 from lipkit.certifier import graph as g
+from lipkit.certifier.reader.refusals import refusal
 from lipkit.errors import NotCertifiable
 from lipkit.layers import LipschitzKernel, SpectralDense
 from lipkit.layers.padded import PaddedConv
@@ -46,18 +47,12 @@ def register_rule(*layer_classes):
 
 def as_exported(layer, *shapes):
     """Mark of layers that are read through their `to_vanilla`; given to `register_rule`."""
-    raise NotCertifiable(
-        f"{type(layer).__name__} {layer.name!r} cannot be certified as the activation inside "
-        "another layer: make it a layer of its own."
-    )
+    raise refusal(layer, "it is the activation inside another layer: make it a layer of its own.")
 
 
 def as_wrapped(layer, *shapes):
     """Mark of wrappers that are read through the layer in them; given to `register_rule`."""
-    raise NotCertifiable(
-        f"{type(layer).__name__} {layer.name!r} cannot be certified as the activation inside "
-        "another layer: make it a layer of its own."
-    )
+    raise refusal(layer, "it is the activation inside another layer: make it a layer of its own.")
 
 
 def is_exported(layer) -> bool:
@@ -78,10 +73,10 @@ def has_rule(layer_class) -> bool:
 def check_methods(operation):
     """Refuse a layer, model or operation with a method of its own in place of its class's."""
     if own := calls.own_methods(operation):
-        raise NotCertifiable(
-            f"{type(operation).__name__} {operation.name!r} cannot be certified: its "
-            f"{', '.join(map(repr, own))} was replaced, so it may compute anything. Put the "
-            "change into a class with a rule of its own, by @lipkit.certifier.register_rule."
+        raise refusal(
+            operation,
+            f"its {', '.join(map(repr, own))} was replaced, so it may compute anything. Put the "
+            "change into a class with a rule of its own, by @lipkit.certifier.register_rule.",
         )
 
 
@@ -95,9 +90,7 @@ def rule_of(layer):
     if ours and plain and type(layer).call in (plain.call, *_SAME_CALLS):
         return _RULES[plain]
     reason = REASONS.get(type(layer).__name__, "it has no Lipschitz rule")
-    raise NotCertifiable(
-        f"Layer {layer.name!r} ({type(layer).__name__}) cannot be certified: {reason}. {WAY_OUT}."
-    )
+    raise refusal(layer, f"{reason}. {WAY_OUT}.")
 
 
 def inherited_rule_of(layer):
@@ -146,10 +139,10 @@ def activation_ops(layer, shape) -> list[g.Op]:
         if activation is function:
             return [g.Elementwise(name)]
     name = getattr(activation, "__name__", repr(activation))
-    raise NotCertifiable(
-        f"Layer {layer.name!r} ({type(layer).__name__}) cannot be certified: its activation "
-        f"{name!r} has no proven slope. Use one of {', '.join(_FUNCTIONS)}, or make it a layer of "
-        "its own with a rule registered by @lipkit.certifier.register_rule."
+    raise refusal(
+        layer,
+        f"its activation {name!r} has no proven slope. Use one of {', '.join(_FUNCTIONS)}, "
+        "or make it a layer of its own with a rule registered by @lipkit.certifier.register_rule.",
     )
 
 
