@@ -5,6 +5,7 @@ from keras import ops
 
 from lipkit.attacks.target import Best, compile_gradient, in_batches, inputs, lengths, plain, unit
 from lipkit.certifier import bounding, evaluate, rounding
+from lipkit.certifier.norms import deflate, inflate
 
 
 def lipschitz_ratio(model, x, steps=20, distance=1e-2, seed=0) -> float:
@@ -59,9 +60,9 @@ def lipschitz_ratio(model, x, steps=20, distance=1e-2, seed=0) -> float:
         best.offer(points.astype("float64"), np.where(moved > distance / 10, value / moved, 0.0))
         direction = unit(np.nan_to_num(gradient.reshape(flat.shape).astype("float64")))
     (a, error_a), (b, error_b) = (values(p.reshape(-1, *shape)) for p in (start, best.points))
-    # SLACK covers the rounding of the norms
-    rise = np.linalg.norm(a - b, axis=1) / rounding.SLACK - error_a - error_b
-    ratios = rise / (lengths(best.points - start)[:, 0] * rounding.SLACK)
+    # differences, squares, sums and roots, never more than the entries and some
+    rise = deflate(np.linalg.norm(a - b, axis=1), outputs + 4) - error_a - error_b
+    ratios = rise / inflate(lengths(best.points - start)[:, 0], start.shape[1] + 4)
     return float(np.max(np.nan_to_num(ratios, nan=0.0), initial=0.0))
 
 

@@ -6,6 +6,8 @@ from fractions import Fraction
 
 import numpy as np
 
+from lipkit.certifier.norms import deflate, inflate
+
 
 @dataclass(frozen=True, eq=False)
 class Falsification:
@@ -49,12 +51,15 @@ def within(x, points, radius, scale=1.0) -> np.ndarray:
     Float64 decides where its own rounding cannot matter, rational numbers elsewhere.
     """
     x, points = np.asarray(x, "float64"), np.asarray(points, "float64")
-    slack = 1 + (x.shape[1] + 16) * 2.0**-52
+    # d differences, their squares and the sum, of which the root takes half; the limit's product
+    roundings = x.shape[1] // 2 + 6
     with np.errstate(all="ignore"):
         length, limit = np.sqrt(np.sum((points - x) ** 2, axis=1)), radius * scale
         finite = np.isfinite(length)  # 1e-150: squares that underflow
-        inside = finite & ((length + 1e-150) * slack < limit)
-        outside = ~np.isfinite(points).all(axis=1) | (finite & (length / slack - 1e-150 > limit))
+        inside = finite & (inflate(length + 1e-150, roundings) < limit)
+        outside = ~np.isfinite(points).all(axis=1) | (
+            finite & (deflate(length, roundings) - 1e-150 > limit)
+        )
     for i in np.flatnonzero(~inside & ~outside):
         pairs = zip(points[i].tolist(), x[i].tolist(), strict=True)
         exact = sum((Fraction(a) - Fraction(b)) ** 2 for a, b in pairs)

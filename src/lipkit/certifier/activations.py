@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lipkit.certifier.norms import up
+
 
 class Activation(NamedTuple):
     """A function of (x, *parameters), the supremum of its slope, and how exactly it is computed.
@@ -76,7 +78,7 @@ ACTIVATIONS = {
         lambda x, t=0.5: np.sign(x) * np.maximum(np.abs(x) - t, 0), lambda t=0.5: 1.0, 2
     ),
     "tanh_shrink": _fixed(lambda x: x - np.tanh(x), 1.0),
-    "hard_sigmoid": _fixed(lambda x: np.clip(x / 6 + 0.5, 0, 1), 1 / 6 * (1 + 2**-50), 4),
+    "hard_sigmoid": _fixed(lambda x: np.clip(x / 6 + 0.5, 0, 1), up(1 / 6), 4),
     "hard_silu": _fixed(lambda x: x * np.clip(x / 6 + 0.5, 0, 1), 1.5, 6),
     "sigmoid": _fixed(_sigmoid, 0.25),
     "log_sigmoid": _fixed(lambda x: -_softplus(-x), 1.0),
@@ -85,9 +87,7 @@ ACTIVATIONS = {
     "softsign": _fixed(lambda x: x / (1 + np.abs(x)), 1.0, 4),
     "elu": Activation(_elu, lambda alpha=1.0: max(1.0, abs(alpha)), LIBRARY),
     "celu": Activation(_celu, lambda alpha=1.0: 1.0, LIBRARY),
-    "selu": _fixed(
-        lambda x: SELU_SCALE * _elu(x, SELU_ALPHA), SELU_SCALE * SELU_ALPHA * (1 + 2**-50)
-    ),
+    "selu": _fixed(lambda x: SELU_SCALE * _elu(x, SELU_ALPHA), up(SELU_SCALE * SELU_ALPHA)),
     "gelu": _fixed(lambda x: x * _normal_cdf(x), 1.12890415),
     "gelu_tanh": _fixed(_gelu_tanh, 1.1289935),
     "silu": _fixed(lambda x: x * _sigmoid(x), 1.09983933),

@@ -12,6 +12,7 @@ from lipkit.certifier import bounding, rounding
 from lipkit.certifier import graph as g
 from lipkit.certifier.activations import computed_within
 from lipkit.certifier.certificate import LARGEST, Certifier, find_head, pairwise
+from lipkit.certifier.norms import deflate
 from lipkit.certifier.reader import compare, read, structures
 from lipkit.certifier.reader.models import opened, output_names
 from lipkit.certifier.reader.onnx import OnnxFile
@@ -214,7 +215,7 @@ def certify(
     label, radius, margin, constant, status = map(np.concatenate, zip(*parts, strict=True))
     if scale != 1.0:
         with np.errstate(over="ignore"):
-            radius = np.minimum(radius / scale * (1 - 2**-50), LARGEST)
+            radius = np.minimum(deflate(radius / scale, 1), LARGEST)
     return Certificates(label, radius, margin, constant, status, arithmetic, assumptions, y)
 
 

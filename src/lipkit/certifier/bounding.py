@@ -12,7 +12,7 @@ import numpy as np
 from lipkit.certifier import graph as g
 from lipkit.certifier.activations import ACTIVATIONS
 from lipkit.certifier.convolutions import conv_norm_bound
-from lipkit.certifier.norms import matrix_norm_bound, up
+from lipkit.certifier.norms import inflate, matrix_norm_bound, up
 from lipkit.certifier.parts import INPUTS, is_whole, moves, part_of, selects
 
 
@@ -81,8 +81,8 @@ def _projection(op, shape):
 
 
 def _diagonal(op: g.Diagonal, shape):
-    # the factor of a normalisation is itself the result of a few roundings
-    return up(float(np.max(np.abs(op.scale), initial=0.0)) * (1 + 2**-49)), "largest factor"
+    # 8: the root, division, product and differences that make up a factor of a normalisation
+    return inflate(float(np.max(np.abs(op.scale), initial=0.0)), 8), "largest factor"
 
 
 def _elementwise(op: g.Elementwise, shape):
@@ -123,10 +123,10 @@ def _norm(op: g.Norm, shape):
 def _l2_pool(op: g.RootOfSquares, shape):
     # each output is the length of a vector with the entries sqrt(scale M_ij) x_j and sqrt(shift),
     # so it changes by at most sqrt(scale sum_j M_ij dx_j^2); summed over the outputs, x_j counts as
-    # often as its column of M says. Scale and entries of M are the results of a few roundings
-    square = op.scale * (1 + 2**-49)
+    # often as its column of M says. Scale and entries of M are quotients
+    square = inflate(op.scale, 4)
     for _, matrix in op.matrices:
-        columns = np.sum(matrix, axis=0) * (1 + len(matrix) * 2**-52)
+        columns = inflate(np.sum(matrix, axis=0), len(matrix) + 1)
         square = up(square * float(np.max(columns, initial=0.0)))
     return up(math.sqrt(square)), "largest weight"
 
@@ -152,7 +152,8 @@ def _root_of_squares(values):
     if len(values) <= 1:
         return values[0] if values else 0.0
     top = max(values)
-    return up(top * up(math.sqrt(_add_up(up((v / top) ** 2 * (1 + 2**-50)) for v in values))))
+    # squares of quotients: a rounding that counts twice, and one more
+    return up(top * up(math.sqrt(_add_up(inflate((v / top) ** 2, 3) for v in values))))
 
 
 def _clusters(branches):

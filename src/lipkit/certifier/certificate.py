@@ -7,13 +7,13 @@ import numpy as np
 
 from lipkit.certifier import bounding, evaluate, rounding
 from lipkit.certifier import graph as g
-from lipkit.certifier.norms import up
+from lipkit.certifier.norms import deflate, inflate, mul_up, up
 from lipkit.certifier.status import Status
 from lipkit.errors import NotCertifiable
 
 TASKS = ("binary", "multiclass", "multilabel")
 LARGEST = 1e300  # the radius of a constant function
-SHRINK = 1 - 2**-48  # covers the few roundings of the radius itself
+ROOT_2 = up(math.sqrt(2))  # of the difference of two logits that each have an error
 
 
 @dataclass(frozen=True)
@@ -93,12 +93,12 @@ def pairwise(head: Head, bounds: bounding.Bounds, label: int, task: str) -> np.n
     """
     if head.kernel is None:
         constant = bounds.total[head.node]
-        return np.array([constant if task != "multiclass" else up(up(math.sqrt(2)) * constant)])
+        return np.array([constant if task != "multiclass" else mul_up(ROOT_2, constant)])
     if label not in head.constants:
         kernel = head.kernel
         difference = kernel[:, [label]] - kernel if task == "multiclass" else kernel
-        lengths = rounding.norms(difference.T) * (1 + 2**-50)  # entries: one rounding each
-        head.constants[label] = np.nextafter(bounds.total[head.features] * lengths, np.inf)
+        lengths = inflate(rounding.norms(difference.T), 1)  # of each entry
+        head.constants[label] = mul_up(bounds.total[head.features], lengths)
     return head.constants[label]
 
 
@@ -161,7 +161,7 @@ class Certifier:
                 # all values that occur at any input within the real radius
                 farthest = radii.min(axis=1)
                 ball = [
-                    (r + e + bound * farthest) * rounding.SLACK
+                    inflate(r + e + bound * farthest, 3)  # two sums, a product
                     for r, e, bound in zip(reach, errors, bounds.total, strict=True)
                 ]
                 program, overflow = rounding.forward_errors(
@@ -195,6 +195,7 @@ class Certifier:
     @staticmethod
     def _radii(margins, constants, error):
         """Lower bounds of (margin - errors of both logits) / constant, finite."""
-        sure = margins * SHRINK - up(math.sqrt(2)) * error[:, None] * (1 + 2**-48)
-        radii = np.minimum(sure / np.maximum(constants, 1e-300) * SHRINK, LARGEST)
+        # a difference of logits; a product; the difference of the two, and the quotient
+        sure = deflate(margins, 1) - inflate(ROOT_2 * error[:, None], 1)
+        radii = np.minimum(deflate(sure / np.maximum(constants, 1e-300), 2), LARGEST)
         return np.where(sure > 0, radii, 0.0)

@@ -4,6 +4,7 @@ import numpy as np
 
 from lipkit.certifier import bounding, evaluate, rounding
 from lipkit.certifier.api import analyse
+from lipkit.certifier.norms import inflate
 from lipkit.certifier.reader import read
 from lipkit.certifier.weights import factor, only_input
 
@@ -59,7 +60,7 @@ def output_interval(model, x, radius=0.0, weights=None, batch_size=256):
             f"`model` must have one output, and `x` the shape (n, *{only_input(graph)[1]}). "
             f"Received: {len(graph.outputs)} outputs, x of shape {x.shape}"
         )
-    constant = bounding.output_bound(graph, bounds) * factor(graph, weights) * (1 + 2**-50)
+    constant = bounding.output_bound(graph, bounds) * factor(graph, weights)
     middle, error = [], []
     for part in _batches(x, batch_size):
         found = evaluate.run(graph, part)
@@ -68,7 +69,7 @@ def output_interval(model, x, radius=0.0, weights=None, batch_size=256):
         middle.append(found[graph.outputs[0]])
         error.append(np.where(overflow, np.inf, errors[graph.outputs[0]]))
     middle = np.concatenate(middle)
-    half = (np.concatenate(error) + constant * radius) * (1 + 2**-50)
+    half = inflate(np.concatenate(error) + constant * radius, 3)  # two products and a sum
     half = half.reshape(-1, *(1,) * (middle.ndim - 1))
     middle = np.where(np.isfinite(half), middle, 0.0)
     return np.nextafter(middle - half, -np.inf), np.nextafter(middle + half, np.inf)

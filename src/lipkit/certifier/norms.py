@@ -42,6 +42,14 @@ def inflate(x, roundings):
     return x * (1 + 2 * (roundings + 1) * U)
 
 
+def deflate(x, roundings):
+    """Lower bound of every y >= 0 that was computed as x <= (1 + u)^`roundings` y.
+
+    y >= (1 - n u) x, and one more 2 u pays for this product. Negative x stay negative.
+    """
+    return x * (1 - 2 * (roundings + 1) * U)
+
+
 def exact_float64(a, name):
     """The same numbers in float64 or complex128; `ValueError` where that is impossible."""
     a = np.asarray(a)

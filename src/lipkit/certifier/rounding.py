@@ -16,7 +16,7 @@ import numpy as np
 from lipkit.certifier import graph as g
 from lipkit.certifier.activations import ACTIVATIONS, computed_within
 from lipkit.certifier.bounding import einsum_matrix, lipschitz
-from lipkit.certifier.norms import matrix_norm_bound
+from lipkit.certifier.norms import inflate, matrix_norm_bound, mul_up, vector_norm_bound
 
 
 class Arithmetic(NamedTuple):
@@ -45,7 +45,7 @@ FORMATS = {
     for name in ("float32", "float64")
 }
 DOUBLE = FORMATS["float64"]._replace(program="numpy")  # the certifier's own
-SLACK = 1 + 2**-20  # covers the rounding of these few float64 operations themselves
+ROUNDINGS = 32  # float64 operations that follow each other in a `local_error`, at most
 
 
 def norms(values):
@@ -54,13 +54,18 @@ def norms(values):
     n = flat.shape[1]
     with np.errstate(over="ignore", invalid="ignore"):
         squares = np.sum(flat * flat, axis=1)
-    # squares below the smallest normal number are lost: entries below 1.5e-154
-    return np.sqrt(squares) * (1 + (n + 4) * 2.0**-53) + math.sqrt(n) * 1.5e-154
+    # n squares and their sum, of which the root takes half; the root and the sum below.
+    # Squares below the smallest normal number are lost: entries below 1.5e-154
+    return inflate(np.sqrt(squares), n // 2 + 3) + math.sqrt(n) * 1.5e-154
 
 
 @singledispatch
 def local_error(op, arithmetic, shape, out_shape) -> tuple[float, float]:
-    """(a, b) such that |fl(op)(z) - op(z)| <= a |z| + b for any z of this shape."""
+    """(a, b) such that |fl(op)(z) - op(z)| <= a |z| + b for any z of this shape.
+
+    Both are sums of products of numbers >= 0, in at most `ROUNDINGS` operations of float64, whose
+    own errors `forward_errors` covers.
+    """
     raise NotImplementedError(f"No rounding rule for {type(op).__name__}.")
 
 
@@ -77,7 +82,8 @@ def _linear(arithmetic, terms, absolute_norm, bias, out_shape):
     """Inner products of `terms` terms, plus a bias; `absolute_norm` is that of |A|."""
     bias_norm = 0.0
     if bias is not None:
-        bias_norm = float(np.linalg.norm(bias)) * math.sqrt(math.prod(out_shape) / bias.size)
+        bias_norm = float(vector_norm_bound(bias.ravel()))
+        bias_norm *= math.sqrt(math.prod(out_shape) / bias.size)
     relative = (terms + 2) * arithmetic.unit
     flushed = (terms + 2) * _flushed(arithmetic, out_shape)  # of A too: `terms` entries a row
     return relative * absolute_norm + flushed, relative * bias_norm + flushed
@@ -97,7 +103,8 @@ def _einsum(op: g.Einsum, arithmetic, shape, out_shape):
 def _conv(op: g.Conv, arithmetic, terms, bias, out_shape):
     # the symbol of |K| is nonnegative, so it is largest at frequency 0
     total = np.abs(op.kernel).reshape(-1, *op.kernel.shape[-2:]).sum(axis=0)  # (c_in, c_out)
-    norm = max(matrix_norm_bound(part) for part in np.split(total, op.groups, axis=1)) * SLACK
+    norm = max(matrix_norm_bound(part) for part in np.split(total, op.groups, axis=1))
+    norm = inflate(norm, math.prod(op.kernel.shape[:-2]))  # the entries are sums over taps
     copies = math.prod(int(np.bincount(samples).max()) for samples in op.shown or ())
     return _linear(arithmetic, terms, math.sqrt(copies) * norm, bias, out_shape)
 
@@ -119,7 +126,7 @@ def _axis_maps(op: g.AxisMaps, arithmetic, shape, out_shape):
     terms, norm, sums = 1, 1.0, 0
     for _, matrix in op.matrices:
         longest = int((matrix != 0).sum(axis=1).max(initial=0))
-        norm *= matrix_norm_bound(np.abs(matrix)) * SLACK
+        norm = mul_up(norm, matrix_norm_bound(np.abs(matrix)))
         if longest > 1 or not np.isin(matrix, (0, 1)).all():
             terms, sums = terms * longest, sums + 1
     if not sums:
@@ -135,7 +142,7 @@ def _center(op: g.Center, arithmetic, shape, out_shape):
 
 def _diagonal(op: g.Diagonal, arithmetic, shape, out_shape):
     # 8: the root, division, product and differences that make up the factor and the shift
-    shift = float(np.linalg.norm(np.broadcast_to(op.magnitude, out_shape)))
+    shift = float(vector_norm_bound(np.broadcast_to(op.magnitude, out_shape).ravel()))
     scale = float(np.max(np.abs(op.scale), initial=0.0))
     relative, flushed = 8 * arithmetic.unit, 8 * _flushed(arithmetic, out_shape)
     return relative * scale + arithmetic.tiny, relative * shift + flushed
@@ -193,8 +200,8 @@ def _root_of_squares(op: g.RootOfSquares, arithmetic, shape, out_shape):
     terms, row = 1, 1.0
     for _, matrix in op.matrices:
         terms *= int((matrix != 0).sum(axis=1).max(initial=0))
-        row *= float(np.max(matrix.sum(axis=1), initial=0.0))
-    lost = arithmetic.tiny * ((2 * terms + 2) * op.scale * max(1.0, row) + 4) * SLACK
+        row *= inflate(float(np.max(matrix.sum(axis=1), initial=0.0)), matrix.shape[1])
+    lost = arithmetic.tiny * ((2 * terms + 2) * op.scale * max(1.0, row) + 4)
     size = math.sqrt(math.prod(out_shape))
     relative = (terms + 6 + 2 * 16) * arithmetic.unit
     constant, _ = lipschitz(op, shape)
@@ -246,7 +253,7 @@ def forward_errors(graph: g.Graph, own, local, reach, arithmetic: Arithmetic, in
     with np.errstate(all="ignore"):
         for index, node in enumerate(graph.nodes):
             given = [errors[i] for i in node.inputs]
-            m = [(reach[i] + errors[i]) * SLACK for i in node.inputs]
+            m = [reach[i] + errors[i] for i in node.inputs]
             rounded = np.zeros(np.shape(reach[0]))
             flushed = _flushed(arithmetic, node.shape)
             if not node.inputs:
@@ -258,7 +265,9 @@ def forward_errors(graph: g.Graph, own, local, reach, arithmetic: Arithmetic, in
             else:
                 relative, absolute = local[index]
                 rounded = relative * m[0] + absolute
-            errors.append((own[index] * given[0] + rounded) * SLACK)
+            # k errors and k norms are added up, or squared and added up; 8: m, their products with
+            # constants and the sum of both
+            errors.append(inflate(own[index] * given[0] + rounded, 2 * len(m) + 8 + ROUNDINGS))
             # an inner product's partial sums are at most |A||z| <= rounded / unit
             largest = np.maximum(reach[index] + errors[-1], rounded / arithmetic.unit)
             if isinstance(node.op, (g.Norm, g.RootOfSquares)):

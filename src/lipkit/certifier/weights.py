@@ -8,9 +8,8 @@ from lipkit.certifier import bounding
 from lipkit.certifier import graph as g
 from lipkit.certifier.api import lipschitz_bound, reading_of
 from lipkit.certifier.certificate import LARGEST
+from lipkit.certifier.norms import deflate, inflate, mul_up
 from lipkit.certifier.result import DISTANCES, Certificates
-
-SLACK = 1 + 2**-40  # covers the roundings of the factor and of the products that it changes
 
 
 def checked(weights, shape, name="weights"):
@@ -55,13 +54,14 @@ def factor(graph: g.Graph, weights) -> float:
     first = graph.nodes[readers[0]].op if len(readers) == 1 else None
     if isinstance(first, g.Diagonal) and index not in graph.outputs and first.scale.any():
         stretch = np.abs(np.broadcast_to(first.scale, shape)) / weights
-        return float(np.max(stretch)) / bounding.lipschitz(first, shape)[0] * SLACK
-    return float(np.max(1 / weights)) * SLACK
+        # 8 of the factor itself, as in its constant, and two quotients
+        return inflate(float(np.max(stretch)) / bounding.lipschitz(first, shape)[0], 10)
+    return inflate(float(np.max(1 / weights)), 1)
 
 
 def weighted_bound(model, weights) -> float:
     """A proven Lipschitz constant of the model per unit of |w dx|: see `reweighted`."""
-    return float(lipschitz_bound(model)) * factor(reading_of(model).graph, weights) * (1 + 2**-50)
+    return mul_up(float(lipschitz_bound(model)), factor(reading_of(model).graph, weights))
 
 
 def reweighted(certificates: Certificates, model, weights) -> Certificates:
@@ -90,7 +90,7 @@ def reweighted(certificates: Certificates, model, weights) -> Certificates:
     distances = "distances are sqrt(sum (w_i dx_i)^2) with the user's weights w of the features"
     return replace(
         certificates,
-        radius=np.minimum(certificates.radius / by * (1 - 2**-50), LARGEST),
-        lipschitz=certificates.lipschitz * by * (1 + 2**-50),
+        radius=np.minimum(deflate(certificates.radius / by, 1), LARGEST),
+        lipschitz=mul_up(certificates.lipschitz, by),
         assumptions=tuple(distances if a == DISTANCES else a for a in certificates.assumptions),
     )

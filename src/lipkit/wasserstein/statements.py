@@ -8,12 +8,14 @@ import numpy as np
 
 from lipkit.attacks.ratio import proven_values
 from lipkit.certifier import lipschitz_bound
+from lipkit.certifier.norms import U
 from lipkit.certifier.reader import read
 from lipkit.export import vanilla_model
 from lipkit.wasserstein.betting import lower_mean
 from lipkit.wasserstein.result import WassersteinDistance
 
-ROUNDING = 2.0**-48  # of sums and quotients of critic values, relative to the largest
+# of a statement, beside the means of blocks: the mean of these, differences and the quotient
+ROUNDINGS = 12
 
 
 class Statements(NamedTuple):
@@ -47,11 +49,13 @@ def statements(model, history, x, y, error) -> Statements:
             f"Received: its Lipschitz bound {float(bound)}, errors of its values {blur}"
         )
     x_all, y_all, seen = map(np.concatenate, (x_values, y_values, (x_values[0], y_values[0])))
-    blur += ROUNDING * max(float(np.abs(x_all).max()), float(np.abs(y_all).max()))
     low, high = float(seen.min()), float(seen.max())
     # cut off, f keeps its constant and is bounded whatever the distributions are
     x_held, y_held = (np.clip(values[1], low, high) for values in (x_values, y_values))
     n = min(len(x_held), len(y_held))
+    largest = max(float(np.abs(x_all).max()), float(np.abs(y_all).max()))
+    block = -(-max(len(x_held), len(y_held)) // n)  # whose mean has as many roundings
+    blur += 2 * (block + ROUNDINGS) * U * largest
     pairs = _blocks(x_held, n) - _blocks(y_held, n)
     unit = 1 / bound if bound else 0.0  # a constant critic proves nothing
 

@@ -88,6 +88,7 @@ def compare(reading, bounds):
         for index, output in zip(graph.outputs, outputs, strict=True):
             allowed = errors[index][rows]
             if reading.rewritten:
+                # its own way, in float32: some 100 units of the largest values on it
                 allowed = allowed + 1e-5 * (np.maximum(1, size[rows] / 2) + reach[index][rows])
             compared |= _check(reading, output, values[index][rows], allowed, overflow[rows])
     if not compared:
@@ -118,7 +119,7 @@ def _check(reading, output, expected, allowed, overflow):
     difference = rounding.norms(got - expected)
     if reading.rewritten:  # what it computes on its own way may overflow where the graph does not
         overflow = overflow | ~np.isfinite(difference)
-    wrong = ~(difference <= allowed + 1e-100) & ~overflow  # `norms` is never 0
+    wrong = ~(difference <= allowed + 1e-100) & ~overflow  # 1e-100: `norms` of 0 is above 0
     if wrong.any():
         raise NotCertifiable(
             f"Model {name!r} does not compute what its layers say: on random inputs its outputs "

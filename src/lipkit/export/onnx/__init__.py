@@ -147,7 +147,7 @@ def _write_program(nodes, graph, bounds, head, task, names, arithmetic):
     if arithmetic == "float32":
         errors.append(program_error(graph, bounds, head.node, DEPLOYED, initial=DEPLOYED.unit))
     found, holds = radius.certificate(
-        double, logits, norm, labels[0], task, head, bounds, errors, outputs
+        double, logits, norm, sum(sizes), labels[0], task, head, bounds, errors, outputs
     )
     usable = radius.usable(double, norm, logits, double.cast(deployed))
     holds = double("And", double("And", holds, usable), radius.agreement(double, *labels))

@@ -7,6 +7,7 @@ import numpy as np
 from lipkit.certifier import evaluate, rounding
 from lipkit.certifier import graph as g
 from lipkit.certifier.activations import ACTIVATIONS
+from lipkit.certifier.norms import inflate
 from lipkit.export.onnx.activations import IN_SINGLE
 
 DOUBLE = rounding.DOUBLE  # the same formulas: their operators are as exact as NumPy (measured)
@@ -54,17 +55,17 @@ def program_error(graph: g.Graph, bounds, node: int, arithmetic, initial=0.0) ->
         return rounding.forward_errors(graph, bounds.own, local, reach, arithmetic, initial)
 
     exact, _ = errors(_local(graph, DOUBLE), norms, DOUBLE, 0.0)  # f(0) is rounded too
-    rest = [(n + e) * rounding.SLACK for n, e in zip(norms, exact, strict=True)]
+    rest = [inflate(n + e, 1) for n, e in zip(norms, exact, strict=True)]
     slope, _ = errors(
         [(a, 0.0) for a, _ in local], [np.array([c]) for c in bounds.total], arithmetic, initial
     )
     offset, _ = errors(local, rest, arithmetic, initial)
     sizes = 2.0 ** np.arange(-64, 1000)
     with np.errstate(over="ignore"):
-        reach = [(c * sizes + r) * rounding.SLACK for c, r in zip(bounds.total, rest, strict=True)]
+        reach = [inflate(c * sizes + r, 2) for c, r in zip(bounds.total, rest, strict=True)]
     fits = sizes[~errors(local, reach, arithmetic, initial)[1]]
     return Error(
-        float(slope[node][0]) * rounding.SLACK,
-        max(float(offset[node][0]), SMALLEST) * rounding.SLACK,
+        float(slope[node][0]),
+        max(float(offset[node][0]), SMALLEST),
         float(fits.max(initial=-1.0)),
     )

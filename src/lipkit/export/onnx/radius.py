@@ -8,11 +8,13 @@ import math
 
 import numpy as np
 
-from lipkit.certifier.certificate import LARGEST, Head, pairwise
-from lipkit.certifier.norms import up
+from lipkit.certifier.certificate import LARGEST, ROOT_2, Head, pairwise
+from lipkit.certifier.norms import inflate
 from lipkit.export.onnx.error_bounds import Error
 
-SHRINK = 1 - 2**-40  # covers the few roundings of the radius itself
+# of the radius itself: differences of logits and of errors, and the quotient, here and in
+# `lipkit.certify`, which takes some off for them
+ROUNDINGS = 8
 
 
 def decision(p, logits, task):
@@ -31,6 +33,11 @@ def input_norm(p, inputs, sizes):
     return p("Sqrt", p("Sum", *squares))
 
 
+def _table(p, constants):
+    """Constants that make up for the roundings of what is divided by them, as an array."""
+    return p.weights(inflate(np.maximum(constants, 1e-300), ROUNDINGS))
+
+
 def _margins(p, logits, label, task, head: Head, bounds, outputs):
     """Margins (batch, alternatives), their constants, and where there is no alternative.
 
@@ -39,24 +46,23 @@ def _margins(p, logits, label, task, head: Head, bounds, outputs):
     """
     if task == "multilabel":
         constants = np.broadcast_to(pairwise(head, bounds, 0, task), (outputs,))
-        return p("Abs", logits), p.weights(np.maximum(constants, 1e-300) / SHRINK), None
+        return p("Abs", logits), _table(p, constants), None
     labels = range(2 if task == "binary" else outputs)
     rows = np.stack([pairwise(head, bounds, c, task) for c in labels])
-    table = p.weights(np.maximum(rows, 1e-300) / SHRINK)
-    constants = p("Gather", table, p("Squeeze", label, p.integers(1)))
+    constants = p("Gather", _table(p, rows), p("Squeeze", label, p.integers(1)))
     if task == "binary":
         return p("Abs", logits), constants, None
     top = p("ReduceMax", logits, p.integers(1), keepdims=1)
     return p("Sub", top, logits), constants, p("Equal", label, p.integers(*range(outputs)))
 
 
-def certificate(p, logits, norm, label, task, head, bounds, errors: list[Error], outputs):
+def certificate(p, logits, norm, size, label, task, head, bounds, errors: list[Error], outputs):
     """The radius (batch, 1), and whether it holds.
 
     Args:
         p: a program in float64.
         logits, label: values (batch, outputs) in float64, and their `decision`.
-        norm: the `input_norm`.
+        norm, size: the `input_norm`, and the number of its entries.
         task, head, bounds: of `lipkit.certifier.certificate`.
         errors: of this program and, if it is to be certified, of the one in float32.
         outputs: number of logits.
@@ -66,7 +72,8 @@ def certificate(p, logits, norm, label, task, head, bounds, errors: list[Error],
     for error, factor in zip(errors, (3.0, 1.0), strict=False):
         # the error of the first program at x, of the second one anywhere within the first's radius
         reach = norm if radius is None else p("Add", norm, radius)
-        factor *= up(math.sqrt(2)) * (1 + 2**-20)
+        # the norm's squares, their sum and root; here a sum, two products and a sum
+        factor = inflate(factor * ROOT_2, size + 8)
         lost = p.plus(p.times(reach, factor * error.slope), factor * error.offset)
         margins = p("Sub", margins, lost)
         radii = p("Min", p("Div", margins, constants), p.weights(LARGEST))
