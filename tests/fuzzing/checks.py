@@ -80,8 +80,8 @@ def _attack(subject, rng, outcome):
 
 def _kind(error):
     """The reason of a refusal without names and numbers."""
-    text = re.sub(r"'[^']*'|[\[(][^)\]]*[\])]|[-+.\d]*\d(e[-+]?\d+)?", "_", str(error))
-    return (text.partition("cannot be certified:")[2].strip() or text)[:90]
+    text = re.sub(r"'[^']*'|[\[(][^)\]]*[\])]|[-+.\d]*\d(e[-+]?\d+)?", "_", error.reason)
+    return text.strip()[:90]
 
 
 def _is_kinked(node):

@@ -257,7 +257,7 @@ def _none(n, misfit, certifier, arithmetic, assumptions, y):
     """Certificates of nothing."""
     outputs = certifier.graph.nodes[certifier.head.node].shape
     shape = (n, *outputs) if certifier.task == "multilabel" else (n,)
-    status = np.full(n, misfit[0], dtype=object)
+    status = np.array([misfit[0]] * n, dtype=object)
     zero = np.zeros(n)
     label = np.full(shape, -1)
     columns = label, zero, zero.copy(), zero.copy(), status

@@ -176,7 +176,7 @@ class Certifier:
         best = np.argmin(radii, axis=1)
         rows = np.arange(len(radii))
         radius, margin, constant = radii[rows, best], margins[rows, best], constants[rows, best]
-        status = np.full(len(radius), Status.CERTIFIED, dtype=object)
+        status = np.array([Status.CERTIFIED] * len(radius), dtype=object)
         for reason, found in (
             (Status.ROUNDING, ~(radius > 0)),
             (Status.TIE, margins.min(axis=1) == 0),
