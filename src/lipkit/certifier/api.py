@@ -51,20 +51,23 @@ def lipschitz_bound(model, input_shape=None, output=None) -> LipschitzBound:
     Args:
         model: built Sequential or Functional Keras model of layers with a rule, or the path of an
             ONNX file of operators with a rule (needs onnx; weights are those stored in the file).
-        input_shape: input shape without the batch axis, for models that leave sizes open.
+        input_shape: input shape without the batch axis, or a list of them, for models that leave
+            sizes open. None: the model's own.
         output: name or index of the one output to bound. None: all that hold real numbers, which
-            in files leaves labels out.
+            leaves out the labels of a file.
 
     Returns:
         A float with the table `.layers`; print it.
 
     Raises:
-        NotCertifiable: naming the first layer without a rule.
-        ValueError: there is no such output.
+        NotCertifiable: a layer has no rule; the error names the first one.
+        ValueError: `model` has no such output, or leaves sizes open that `input_shape` does not
+            give.
 
     Example:
     >>> bound = lipkit.lipschitz_bound(model)
-    >>> bound < 1.01, bound.layers[0].bound
+    >>> bool(0.99 < bound < 1.01), len(bound.layers)
+    (True, 3)
     """
     reading, bounds = analyse(model, input_shape, output=output)
     return LipschitzBound(bounding.output_bound(reading.graph, bounds), bounds.layers)
@@ -151,9 +154,10 @@ def certify(
     Args:
         model: as in `lipschitz_bound`, with one output: a logit (decision f > 0, labels 1 and 0),
             or a vector of logits. A final softmax or sigmoid is seen through for `"real"`.
-        x: batch of inputs, or a list of batches for a model with several inputs, in its own layout;
-            or a dict of batches by name, or in the structure that the model is called with.
-        y: true labels, for `certified_accuracy`: integers, one-hot, {0, 1} or {-1, 1}.
+        x: (n, ...) inputs in the model's own layout. For a model with several, a list of such
+            batches, a dict by name, or the structure that the model is called with.
+        y: true labels (n,), for `certified_accuracy`: integers, {0, 1} or {-1, 1}; or one-hot
+            (n, classes). None: unknown.
         arithmetic: what the certificates are true of. `"real"`: the network in real arithmetic,
             evaluated here in float64 with a bound of its error. `"float32"` or `"float64"`: also
             the program that computes in this format, with its larger error taken off the margins.
@@ -163,16 +167,24 @@ def certify(
             they became `x` (a shift does not matter): radii are in units of the raw input.
         output: name or index of the output to certify, of a model with several. None: the only one
             that holds real numbers, such as the scores beside the labels of a file.
-        batch_size: inputs evaluated at a time.
+        batch_size: inputs evaluated at a time, at least 1.
         progress: show a progress bar; None: on a terminal, for more than 20 batches.
 
     Returns:
-        `Certificates` with label, radius, margin, lipschitz and status of each input.
+        `Certificates` with label, radius, margin, lipschitz and status of each input. Inputs of a
+        wrong shape or dtype have no certificates, and their status says so.
 
     Raises:
-        NotCertifiable: the model has a layer without a rule, or is not a plain model in
-            `arithmetic`.
-        ValueError: bad arguments.
+        NotCertifiable: the model has a layer without a rule, several outputs, or is not a plain
+            model in `arithmetic`.
+        ValueError: an argument outside of what is listed here, or labels that do not fit.
+
+    Example:
+    >>> certificates = lipkit.certify(model, x, y)
+    >>> certificates.radius.shape, certificates.certified.shape
+    ((200,), (200,))
+    >>> bool(certificates.certified_accuracy(0.1) <= certificates.certified_accuracy(0.0))
+    True
     """
     if arithmetic != "real" and arithmetic not in rounding.FORMATS:
         raise ValueError(

@@ -18,7 +18,20 @@ from lipkit.certifier.parts import INPUTS, is_whole, moves, part_of, selects
 
 @dataclass(frozen=True)
 class LayerBound:
-    """One row of the table: a layer, its kind, how it was bounded, the bound, where it holds."""
+    """One row of the table of a bound.
+
+    Args:
+        name: of the layer.
+        kind: its class.
+        method: how it was bounded.
+        bound: a Lipschitz constant in 2-norm.
+        input_shape: of the samples, without the batch axis, for which it holds.
+
+    Example:
+    >>> row = lipkit.lipschitz_bound(model).layers[0]
+    >>> row.kind, row.method, row.input_shape
+    ('SpectralDense', 'matrix norm', (2,))
+    """
 
     name: str
     kind: str

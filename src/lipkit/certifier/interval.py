@@ -33,8 +33,8 @@ def output_interval(model, x, radius=0.0, weights=None, batch_size=256):
     Args:
         model: as in `lipkit.lipschitz_bound`, with one input and one output.
         x: (n, ...) inputs.
-        radius: distance, one or (n,).
-        weights: w, for distances |w (x' - x)|: see `lipkit.certifier.reweighted`.
+        radius: distance, finite and >= 0: one, or (n,).
+        weights: w, for distances |w (x' - x)|: see `lipkit.certifier.reweighted`. None: all 1.
         batch_size: inputs evaluated at a time.
 
     Returns:
@@ -44,6 +44,11 @@ def output_interval(model, x, radius=0.0, weights=None, batch_size=256):
     Raises:
         NotCertifiable: the model has a layer without a rule.
         ValueError: negative or non-finite radii, inputs that are not finite, bad weights.
+
+    Example:
+    >>> lower, upper = lipkit.certifier.output_interval(model, x, radius=0.1)
+    >>> lower.shape, bool((upper - lower < 0.21).all())
+    ((200, 1), True)
     """
     x = np.asarray(x, "float64")
     radius = np.asarray(radius, "float64")

@@ -21,9 +21,18 @@ ASSUMPTIONS = (
 
 
 class LipschitzBound(float):
-    """A proven upper bound, with `layers`: a `LayerBound` for each operation on the way.
+    """A proven upper bound, with the table that it comes from.
 
     Printed, it is a table; in arithmetic and formatting, a float.
+
+    Args:
+        value: the bound.
+        layers: a `LayerBound` for each layer on the way.
+
+    Example:
+    >>> bound = lipkit.lipschitz_bound(model)
+    >>> isinstance(bound, float), [row.kind for row in bound.layers]
+    (True, ['SpectralDense', 'FullSort', 'FrobeniusDense'])
     """
 
     layers: tuple[LayerBound, ...]
@@ -47,20 +56,27 @@ class LipschitzBound(float):
 
 @dataclass(frozen=True, eq=False)
 class Certificates:
-    """Certified decisions of n inputs.
+    """Certified decisions of n inputs, which `lipkit.certify` returns.
 
-    Attributes:
+    Args:
         label: (n,) decisions: the class, or 1 for f > 0 and 0 otherwise; (n, labels) for
             multi-label. -1 where there is none.
         radius: (n,) radii in 2-norm: no input within it has another label. 0 where not certified.
         margin: (n,) differences of logits that limit the radius.
         lipschitz: (n,) proven constants of those differences.
-        status: (n,) a `Status`: `"certified"`, or the reason why not.
+        status: (n,) the `Status` of each: `"certified"`, or the reason why not.
         arithmetic: `"real"`, `"float32"` or `"float64"`: the program that this is true of.
         assumptions: what the proof takes for granted.
         y: (n,) true labels in the form of `label`, or None.
-        misfit: how shape or dtype of all inputs differ from the model's, where the status says so.
-        certified: (n,) whether there is a certificate.
+        misfit: what does not fit, where the status is a wrong shape or dtype of all inputs.
+
+    Example:
+    >>> certificates = lipkit.certify(model, x, y)
+    >>> len(certificates), bool((certificates.radius[~certificates.certified] == 0).all())
+    (200, True)
+    >>> certificates.save("certificates.json")
+    >>> str(lipkit.certifier.Certificates.load("certificates.json")) == str(certificates)
+    True
     """
 
     label: np.ndarray
@@ -78,6 +94,7 @@ class Certificates:
 
     @property
     def certified(self) -> np.ndarray:
+        """(n,) whether each input has a certificate."""
         return self.status == Status.CERTIFIED
 
     def reasons(self) -> dict[str, int]:
@@ -99,13 +116,30 @@ class Certificates:
         return right if right.ndim == 1 else right.all(axis=1)
 
     def certified_accuracy(self, eps: float) -> float:
-        """Share of the inputs that are classified right everywhere within distance `eps`."""
+        """Share of the inputs that are classified right everywhere within distance `eps`.
+
+        Args:
+            eps: radius in 2-norm, finite and >= 0.
+
+        Returns:
+            A number from 0 to 1, from the labels `y`.
+
+        Raises:
+            ValueError: another `eps`, no labels, or no inputs.
+        """
         if not 0 <= eps < np.inf:
             raise ValueError(f"`eps` must be a finite number >= 0. Received: eps={eps!r}")
         return float(np.mean(self._right() & self.certified & (self.radius >= eps)))
 
     def curve(self, eps=None) -> tuple[np.ndarray, np.ndarray]:
-        """Radii (by default 101 from 0 to the largest) and the certified accuracy at each."""
+        """Certified accuracies.
+
+        Args:
+            eps: radii, (m,). None: 101 from 0 to the largest.
+
+        Returns:
+            The radii, and the certified accuracy at each, both (m,).
+        """
         eps = np.linspace(0, self.radius.max(initial=0.0), 101) if eps is None else np.asarray(eps)
         return eps, np.array([self.certified_accuracy(float(e)) for e in eps])
 
@@ -122,7 +156,11 @@ class Certificates:
         return pandas.DataFrame(self._columns())
 
     def save(self, path) -> None:
-        """Write JSON; `Certificates.load` reads it."""
+        """Write a JSON file, which `Certificates.load` reads.
+
+        Args:
+            path: of the file; one that exists is replaced.
+        """
         document = {
             "arithmetic": self.arithmetic,
             "assumptions": list(self.assumptions),
@@ -133,7 +171,14 @@ class Certificates:
 
     @classmethod
     def load(cls, path):
-        """Inverse of `save`."""
+        """Read what `save` wrote.
+
+        Args:
+            path: of the file.
+
+        Returns:
+            The same certificates.
+        """
         document = read_json(path)
         texts = [str(text).partition(": ") for text in document["status"]]
         document["status"] = np.array([Status(text) for text, _, _ in texts], dtype=object)

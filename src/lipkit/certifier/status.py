@@ -6,9 +6,6 @@ from enum import StrEnum
 class Status(StrEnum):
     """Whether an input has a certificate, or why not; a member compares and prints as its text.
 
-    Args:
-        value: the text, such as `"certified"`.
-
     Example:
     >>> Status = lipkit.certifier.Status
     >>> Status("tie") is Status.TIE, Status.CERTIFIED == "certified"
