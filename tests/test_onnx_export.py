@@ -18,6 +18,7 @@ from lipkit import layers as ll
 from lipkit.certifier import bounding, evaluate, rounding
 from lipkit.certifier import graph as g
 from lipkit.certifier.activations import ACTIVATIONS
+from lipkit.certifier.norms import deflate
 from lipkit.certifier.reader.builder import Builder
 from lipkit.certifier.reader.layers import diagonal
 from lipkit.certifier.reader.onnx import OnnxFile
@@ -206,7 +207,9 @@ def test_affine_errors_are_above_those_of_each_input(name, arithmetic):
     local = rounding.local_errors(graph, arithmetic)
     expected, overflow = rounding.forward_errors(graph, bounds.own, local, reach, arithmetic)
     size = rounding.norms(x)
-    assert (error.slope * size + error.offset >= expected[graph.outputs[0]]).all()
+    # they are bounds with rounding: what is expected, of which each is one, is a little less
+    least = deflate(expected[graph.outputs[0]], 1000)
+    assert (error.slope * size + error.offset >= least).all()
     assert not overflow[size <= error.largest].any() and error.largest > 1e9
 
 
