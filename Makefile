@@ -35,6 +35,7 @@ lint: $(VENV)/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+	$(BIN)/pyright -p .ci/core.json --pythonpath $(BIN)/python  # strict, and sees NumPy
 
 # in turns, so nothing else should run; about an hour
 bench: $(VENV)/test $(PEERS)/tensorflow/done $(PEERS)/torch/done

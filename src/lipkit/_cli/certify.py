@@ -10,7 +10,7 @@ import typer
 from lipkit._cli import inputs, options, output
 from lipkit._cli.app import DONE, NOT_CERTIFIED
 from lipkit._table import table
-from lipkit.certifier.rounding import FORMATS
+from lipkit.certifier.arithmetic import FORMATS
 from lipkit.data import cells
 from lipkit.runs.loading import load
 from lipkit.runs.writing import new_file

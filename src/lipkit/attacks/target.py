@@ -8,7 +8,8 @@ from keras import ops
 
 from lipkit._backend import value_and_input_gradient
 from lipkit.attacks.result import within
-from lipkit.certifier import Certificates, certify, rounding
+from lipkit.certifier import Certificates, certify
+from lipkit.certifier.arithmetic import FORMATS
 from lipkit.certifier.certificate import find_head
 from lipkit.certifier.reader import read
 from lipkit.export import vanilla_model
@@ -85,7 +86,7 @@ class Target:
             raise ValueError(f"`radius` must be finite, >= 0, one or {n}. Received: {radius!r}")
         task = "multilabel" if certificates.label.ndim == 2 else None
         # a final sigmoid or softmax is refused, as in float32: it hides gradients
-        self.head, self.task = find_head(self.graph, task, rounding.FORMATS["float32"])
+        self.head, self.task = find_head(self.graph, task, FORMATS["float32"])
         self.model, self.arithmetic = model, certificates.arithmetic
         self.rows = np.flatnonzero(certificates.certified)
         self.x = self.all[self.rows].reshape(len(self.rows), math.prod(self.shape))

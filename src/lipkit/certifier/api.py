@@ -8,9 +8,10 @@ import numpy as np
 from keras import ops
 
 from lipkit._checks import integer
-from lipkit.certifier import bounding, rounding
+from lipkit.certifier import bounding
 from lipkit.certifier import graph as g
 from lipkit.certifier.activations import computed_within
+from lipkit.certifier.arithmetic import FORMATS
 from lipkit.certifier.certificate import LARGEST, Certifier, find_head, pairwise
 from lipkit.certifier.norms import deflate
 from lipkit.certifier.reader import compare, read, structures
@@ -186,7 +187,7 @@ def certify(
     >>> bool(certificates.certified_accuracy(0.1) <= certificates.certified_accuracy(0.0))
     True
     """
-    if arithmetic != "real" and arithmetic not in rounding.FORMATS:
+    if arithmetic != "real" and arithmetic not in FORMATS:
         raise ValueError(
             "`arithmetic` must be 'real', 'float32' or 'float64'. "
             f"Received: arithmetic={arithmetic!r}"

@@ -7,6 +7,7 @@ import numpy as np
 
 from lipkit.certifier import bounding, evaluate, rounding
 from lipkit.certifier import graph as g
+from lipkit.certifier.arithmetic import DOUBLE, Arithmetic
 from lipkit.certifier.norms import deflate, inflate, mul_up, up
 from lipkit.certifier.status import Status
 from lipkit.errors import NotCertifiable
@@ -23,10 +24,10 @@ class Head:
     node: int
     features: int
     kernel: np.ndarray | None
-    constants: dict = field(default_factory=dict)
+    constants: dict[int, np.ndarray] = field(default_factory=dict[int, np.ndarray])
 
 
-def _under_reshapes(graph, index, same=True):
+def _under_reshapes(graph: g.Graph, index: int, same: bool = True) -> int:
     """The node below reshapes, below those that keep the shape if `same`."""
     while isinstance(graph.nodes[index].op, (g.Reshape, g.Rounded)):
         (below,) = graph.nodes[index].inputs
@@ -36,7 +37,7 @@ def _under_reshapes(graph, index, same=True):
     return index
 
 
-def _last(graph, output):
+def _last(graph: g.Graph, output: int) -> tuple[int, int, str]:
     """The output node, that before all reshapes, and the name of its function."""
     index = _under_reshapes(graph, output)
     last = _under_reshapes(graph, index, same=False)
@@ -53,7 +54,7 @@ def refuse_sigmoid(graph: g.Graph, name: str) -> None:
         )
 
 
-def find_head(graph: g.Graph, task: str | None, arithmetic) -> tuple[Head, str]:
+def find_head(graph: g.Graph, task: str | None, arithmetic: Arithmetic | None) -> tuple[Head, str]:
     """The logits: the output, or what a final (log) softmax or sigmoid reads; and the task.
 
     They keep the order of the real logits, so real decisions are the same. In floating point they
@@ -113,15 +114,18 @@ class Certifier:
         relative_input_error: of the conversion of inputs to the program's format.
     """
 
-    def __init__(self, graph, bounds, arithmetic=None, task=None):
+    def __init__(
+        self,
+        graph: g.Graph,
+        bounds: bounding.Bounds,
+        arithmetic: Arithmetic | None = None,
+        task: str | None = None,
+    ):
         self.graph, self.bounds, self.arithmetic = graph, bounds, arithmetic
         self.head, self.task = find_head(graph, task, arithmetic)
-        self._local = {
-            a: rounding.local_errors(graph, a)
-            for a in {rounding.DOUBLE, arithmetic or rounding.DOUBLE}
-        }
+        self._local = {a: rounding.local_errors(graph, a) for a in {DOUBLE, arithmetic or DOUBLE}}
 
-    def _margins(self, logits):
+    def _margins(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Label, and margins with their constants over each alternative: (batch, alternatives)."""
         if self.task == "binary":
             flat = logits.reshape(-1)
@@ -135,11 +139,11 @@ class Certifier:
         margins[rows, label] = np.inf  # by index, never by value: ties must stay
         return label, margins, self._constants(label)
 
-    def _constants(self, label):
+    def _constants(self, label: np.ndarray) -> np.ndarray:
         rows = {int(c): pairwise(self.head, self.bounds, int(c), self.task) for c in set(label)}
         return np.stack([rows[int(c)] for c in label])
 
-    def __call__(self, *inputs):
+    def __call__(self, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         """(label, radius, margin, constant, status) of a batch of float64 inputs."""
         graph, bounds = self.graph, self.bounds
         values = evaluate.run(graph, *inputs)
@@ -153,7 +157,7 @@ class Certifier:
             label, margins, constants = self._margins(np.where(np.isfinite(logits), logits, 0.0))
             constants = np.broadcast_to(constants, margins.shape)
             errors, overflow = rounding.forward_errors(
-                graph, bounds.own, self._local[rounding.DOUBLE], reach, rounding.DOUBLE
+                graph, bounds.own, self._local[DOUBLE], reach, DOUBLE
             )
             error = errors[self.head.node]
             radii = self._radii(margins, constants, error)
@@ -193,7 +197,7 @@ class Certifier:
         return label, radius, margin, constant, status
 
     @staticmethod
-    def _radii(margins, constants, error):
+    def _radii(margins: np.ndarray, constants: np.ndarray, error: np.ndarray) -> np.ndarray:
         """Lower bounds of (margin - errors of both logits) / constant, finite."""
         # a difference of logits; a product; the difference of the two, and the quotient
         sure = deflate(margins, 1) - inflate(ROOT_2 * error[:, None], 1)

@@ -6,6 +6,7 @@ from 0 within the sample. Arrays hold the exact stored weights as float64.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -100,7 +101,7 @@ class Elementwise(Op):
     """A scalar function of `lipkit.certifier.activations`, with its parameters."""
 
     name: str
-    parameters: tuple = ()
+    parameters: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,9 +232,9 @@ class Custom(Op):
     (2.0, 0.5)
     """
 
-    function: Callable
+    function: Callable[[np.ndarray], Any]
     lipschitz: float
-    error: Callable | None = None
+    error: Callable[[float], tuple[float, float]] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ import numpy as np
 
 from lipkit.certifier import bounding, evaluate, rounding
 from lipkit.certifier.api import analyse
+from lipkit.certifier.arithmetic import DOUBLE
 from lipkit.certifier.norms import inflate
 from lipkit.certifier.reader import read
 from lipkit.certifier.weights import factor, only_input
@@ -59,7 +60,7 @@ def output_interval(model, x, radius=0.0, weights=None, batch_size=256):
     if not np.isfinite(x).all():
         raise ValueError("`x` must be finite. Received: nan or infinity")
     reading, bounds = analyse(model)
-    graph, local = reading.graph, rounding.local_errors(reading.graph, rounding.DOUBLE)
+    graph, local = reading.graph, rounding.local_errors(reading.graph, DOUBLE)
     if x.shape[1:] != only_input(graph)[1] or len(graph.outputs) != 1:
         raise ValueError(
             f"`model` must have one output, and `x` the shape (n, *{only_input(graph)[1]}). "
@@ -70,7 +71,7 @@ def output_interval(model, x, radius=0.0, weights=None, batch_size=256):
     for part in _batches(x, batch_size):
         found = evaluate.run(graph, part)
         reach = [rounding.norms(value) for value in found]
-        errors, overflow = rounding.forward_errors(graph, bounds.own, local, reach, rounding.DOUBLE)
+        errors, overflow = rounding.forward_errors(graph, bounds.own, local, reach, DOUBLE)
         middle.append(found[graph.outputs[0]])
         error.append(np.where(overflow, np.inf, errors[graph.outputs[0]]))
     middle = np.concatenate(middle)

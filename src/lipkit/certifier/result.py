@@ -3,6 +3,8 @@
 import json
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 
@@ -37,12 +39,12 @@ class LipschitzBound(float):
 
     layers: tuple[LayerBound, ...]
 
-    def __new__(cls, value, layers):
+    def __new__(cls, value: float, layers: tuple[LayerBound, ...]) -> Self:
         bound = super().__new__(cls, value)
         bound.layers = layers
         return bound
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return LipschitzBound, (float(self), self.layers)
 
     def __str__(self):
@@ -89,7 +91,7 @@ class Certificates:
     y: np.ndarray | None = None
     misfit: str = ""
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.radius)
 
     @property
@@ -102,12 +104,12 @@ class Certificates:
         counts = Counter(self._texts())
         return {text: n for text, n in sorted(counts.items()) if text != Status.CERTIFIED}
 
-    def _texts(self):
+    def _texts(self) -> list[str]:
         """The status of each input as text, with what does not fit."""
         detail = f": {self.misfit}" if self.misfit else ""
         return [f"{status}{detail}" for status in self.status]
 
-    def _right(self):
+    def _right(self) -> np.ndarray:
         if not len(self):
             raise ValueError("There is no accuracy on no inputs.")
         if self.y is None:
@@ -131,7 +133,7 @@ class Certificates:
             raise ValueError(f"`eps` must be a finite number >= 0. Received: eps={eps!r}")
         return float(np.mean(self._right() & self.certified & (self.radius >= eps)))
 
-    def curve(self, eps=None) -> tuple[np.ndarray, np.ndarray]:
+    def curve(self, eps: Any = None) -> tuple[np.ndarray, np.ndarray]:
         """Certified accuracies.
 
         Args:
@@ -140,22 +142,24 @@ class Certificates:
         Returns:
             The radii, and the certified accuracy at each, both (m,).
         """
-        eps = np.linspace(0, self.radius.max(initial=0.0), 101) if eps is None else np.asarray(eps)
-        return eps, np.array([self.certified_accuracy(float(e)) for e in eps])
+        if eps is None:
+            eps = np.linspace(0, float(self.radius.max(initial=0.0)), 101)
+        radii: np.ndarray = np.asarray(eps, None)
+        return radii, np.array([self.certified_accuracy(float(e)) for e in radii])
 
-    def _columns(self):
+    def _columns(self) -> dict[str, list[Any]]:
         names = ("label", "radius", "margin", "lipschitz")
         columns = {name: getattr(self, name).tolist() for name in names}
         columns["status"] = self._texts()
         return columns if self.y is None else {**columns, "y": self.y.tolist()}
 
-    def to_frame(self):
+    def to_frame(self) -> Any:
         """A pandas DataFrame, one row an input (needs pandas)."""
-        import pandas
+        import pandas  # pyright: ignore[reportMissingTypeStubs]
 
         return pandas.DataFrame(self._columns())
 
-    def save(self, path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write a JSON file, which `Certificates.load` reads.
 
         Args:
@@ -170,7 +174,7 @@ class Certificates:
             new.write_text(json.dumps(document, allow_nan=False))
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | Path) -> Self:
         """Read what `save` wrote.
 
         Args:
@@ -179,14 +183,15 @@ class Certificates:
         Returns:
             The same certificates.
         """
-        document = read_json(path)
+        document: dict[str, Any] = read_json(path)
         texts = [str(text).partition(": ") for text in document["status"]]
         document["status"] = np.array([Status(text) for text, _, _ in texts], dtype=object)
         document["misfit"] = texts[0][2] if texts else ""
         for name in ("label", "radius", "margin", "lipschitz", "y"):
             if name in document:
                 document[name] = np.array(document[name])
-        return cls(**{**document, "assumptions": tuple(document["assumptions"])})
+        document["assumptions"] = tuple(document["assumptions"])
+        return cls(**document)
 
     def __str__(self):
         sure = self.radius[self.certified]

@@ -7,6 +7,7 @@ import numpy as np
 
 from lipkit.certifier import bounding, evaluate, rounding
 from lipkit.certifier import graph as g
+from lipkit.certifier.arithmetic import FORMATS, Arithmetic
 from lipkit.certifier.reader.probes import probes
 from lipkit.errors import NotCertifiable
 
@@ -39,9 +40,9 @@ class Reading:
     batch: int | None = None
 
     @property
-    def arithmetic(self) -> rounding.Arithmetic:
+    def arithmetic(self) -> Arithmetic:
         """The format and what computes in it."""
-        return rounding.FORMATS[self.dtype]._replace(program=self.program)
+        return FORMATS[self.dtype]._replace(program=self.program)
 
 
 def sizes(name, shapes, input_shape):

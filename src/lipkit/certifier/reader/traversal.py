@@ -10,7 +10,7 @@ from keras import ops as kops
 from lipkit._keras import calls
 from lipkit._keras.graphs import inputs_outputs
 from lipkit.certifier import graph as g
-from lipkit.certifier import rounding
+from lipkit.certifier.arithmetic import FORMATS
 from lipkit.certifier.reader import (  # noqa: F401 (they register rules)
     layers,
     operands,
@@ -53,7 +53,7 @@ class _Walk(Builder):
                 return self.chain(given, inputs, f"{owner.name}/{layer.name}", kind)
             return self.chain(given, inputs, owner.name, type(owner).__name__)
         dtype = layer.compute_dtype
-        if dtype not in rounding.FORMATS or dtype != layer.variable_dtype:
+        if dtype not in FORMATS or dtype != layer.variable_dtype:
             raise refusal(
                 layer,
                 f"it computes in {dtype}. Copy the weights to a model with dtype='float32' and "

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from lipkit.certifier import graph as g
+from lipkit.certifier.arithmetic import FORMATS
 from lipkit.certifier.reader import refusals
 from lipkit.certifier.reader.builder import Builder
 from lipkit.certifier.reader.onnx import (
@@ -20,7 +21,6 @@ from lipkit.certifier.reader.onnx import (
 from lipkit.certifier.reader.onnx.call import Call, Tensor, refusal
 from lipkit.certifier.reader.onnx.composed import Pending, recognised
 from lipkit.certifier.reader.onnx.folding import batch_size, folded
-from lipkit.certifier.rounding import FORMATS
 from lipkit.errors import NotCertifiable
 
 RULES = {
