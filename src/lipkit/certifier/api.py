@@ -235,9 +235,9 @@ def certify(
 def _check_deployed(model, reading, arithmetic):
     if reading.rewritten:
         raise NotCertifiable(
-            f"Layers {', '.join(reading.rewritten)} compute in another way than what is read, and "
-            f"the arithmetic of that is bounded in {arithmetic}: certify model.vanilla_export(), "
-            "or an ONNX file with stored weights."
+            f"Layers {', '.join(reading.rewritten)} compute in another way than they are read, and "
+            f"rounding in {arithmetic} depends on it: certify model.vanilla_export(), or an ONNX "
+            "file with stored weights."
         )
     if arithmetic != reading.dtype:
         raise NotCertifiable(
@@ -260,9 +260,9 @@ def _check_deployed(model, reading, arithmetic):
             computed_within(op.name, op.parameters, reading.program, arithmetic)
         ):
             raise NotCertifiable(
-                f"Layer {node.layer!r} ({node.kind}) cannot be certified in {arithmetic}: nothing "
-                f"is known of how exactly {op.name} is computed there. Certify the model in "
-                "arithmetic='real', or a float32 one."
+                f"nothing is known of how exactly {op.name} is computed in {arithmetic}. Certify "
+                "the model in arithmetic='real', or a float32 one.",
+                f"Layer {node.layer!r} ({node.kind})",
             )
 
 

@@ -66,8 +66,9 @@ def find_head(graph: g.Graph, task: str | None, arithmetic: Arithmetic | None) -
     if final == "sigmoid" or (over_classes and last == index):
         if arithmetic is not None:
             raise NotCertifiable(
-                f"Layer {node.layer!r}: a final {final.lower()} saturates to ties in "
-                f"{arithmetic.name}. Certify the model that ends with the logits."
+                f"a final {final.lower()} saturates to ties in {arithmetic.name}. Certify the "
+                "model that ends with the logits.",
+                f"Layer {node.layer!r} ({node.kind})",
             )
         index = _under_reshapes(graph, node.inputs[0])
     node = graph.nodes[index]

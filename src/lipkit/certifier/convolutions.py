@@ -239,8 +239,8 @@ def _copies(
 ) -> tuple[int, tuple[int, ...]]:
     """Squared norm of the map to `shown`, and strides at which the symbol bounds the rest.
 
-    Samples that follow one another around a circle are no copies: windows that start at each
-    sample once are a convolution on the circle, whose frequencies are some of the symbol's. A
+    Samples that follow one another around a circle do not count as copies: windows that start at
+    each sample once are a convolution on the circle, whose frequencies are some of the symbol's. A
     stride divides it as it divides the line if it divides the circle, and else drops outputs.
     """
     copies, steps = 1, list(strides)

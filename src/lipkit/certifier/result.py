@@ -111,7 +111,7 @@ class Certificates:
 
     def _right(self) -> np.ndarray:
         if not len(self):
-            raise ValueError("There is no accuracy on no inputs.")
+            raise ValueError("Accuracies need at least one input.")
         if self.y is None:
             raise ValueError("Accuracies need the true labels: certify(model, x, y).")
         right = self.label == self.y

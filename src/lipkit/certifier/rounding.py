@@ -151,7 +151,7 @@ def _elementwise(
 
 
 def _rounded(parameters: tuple[Any, ...], dtype: str) -> Iterator[np.ndarray]:
-    """Absolute values of the finite parameters that are no numbers of this format."""
+    """Absolute values of the finite parameters that this format does not hold exactly."""
     for parameter in parameters:
         values = np.asarray(parameter, "float64")
         values = values[np.isfinite(values)]

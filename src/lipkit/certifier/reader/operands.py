@@ -102,7 +102,7 @@ def _with_constant(operation, operands, shapes):
         return None
     compares = type(operation).__name__ in ("Maximum", "Minimum")
     if compares and not np.array_equal(constant, constant.astype(tensor.dtype)):
-        return None  # the constant is rounded: an error that copies and comparisons have not
+        return None  # the constant is rounded: an error that copies and comparisons do not make
     return operations.RULES[type(operation).__name__](operation, operands, shapes)
 
 

@@ -11,6 +11,8 @@ from lipkit.certifier.arithmetic import FORMATS, Arithmetic
 from lipkit.certifier.reader.probes import probes
 from lipkit.errors import NotCertifiable
 
+# of an author's operation that says nothing of its error: far above what any arithmetic but that
+# of halves makes of it, far below what another function would give
 UNKNOWN_ERROR = 1e-3
 
 

@@ -186,7 +186,7 @@ class _Walk(Builder):
 
 
 def check_model(model):
-    """Refuse what is no built graph, or computes something else than its graph."""
+    """Refuse anything but a built graph that computes what the graph says."""
     if not isinstance(model, keras.Model):
         raise ValueError(f"`model` must be a Keras model. Received: {type(model).__name__}")
     if not getattr(model, "inputs", None):
@@ -232,7 +232,8 @@ def read(model, input_shape=None) -> Reading:
     dtypes = set(walk.dtypes.values()) or {"float32"}
     if len(dtypes) > 1:
         raise NotCertifiable(
-            f"Model {model.name!r} mixes dtypes, which is not covered: {walk.dtypes}"
+            f"Model {model.name!r} mixes dtypes, which is not covered. Build it in one. Received: "
+            f"{walk.dtypes}"
         )
     return Reading(
         graph=walk.graph(outputs),

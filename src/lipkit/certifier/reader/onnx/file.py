@@ -185,8 +185,9 @@ def _checked(model, path, full_check=False) -> Any:
         initializers(model)  # all of them can be read
     except Exception as error:  # of protobuf, or of the checker
         raise ValueError(
-            f"`model` must be a Keras model or the path of an ONNX file, and {str(path)!r} is no "
-            f"valid one. Load Keras's own files with keras.saving.load_model. ({error})"
+            f"`model` must be a Keras model or the path of an ONNX file, but {str(path)!r} is "
+            "not a valid one. Load Keras's own files with keras.saving.load_model. "
+            f"({error})"
         ) from None
     return model
 
