@@ -52,6 +52,7 @@ lint: $(VENV)/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+	$(BIN)/pyright -p .ci/core.json --pythonpath $(BIN)/python  # strict, and sees NumPy
 
 # wheel and sdist in dist/, looked into; the README's first program runs with the wheel alone
 package: $(VENV)/test

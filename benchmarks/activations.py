@@ -23,7 +23,7 @@ from keras import layers as kl
 from provenance import provenance
 
 from lipkit.certifier.activations import ACTIVATIONS, SELU_ALPHA, SELU_SCALE, computed_within
-from lipkit.certifier.rounding import FORMATS
+from lipkit.certifier.arithmetic import FORMATS
 
 OUT = Path(__file__).parent / "results"
 SIZE = 400  # of a grid with some 6,000 points

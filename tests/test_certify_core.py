@@ -9,11 +9,12 @@ import pytest
 from lipkit.certifier import bounding, certificate, evaluate, rounding
 from lipkit.certifier import graph as g
 from lipkit.certifier.activations import ACTIVATIONS
+from lipkit.certifier.arithmetic import DOUBLE, FORMATS
 from lipkit.errors import NotCertifiable
 
 pytestmark = pytest.mark.once  # the core computes in NumPy
 
-F32, F64 = rounding.FORMATS["float32"], rounding.DOUBLE
+F32, F64 = FORMATS["float32"], DOUBLE
 SLACK = 1 + 2.0**-20
 
 
@@ -119,7 +120,7 @@ def test_overlap_counts_windows(size, window, stride, padding):
     low, high = padding
     starts = range(-low, size + high - window + 1, stride)
     counts = [sum(s <= i < s + window for s in starts) for i in range(size)]
-    assert bounding.overlap(size, window, stride, padding) == max(counts)
+    assert evaluate.overlap(size, window, stride, padding) == max(counts)
 
 
 def test_shapes_sorts_and_merges(rng):

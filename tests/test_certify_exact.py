@@ -8,9 +8,10 @@ import pytest
 from lipkit.attacks.result import within
 from lipkit.certifier import bounding, certificate, evaluate, interval, norms, rounding, weights
 from lipkit.certifier import graph as g
+from lipkit.certifier.arithmetic import DOUBLE, FORMATS
 
 pytestmark = pytest.mark.once
-F32 = rounding.FORMATS["float32"]
+F32 = FORMATS["float32"]
 UNIT = Fraction(1, 2**53)
 
 
@@ -70,7 +71,7 @@ def test_forward_errors_are_above_those_of_rational_numbers(counted, rng, monkey
         bounds = bounding.compose(graph)
         x = rng.standard_normal((1, 3)) * np.exp(rng.uniform(-20, 20))
         reach = [rounding.norms(value) for value in evaluate.run(graph, x)]
-        for arithmetic in (F32, rounding.DOUBLE):
+        for arithmetic in (F32, DOUBLE):
             local = rounding.local_errors(graph, arithmetic)
             given = (bounds.own, local, reach, arithmetic, arithmetic.unit)
             got, _ = rounding.forward_errors(graph, *given)

@@ -6,10 +6,11 @@ import pytest
 from lipkit.certifier import bounding, evaluate, rounding
 from lipkit.certifier import graph as g
 from lipkit.certifier.activations import ACTIVATIONS
+from lipkit.certifier.arithmetic import FORMATS
 
 pytestmark = pytest.mark.once  # the core computes in NumPy
 
-F32 = rounding.FORMATS["float32"]
+F32 = FORMATS["float32"]
 
 
 def jacobian(p):
@@ -85,7 +86,7 @@ def test_maxima_with_holes(rng):
     assert got.shape == (2, 4, 2, 1)
     # an entry is the first of one window and the second of another, along the first axis alone
     assert bounding.lipschitz(op, (5, 7, 1))[0] == pytest.approx(np.sqrt(2), rel=1e-15)
-    assert bounding.overlap(9, 3, 1, (0, 0), 2) == 3 and bounding.overlap(5, 3, 1, (0, 0), 2) == 1
+    assert evaluate.overlap(9, 3, 1, (0, 0), 2) == 3 and evaluate.overlap(5, 3, 1, (0, 0), 2) == 1
 
 
 def test_grouped_transposed_convolutions_are_adjoints(rng):

@@ -7,6 +7,7 @@ import pytest
 
 from lipkit.certifier import bounding, evaluate, rounding
 from lipkit.certifier import graph as g
+from lipkit.certifier.arithmetic import FORMATS
 
 pytestmark = pytest.mark.once  # the core computes in NumPy
 
@@ -129,7 +130,7 @@ def test_slices_and_centers():
     assert bounding.lipschitz(g.Center((0,)), (3, 4)) == (1.0, "projection")
 
 
-@pytest.mark.parametrize("arithmetic", rounding.FORMATS.values())
+@pytest.mark.parametrize("arithmetic", FORMATS.values())
 def test_what_a_center_rounds(arithmetic):
     """Inner products of 3 * 5 + 2 terms, of numbers of norm at most 2 |x|."""
     terms = 3 * 5 + 2

@@ -529,7 +529,7 @@ def test_damaged_files_are_refused_or_read_and_nothing_else(tmp_path):
         except NotCertifiable:
             outcomes["refused"] += 1
         except ValueError as error:
-            assert "is no valid one" in str(error) or "of unknown size" in str(error)
+            assert "is not a valid one" in str(error) or "of unknown size" in str(error)
             outcomes["invalid"] += 1
     assert outcomes.total() == len(contents) and len(outcomes) > 1
 

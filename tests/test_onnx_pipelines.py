@@ -17,6 +17,7 @@ import lipkit
 from lipkit import NotCertifiable
 from lipkit._cli.app import app
 from lipkit.certifier import bounding, evaluate, rounding
+from lipkit.certifier.arithmetic import FORMATS
 from lipkit.certifier.reader.onnx import OnnxFile
 
 DATA = Path(__file__).parent / "data"
@@ -172,7 +173,7 @@ def test_rounding_errors_of_pipelines_are_bounded(name, tmp_path):
     path = written(tmp_path / "m.onnx", nodes, outputs)
     x = np.concatenate([OFFSET + 1e-6 * inputs(), 1e3 * inputs(), 1e-30 * inputs()])
     graph = OnnxFile(path).read().graph
-    bounds, single = bounding.compose(graph), rounding.FORMATS["float32"]
+    bounds, single = bounding.compose(graph), FORMATS["float32"]
     values = evaluate.run(graph, x.astype("float64"))
     local = rounding.local_errors(graph, single)
     reach = [rounding.norms(value) for value in values]

@@ -502,12 +502,12 @@ def test_paths_that_are_no_onnx_files(tmp_path):
         lipkit.lipschitz_bound(tmp_path / "nowhere.onnx")
     for content in (b"", b"PK\x03\x04 a Keras file"):
         (tmp_path / "model.keras").write_bytes(content)
-        with pytest.raises(ValueError, match="no valid one.*keras.saving.load_model"):
+        with pytest.raises(ValueError, match="not a valid one.*keras.saving.load_model"):
             lipkit.certify(str(tmp_path / "model.keras"), np.zeros((1, 6)))
 
 
 def test_shapes_that_do_not_fit_are_refused_by_the_checker(file):
-    with pytest.raises(ValueError, match="no valid one"):
+    with pytest.raises(ValueError, match="not a valid one"):
         lipkit.lipschitz_bound(
             file(model(*[[("MatMul", "x w", "z", {})], VECTOR], weights(5, 3), outputs=("z",)))
         )

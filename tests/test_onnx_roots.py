@@ -14,10 +14,11 @@ import lipkit
 from lipkit import NotCertifiable
 from lipkit.certifier import bounding, evaluate, rounding
 from lipkit.certifier import graph as g
+from lipkit.certifier.arithmetic import FORMATS
 from lipkit.certifier.reader.onnx import OnnxFile
 
 IMAGE = (3, 6, 4)
-SINGLE = rounding.FORMATS["float32"]
+SINGLE = FORMATS["float32"]
 WINDOW = {"kernel_shape": [2, 2], "strides": [2, 2]}
 CONSTANTS = {
     **{"two": np.float32(2), "half": np.float32(0.5), "four": np.float32(4)},

@@ -1,6 +1,7 @@
 """Backend choice, import levels and file sizes."""
 
 import ast
+import json
 import re
 import sys
 from pathlib import Path
@@ -14,8 +15,8 @@ PAGE = (ROOT / "docs" / "architecture.md").read_text()
 CERTIFIER_CORE = [
     f"certifier.{name}"
     for name in (
-        *("graph", "norms", "convolutions", "activations", "evaluate", "parts"),
-        *("bounding", "rounding", "certificate", "result"),
+        *("graph", "norms", "convolutions", "activations", "evaluate", "parts", "arithmetic"),
+        *("bounding", "rounding", "certificate", "status", "result"),
     )
 ]
 LEVELS = {
@@ -91,6 +92,12 @@ def test_core_of_the_certifier_needs_numpy_only():
         top = ast.parse(modules()[name].read_text()).body  # pandas is for one method of a result
         for target in imported(top):
             assert target.split(".")[0] in allowed, f"{name} imports {target}"
+
+
+def test_core_of_the_certifier_is_typed_strictly():
+    config = json.loads((SRC.parents[1] / ".ci" / "core.json").read_text())
+    named = {f"../src/lipkit/{name.replace('.', '/')}.py" for name in ("errors", *CERTIFIER_CORE)}
+    assert config["typeCheckingMode"] == "strict" and set(config["include"]) == named
 
 
 def test_files_are_small():

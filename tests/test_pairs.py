@@ -13,12 +13,13 @@ import lipkit
 from lipkit import NotCertifiable
 from lipkit.certifier import bounding, evaluate, rounding
 from lipkit.certifier import graph as g
+from lipkit.certifier.arithmetic import FORMATS
 from lipkit.certifier.reader import read
 from lipkit.certifier.reader.builder import Builder
 from lipkit.certifier.reader.onnx import OnnxFile
 
 VECTOR, SEQUENCE, IMAGE = (6,), (3, 8), (4, 6, 5)
-SINGLE, DOUBLE = rounding.FORMATS["float32"], rounding.FORMATS["float64"]
+SINGLE, DOUBLE = FORMATS["float32"], FORMATS["float64"]
 
 # (max, min) of a and b, in operators; c is a - b
 FORMS = {

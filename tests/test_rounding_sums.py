@@ -11,9 +11,10 @@ from keras import ops
 import lipkit
 from lipkit import layers
 from lipkit.certifier import bounding, evaluate, rounding
+from lipkit.certifier.arithmetic import FORMATS
 from lipkit.certifier.reader import read
 
-F32 = rounding.FORMATS["float32"]
+F32 = FORMATS["float32"]
 
 
 def falling(n):

@@ -53,7 +53,7 @@ def check(subject, rng) -> Outcome:
     except Exception as error:  # that lipkit raises no others is what is tested
         place = traceback.extract_tb(error.__traceback__)[-1]
         text = f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
-        clear = any(words in text for words in ("no valid one", "give `input_shape`"))
+        clear = any(words in text for words in ("not a valid one", "give `input_shape`"))
         if subject.damaged and isinstance(error, ValueError) and clear:
             outcome.reason = "no valid file, or sizes that it does not say"
         else:
@@ -80,8 +80,8 @@ def _attack(subject, rng, outcome):
 
 def _kind(error):
     """The reason of a refusal without names and numbers."""
-    text = re.sub(r"'[^']*'|[\[(][^)\]]*[\])]|[-+.\d]*\d(e[-+]?\d+)?", "_", str(error))
-    return (text.partition("cannot be certified:")[2].strip() or text)[:90]
+    text = re.sub(r"'[^']*'|[\[(][^)\]]*[\])]|[-+.\d]*\d(e[-+]?\d+)?", "_", error.reason)
+    return text.strip()[:90]
 
 
 def _is_kinked(node):

@@ -1,7 +1,6 @@
 """`lipkit certify`: radii of a model's answers on a data set."""
 
 import csv
-from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,7 @@ from lipkit._cli import inputs, options, output
 from lipkit._cli.app import DONE, NOT_CERTIFIED
 from lipkit._files.places import new_file
 from lipkit._table import table
-from lipkit.certifier.rounding import FORMATS
+from lipkit.certifier.arithmetic import FORMATS
 from lipkit.data import cells
 from lipkit.runs import load
 
@@ -75,7 +74,7 @@ def certify(
                 result.save(new)
             else:
                 _write_csv(new, result, dataset.classes)
-    sure = result.status == "certified"
+    sure = result.certified
     radii = [0.0, *([eps] if eps is not None else np.quantile(result.radius, [0.25, 0.5, 0.75]))]
     shares = [[float(r), _share(result, r)] for r in radii]
     document = {
@@ -85,7 +84,7 @@ def certify(
         "data_sha256": dataset.sha256,
         "inputs": len(result),
         "certified": int(sure.sum()),
-        "not_certified": dict(Counter(result.status[~sure].tolist())),
+        "not_certified": result.reasons(),
         "arithmetic": arithmetic,
         "assumptions": list(result.assumptions),
         "median_radius": float(np.median(result.radius)),
@@ -111,7 +110,7 @@ def _share(result, radius):
     """Share of the rows that are certified to this radius, and right where that is known."""
     if result.y is not None:
         return result.certified_accuracy(float(radius))
-    return float(np.mean((result.status == "certified") & (result.radius >= radius)))
+    return float(np.mean(result.certified & (result.radius >= radius)))
 
 
 def _write_csv(path, result, classes):

@@ -65,10 +65,10 @@ def certify(loaded, dataset, path, arithmetic, output=None):
         output=output,
         batch_size=batch_size(dataset.x),
     )
-    if result.status[0].startswith(("wrong shape", "wrong dtype")):
+    if result.misfit:
         columns = f" Columns read: {', '.join(dataset.features)}." * bool(dataset.features)
         raise ValueError(
-            f"{path} does not fit the model: {result.status[0]}.{columns} --target names a column "
-            "that is not an input."
+            f"{path} does not fit the model: {result.status[0]}: {result.misfit}.{columns} "
+            "--target names a column that is not an input."
         )
     return reweighted(result, loaded.model, loaded.weights)

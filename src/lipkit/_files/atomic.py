@@ -17,6 +17,7 @@ import logging
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ UNKNOWN = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 @contextmanager
-def replacing(out, seen=None):
+def replacing(out: str | Path, seen: Any = None) -> Iterator[Path]:
     """A path to write, file or folder, which becomes `out` at the end of the block.
 
     After an exception `out` is as it was. The path has the name of `out`.

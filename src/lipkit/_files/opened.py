@@ -5,6 +5,7 @@ import json
 import stat
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from lipkit._files.limits import DOCUMENT
 
@@ -69,7 +70,7 @@ def unchanged(paths, root=None):
             raise ValueError(f"{path} changed while it was read.")
 
 
-def read_json(path):
+def read_json(path: str | Path) -> Any:
     """What a JSON file holds.
 
     Raises:

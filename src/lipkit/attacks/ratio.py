@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from lipkit._checks import integer
 from lipkit.attacks.target import Best, compile_gradient, in_batches, inputs, lengths, plain, unit
 from lipkit.certifier import bounding, evaluate, rounding
+from lipkit.certifier.arithmetic import DOUBLE
 from lipkit.certifier.norms import deflate, inflate
 
 
@@ -76,12 +77,12 @@ def lipschitz_ratio(
 
 def proven_values(graph):
     """A function of float64 inputs: the outputs (n, c) and bounds of their rounding errors (n,)."""
-    own, local = bounding.compose(graph).own, rounding.local_errors(graph, rounding.DOUBLE)
+    own, local = bounding.compose(graph).own, rounding.local_errors(graph, DOUBLE)
 
     def batch(x):
         values = evaluate.run(graph, x)
         reach = [rounding.norms(v) for v in values]
-        errors, _ = rounding.forward_errors(graph, own, local, reach, rounding.DOUBLE)
+        errors, _ = rounding.forward_errors(graph, own, local, reach, DOUBLE)
         index = graph.outputs[0]
         return values[index].reshape(len(x), -1), errors[index]
 

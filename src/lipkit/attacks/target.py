@@ -8,8 +8,9 @@ from keras import ops
 
 from lipkit._backend import value_and_input_gradient
 from lipkit.attacks.result import within
-from lipkit.certifier import Certificates, certify, rounding
-from lipkit.certifier.certificate import CERTIFIED, find_head
+from lipkit.certifier import Certificates, certify
+from lipkit.certifier.arithmetic import FORMATS
+from lipkit.certifier.certificate import find_head
 from lipkit.certifier.reader import read
 from lipkit.export import vanilla_model
 
@@ -85,9 +86,9 @@ class Target:
             raise ValueError(f"`radius` must be finite, >= 0, one or {n}. Received: {radius!r}")
         task = "multilabel" if certificates.label.ndim == 2 else None
         # a final sigmoid or softmax is refused, as in float32: it hides gradients
-        self.head, self.task = find_head(self.graph, task, rounding.FORMATS["float32"])
+        self.head, self.task = find_head(self.graph, task, FORMATS["float32"])
         self.model, self.arithmetic = model, certificates.arithmetic
-        self.rows = np.flatnonzero(certificates.status == CERTIFIED)
+        self.rows = np.flatnonzero(certificates.certified)
         self.x = self.all[self.rows].reshape(len(self.rows), math.prod(self.shape))
         self.label = certificates.label[self.rows]
         self.radius, self.scale = np.broadcast_to(radius, (n,))[self.rows], scale
@@ -144,7 +145,7 @@ class Target:
         if self.arithmetic == "real":
             shaped = points.reshape(-1, *self.shape)
             proven = certify(self.model, shaped, task=self.task, progress=False)
-            label, sure = proven.label, proven.status == CERTIFIED
+            label, sure = proven.label, proven.certified
         else:
             logits = self.logits(points)
             label = logits.argmax(axis=1) if self.task == "multiclass" else logits > 0

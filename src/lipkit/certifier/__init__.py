@@ -6,12 +6,14 @@ from lipkit.certifier.bounding import LayerBound
 from lipkit.certifier.interval import output_interval
 from lipkit.certifier.reader import as_exported, register_rule
 from lipkit.certifier.result import Certificates, LipschitzBound
+from lipkit.certifier.status import Status
 from lipkit.certifier.weights import reweighted
 
 __all__ = [
     "Certificates",
     "LayerBound",
     "LipschitzBound",
+    "Status",
     "as_exported",
     "certify",
     "graph",

@@ -5,7 +5,7 @@ A name that Keras has too, in `keras.activations` or in `keras.ops`, is read as 
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,8 +21,8 @@ class Activation(NamedTuple):
     `lipkit.lipschitzify` may put a sort.
     """
 
-    function: Callable
-    slope: Callable
+    function: Callable[..., Any]
+    slope: Callable[..., float]
     ulps: float
     rectifies: bool = False
 
@@ -30,32 +30,36 @@ class Activation(NamedTuple):
 _erf = np.frompyfunc(math.erf, 1, 1)
 
 
-def _normal_cdf(x):
-    return 0.5 * (1 + _erf(x / math.sqrt(2)).astype("float64"))
+def _normal_cdf(x: np.ndarray) -> np.ndarray:
+    return 0.5 * (1 + np.asarray(_erf(x / math.sqrt(2)), "float64"))
 
 
-def _sigmoid(x):
+def _sigmoid(x: np.ndarray) -> np.ndarray:
     z = np.exp(-np.abs(x))
     return np.where(x >= 0, 1, z) / (1 + z)
 
 
-def _softplus(x):
+def _softplus(x: np.ndarray) -> np.ndarray:
     return np.logaddexp(x, 0)
 
 
-def _gelu_tanh(x, cubic=0.044715):
+def _gelu_tanh(x: np.ndarray, cubic: float = 0.044715) -> np.ndarray:
     return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + cubic * x**3)))
 
 
-def _relu(x, negative_slope=0.0, max_value=math.inf):
+def _relu(x: np.ndarray, negative_slope: Any = 0.0, max_value: float = math.inf) -> np.ndarray:
     return np.minimum(np.where(x >= 0, x, negative_slope * x), max_value)
 
 
-def _elu(x, alpha=1.0):
+def _soft_shrink(x: np.ndarray, threshold: float = 0.5) -> np.ndarray:
+    return np.sign(x) * np.maximum(np.abs(x) - threshold, 0)
+
+
+def _elu(x: np.ndarray, alpha: float = 1.0) -> np.ndarray:
     return np.where(x >= 0, x, alpha * np.expm1(np.minimum(x, 0)))
 
 
-def _celu(x, alpha=1.0):
+def _celu(x: np.ndarray, alpha: float = 1.0) -> np.ndarray:
     return np.where(x >= 0, x, alpha * np.expm1(np.minimum(x, 0) / alpha))
 
 
@@ -64,8 +68,17 @@ SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 LIBRARY = 16
 
 
-def _fixed(function, slope, ulps=LIBRARY, rectifies=False):
-    return Activation(function, lambda *_: slope, ulps, rectifies)
+def _constant(slope: float) -> Callable[..., float]:
+    def constant(*parameters: Any) -> float:
+        return slope
+
+    return constant
+
+
+def _fixed(
+    function: Callable[[Any], Any], slope: float, ulps: float = LIBRARY, rectifies: bool = False
+) -> Activation:
+    return Activation(function, _constant(slope), ulps, rectifies)
 
 
 # Suprema that are not attained at 0 or infinity are rounded up at the 8th digit: gelu' peaks at
@@ -79,11 +92,9 @@ ACTIVATIONS = {
     "relu6": _fixed(lambda x: np.clip(x, 0, 6), 1.0, 0),
     "abs": _fixed(np.abs, 1.0, 0),
     "negative": _fixed(np.negative, 1.0, 0),
-    "clip": Activation(np.clip, lambda low, high: 1.0, 0),
+    "clip": Activation(np.clip, _constant(1.0), 0),
     "hard_tanh": _fixed(lambda x: np.clip(x, -1, 1), 1.0, 0),
-    "soft_shrink": Activation(
-        lambda x, t=0.5: np.sign(x) * np.maximum(np.abs(x) - t, 0), lambda t=0.5: 1.0, 2
-    ),
+    "soft_shrink": Activation(_soft_shrink, _constant(1.0), 2),
     "tanh_shrink": _fixed(lambda x: x - np.tanh(x), 1.0),
     "hard_sigmoid": _fixed(lambda x: np.clip(x / 6 + 0.5, 0, 1), up(1 / 6), 4),
     "hard_silu": _fixed(lambda x: x * np.clip(x / 6 + 0.5, 0, 1), 1.5, 6),
@@ -121,7 +132,9 @@ _DEVIATIONS = {
 }
 
 
-def computed_within(name, parameters, program, dtype) -> float:
+def computed_within(
+    name: str, parameters: tuple[Any, ...], program: str | None, dtype: str
+) -> float:
     """The `ulps` of an activation in a format, by one of `PROGRAMS`; the largest of all for None.
 
     0 for a relu without parameters.

@@ -12,9 +12,10 @@ from keras import ops
 from numpy.typing import ArrayLike
 
 from lipkit._checks import integer
-from lipkit.certifier import bounding, rounding
+from lipkit.certifier import bounding
 from lipkit.certifier import graph as g
 from lipkit.certifier.activations import computed_within
+from lipkit.certifier.arithmetic import FORMATS
 from lipkit.certifier.certificate import LARGEST, Certifier, find_head, pairwise
 from lipkit.certifier.norms import deflate
 from lipkit.certifier.reader import compare, read, structures
@@ -22,6 +23,7 @@ from lipkit.certifier.reader.models import opened, output_names
 from lipkit.certifier.reader.onnx import OnnxFile
 from lipkit.certifier.reader.outputs import several
 from lipkit.certifier.result import ASSUMPTIONS, ELEMENTARY, Certificates, LipschitzBound
+from lipkit.certifier.status import Status
 from lipkit.errors import NotCertifiable
 from lipkit.losses.functional.labels import check_values
 
@@ -58,20 +60,23 @@ def lipschitz_bound(
     Args:
         model: built Sequential or Functional Keras model of layers with a rule, or the path of an
             ONNX file of operators with a rule (needs onnx; weights are those stored in the file).
-        input_shape: input shape without the batch axis, for models that leave sizes open.
+        input_shape: input shape without the batch axis, or a list of them, for models that leave
+            sizes open. None: the model's own.
         output: name or index of the one output to bound. None: all that hold real numbers, which
-            in files leaves labels out.
+            leaves out the labels of a file.
 
     Returns:
         A float with the table `.layers`; print it.
 
     Raises:
-        NotCertifiable: naming the first layer without a rule.
-        ValueError: there is no such output.
+        NotCertifiable: a layer has no rule; the error names the first one.
+        ValueError: `model` has no such output, or leaves sizes open that `input_shape` does not
+            give.
 
     Example:
     >>> bound = lipkit.lipschitz_bound(model)
-    >>> bound < 1.01, bound.layers[0].bound
+    >>> bool(0.99 < bound < 1.01), len(bound.layers)
+    (True, 3)
     """
     reading, bounds = analyse(model, input_shape, output=output)
     return LipschitzBound(bounding.output_bound(reading.graph, bounds), bounds.layers)
@@ -89,11 +94,11 @@ def margin_bound(model) -> float:
 
 
 def _arrays(x, graph):
-    """Float64 arrays, one for each input, or a reason why not."""
+    """Float64 arrays, one for each input, or why not: status and what does not fit."""
     several = len(graph.inputs) > 1
     if several and (not isinstance(x, (list, tuple)) or len(x) != len(graph.inputs)):
         raise ValueError(f"`x` must be a list of {len(graph.inputs)} arrays, one for each input.")
-    arrays, reason = [], None
+    arrays, misfit = [], None
     for value, index in zip(x if several else [x], graph.inputs, strict=True):
         array = value if isinstance(value, np.ndarray) else _to_numpy(value)
         if array.ndim == 0:
@@ -101,15 +106,17 @@ def _arrays(x, graph):
         shape = graph.nodes[index].shape
         real_numbers = array.dtype.kind in "fiub" or array.dtype.name == "bfloat16"
         if not real_numbers or array.dtype.itemsize > 8:
-            reason = f"wrong dtype: expected real numbers of at most 64 bits, got {array.dtype}"
+            expected = "real numbers of at most 64 bits"
+            misfit = Status.WRONG_DTYPE, f"expected {expected}, got {array.dtype}"
         elif array.shape[1:] != shape:
-            reason = f"wrong shape: expected {('batch', *shape)}, got {array.shape}"
+            misfit = Status.WRONG_SHAPE, f"expected {('batch', *shape)}, got {array.shape}"
         elif array.dtype.kind in "iu" and array.size and _magnitude(array) > 2**53:
-            reason = f"wrong dtype: {array.dtype} values above 2**53 are not exact in float64"
+            detail = f"{array.dtype} values above 2**53 are not exact in float64"
+            misfit = Status.WRONG_DTYPE, detail
         arrays.append(array)
     if len({len(array) for array in arrays}) > 1:
         raise ValueError(f"Inputs have different lengths: {[len(a) for a in arrays]}")
-    return ([a.astype("float64") for a in arrays] if reason is None else arrays), reason
+    return ([a.astype("float64") for a in arrays] if misfit is None else arrays), misfit
 
 
 def _magnitude(array):
@@ -156,9 +163,10 @@ def certify(
     Args:
         model: as in `lipschitz_bound`, with one output: a logit (decision f > 0, labels 1 and 0),
             or a vector of logits. A final softmax or sigmoid is seen through for `"real"`.
-        x: batch of inputs, or a list of batches for a model with several inputs, in its own layout;
-            or a dict of batches by name, or in the structure that the model is called with.
-        y: true labels, for `certified_accuracy`: integers, one-hot, {0, 1} or {-1, 1}.
+        x: (n, ...) inputs in the model's own layout. For a model with several, a list of such
+            batches, a dict by name, or the structure that the model is called with.
+        y: true labels (n,), for `certified_accuracy`: integers, {0, 1} or {-1, 1}; or one-hot
+            (n, classes). None: unknown.
         arithmetic: what the certificates are true of. `"real"`: the network in real arithmetic,
             evaluated here in float64 with a bound of its error. `"float32"` or `"float64"`: also
             the program that computes in this format, with its larger error taken off the margins.
@@ -168,18 +176,26 @@ def certify(
             they became `x` (a shift does not matter): radii are in units of the raw input.
         output: name or index of the output to certify, of a model with several. None: the only one
             that holds real numbers, such as the scores beside the labels of a file.
-        batch_size: inputs evaluated at a time.
+        batch_size: inputs evaluated at a time, at least 1.
         progress: show a progress bar; None: on a terminal, for more than 20 batches.
 
     Returns:
-        `Certificates` with label, radius, margin, lipschitz and status of each input.
+        `Certificates` with label, radius, margin, lipschitz and status of each input. Inputs of a
+        wrong shape or dtype have no certificates, and their status says so.
 
     Raises:
-        NotCertifiable: the model has a layer without a rule, or is not a plain model in
-            `arithmetic`.
-        ValueError: bad arguments.
+        NotCertifiable: the model has a layer without a rule, several outputs, or is not a plain
+            model in `arithmetic`.
+        ValueError: an argument outside of what is listed here, or labels that do not fit.
+
+    Example:
+    >>> certificates = lipkit.certify(model, x, y)
+    >>> certificates.radius.shape, certificates.certified.shape
+    ((200,), (200,))
+    >>> bool(certificates.certified_accuracy(0.1) <= certificates.certified_accuracy(0.0))
+    True
     """
-    if arithmetic != "real" and arithmetic not in rounding.FORMATS:
+    if arithmetic != "real" and arithmetic not in FORMATS:
         raise ValueError(
             "`arithmetic` must be 'real', 'float32' or 'float64'. "
             f"Received: arithmetic={arithmetic!r}"
@@ -201,7 +217,7 @@ def certify(
         _check_deployed(model, reading, arithmetic)
     deployed = None if arithmetic == "real" else reading.arithmetic
     certifier = Certifier(graph, bounds, deployed, task)
-    arrays, reason = _arrays(x, graph)
+    arrays, misfit = _arrays(x, graph)
     n = len(arrays[0])
     y = _labels(y, certifier.task, (n, *graph.nodes[certifier.head.node].shape))
     assumptions = ASSUMPTIONS
@@ -210,8 +226,8 @@ def certify(
             f"the program computes in IEEE {arithmetic} with conventional sums in any order; "
             f"{ELEMENTARY}",
         )
-    if reason is not None or not n:
-        return _none(n, reason, certifier, arithmetic, assumptions, y)
+    if misfit is not None or not n:
+        return _none(n, misfit or ("", ""), certifier, arithmetic, assumptions, y)
     starts = range(0, n, batch_size)
     parts = [
         certifier(*(a[start : start + batch_size] for a in arrays))
@@ -227,9 +243,9 @@ def certify(
 def _check_deployed(model, reading, arithmetic):
     if reading.rewritten:
         raise NotCertifiable(
-            f"Layers {', '.join(reading.rewritten)} compute in another way than what is read, and "
-            f"the arithmetic of that is bounded in {arithmetic}: certify model.vanilla_export(), "
-            "or an ONNX file with stored weights."
+            f"Layers {', '.join(reading.rewritten)} compute in another way than they are read, and "
+            f"rounding in {arithmetic} depends on it: certify model.vanilla_export(), or an ONNX "
+            "file with stored weights."
         )
     if arithmetic != reading.dtype:
         raise NotCertifiable(
@@ -252,20 +268,21 @@ def _check_deployed(model, reading, arithmetic):
             computed_within(op.name, op.parameters, reading.program, arithmetic)
         ):
             raise NotCertifiable(
-                f"Layer {node.layer!r} ({node.kind}) cannot be certified in {arithmetic}: nothing "
-                f"is known of how exactly {op.name} is computed there. Certify the model in "
-                "arithmetic='real', or a float32 one."
+                f"nothing is known of how exactly {op.name} is computed in {arithmetic}. Certify "
+                "the model in arithmetic='real', or a float32 one.",
+                f"Layer {node.layer!r} ({node.kind})",
             )
 
 
-def _none(n, reason, certifier, arithmetic, assumptions, y):
+def _none(n, misfit, certifier, arithmetic, assumptions, y):
     """Certificates of nothing."""
     outputs = certifier.graph.nodes[certifier.head.node].shape
     shape = (n, *outputs) if certifier.task == "multilabel" else (n,)
-    status = np.full(n, reason, dtype=object)
+    status = np.array([misfit[0]] * n, dtype=object)
     zero = np.zeros(n)
     label = np.full(shape, -1)
-    return Certificates(label, zero, zero.copy(), zero.copy(), status, arithmetic, assumptions, y)
+    columns = label, zero, zero.copy(), zero.copy(), status
+    return Certificates(*columns, arithmetic, assumptions, y, misfit=misfit[1])
 
 
 def _tracked(starts, progress):

@@ -7,12 +7,12 @@ import numpy as np
 
 from lipkit.certifier import bounding, evaluate, rounding
 from lipkit.certifier import graph as g
+from lipkit.certifier.arithmetic import DOUBLE, Arithmetic
 from lipkit.certifier.norms import deflate, inflate, mul_up, up
+from lipkit.certifier.status import Status
 from lipkit.errors import NotCertifiable
 
 TASKS = ("binary", "multiclass", "multilabel")
-CERTIFIED, TIE, ROUNDING = "certified", "tie", "margin within the rounding error"
-BAD_INPUT, BAD_OUTPUT, OVERFLOW = "non-finite input", "non-finite output", "possible overflow"
 LARGEST = 1e300  # the radius of a constant function
 ROOT_2 = up(math.sqrt(2))  # of the difference of two logits that each have an error
 
@@ -24,10 +24,10 @@ class Head:
     node: int
     features: int
     kernel: np.ndarray | None
-    constants: dict = field(default_factory=dict)
+    constants: dict[int, np.ndarray] = field(default_factory=dict[int, np.ndarray])
 
 
-def _under_reshapes(graph, index, same=True):
+def _under_reshapes(graph: g.Graph, index: int, same: bool = True) -> int:
     """The node below reshapes, below those that keep the shape if `same`."""
     while isinstance(graph.nodes[index].op, (g.Reshape, g.Rounded)):
         (below,) = graph.nodes[index].inputs
@@ -37,7 +37,7 @@ def _under_reshapes(graph, index, same=True):
     return index
 
 
-def _last(graph, output):
+def _last(graph: g.Graph, output: int) -> tuple[int, int, str]:
     """The output node, that before all reshapes, and the name of its function."""
     index = _under_reshapes(graph, output)
     last = _under_reshapes(graph, index, same=False)
@@ -54,7 +54,7 @@ def refuse_sigmoid(graph: g.Graph, name: str) -> None:
         )
 
 
-def find_head(graph: g.Graph, task: str | None, arithmetic) -> tuple[Head, str]:
+def find_head(graph: g.Graph, task: str | None, arithmetic: Arithmetic | None) -> tuple[Head, str]:
     """The logits: the output, or what a final (log) softmax or sigmoid reads; and the task.
 
     They keep the order of the real logits, so real decisions are the same. In floating point they
@@ -66,8 +66,9 @@ def find_head(graph: g.Graph, task: str | None, arithmetic) -> tuple[Head, str]:
     if final == "sigmoid" or (over_classes and last == index):
         if arithmetic is not None:
             raise NotCertifiable(
-                f"Layer {node.layer!r}: a final {final.lower()} saturates to ties in "
-                f"{arithmetic.name}. Certify the model that ends with the logits."
+                f"a final {final.lower()} saturates to ties in {arithmetic.name}. Certify the "
+                "model that ends with the logits.",
+                f"Layer {node.layer!r} ({node.kind})",
             )
         index = _under_reshapes(graph, node.inputs[0])
     node = graph.nodes[index]
@@ -114,15 +115,18 @@ class Certifier:
         relative_input_error: of the conversion of inputs to the program's format.
     """
 
-    def __init__(self, graph, bounds, arithmetic=None, task=None):
+    def __init__(
+        self,
+        graph: g.Graph,
+        bounds: bounding.Bounds,
+        arithmetic: Arithmetic | None = None,
+        task: str | None = None,
+    ):
         self.graph, self.bounds, self.arithmetic = graph, bounds, arithmetic
         self.head, self.task = find_head(graph, task, arithmetic)
-        self._local = {
-            a: rounding.local_errors(graph, a)
-            for a in {rounding.DOUBLE, arithmetic or rounding.DOUBLE}
-        }
+        self._local = {a: rounding.local_errors(graph, a) for a in {DOUBLE, arithmetic or DOUBLE}}
 
-    def _margins(self, logits):
+    def _margins(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Label, and margins with their constants over each alternative: (batch, alternatives)."""
         if self.task == "binary":
             flat = logits.reshape(-1)
@@ -136,11 +140,11 @@ class Certifier:
         margins[rows, label] = np.inf  # by index, never by value: ties must stay
         return label, margins, self._constants(label)
 
-    def _constants(self, label):
+    def _constants(self, label: np.ndarray) -> np.ndarray:
         rows = {int(c): pairwise(self.head, self.bounds, int(c), self.task) for c in set(label)}
         return np.stack([rows[int(c)] for c in label])
 
-    def __call__(self, *inputs):
+    def __call__(self, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         """(label, radius, margin, constant, status) of a batch of float64 inputs."""
         graph, bounds = self.graph, self.bounds
         values = evaluate.run(graph, *inputs)
@@ -154,7 +158,7 @@ class Certifier:
             label, margins, constants = self._margins(np.where(np.isfinite(logits), logits, 0.0))
             constants = np.broadcast_to(constants, margins.shape)
             errors, overflow = rounding.forward_errors(
-                graph, bounds.own, self._local[rounding.DOUBLE], reach, rounding.DOUBLE
+                graph, bounds.own, self._local[DOUBLE], reach, DOUBLE
             )
             error = errors[self.head.node]
             radii = self._radii(margins, constants, error)
@@ -177,16 +181,16 @@ class Certifier:
         best = np.argmin(radii, axis=1)
         rows = np.arange(len(radii))
         radius, margin, constant = radii[rows, best], margins[rows, best], constants[rows, best]
-        status = np.full(len(radius), CERTIFIED, dtype=object)
+        status = np.array([Status.CERTIFIED] * len(radius), dtype=object)
         for reason, found in (
-            (ROUNDING, ~(radius > 0)),
-            (TIE, margins.min(axis=1) == 0),
-            (OVERFLOW, overflow),
-            (BAD_OUTPUT, ~finite_out),
-            (BAD_INPUT, ~finite_in),
+            (Status.ROUNDING, ~(radius > 0)),
+            (Status.TIE, margins.min(axis=1) == 0),
+            (Status.OVERFLOW, overflow),
+            (Status.BAD_OUTPUT, ~finite_out),
+            (Status.BAD_INPUT, ~finite_in),
         ):
             status[found] = reason
-        bad = status != CERTIFIED
+        bad = status != Status.CERTIFIED
         radius = np.where(bad, 0.0, radius)
         unusable = ~finite_in | ~finite_out
         margin = np.where(unusable | ~np.isfinite(margin), 0.0, margin)
@@ -194,7 +198,7 @@ class Certifier:
         return label, radius, margin, constant, status
 
     @staticmethod
-    def _radii(margins, constants, error):
+    def _radii(margins: np.ndarray, constants: np.ndarray, error: np.ndarray) -> np.ndarray:
         """Lower bounds of (margin - errors of both logits) / constant, finite."""
         # a difference of logits; a product; the difference of the two, and the quotient
         sure = deflate(margins, 1) - inflate(ROOT_2 * error[:, None], 1)

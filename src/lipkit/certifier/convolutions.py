@@ -15,11 +15,17 @@ Every function takes the same arguments:
 """
 
 import math
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from lipkit.certifier import norms
 from lipkit.certifier.norms import U, inflate, matrix_norm_bound, mul_up, sqrt_up
+
+Sizes = Sequence[int]
+Padding = Sequence[tuple[int, int]]
+Shown = Sequence[np.ndarray] | None
 
 ENTRIES = 2**23  # explicit matrices have no more: 64 MiB
 MATRIX_COST = 6e10  # some 2 seconds on one core
@@ -28,7 +34,15 @@ COARSEST, FINEST = 4, 64  # grid points per degree of the symbol: +8 % and +0.03
 CHUNK = 2**16  # entries of the symbols that are treated together: what a cache holds
 
 
-def conv_norm_bound(kernel, input_shape, strides, dilation, padding, groups=1, shown=None):
+def conv_norm_bound(
+    kernel: Any,
+    input_shape: Sizes,
+    strides: Sizes,
+    dilation: Sizes,
+    padding: Padding,
+    groups: int = 1,
+    shown: Shown = None,
+) -> tuple[float, str]:
     """The least bound, and its rule: "toeplitz" if feasible, "symbol", "patch" or "empty" (0)."""
     geometry = (input_shape, strides, dilation, padding)
     kernel = _checked(kernel, groups, strides, dilation, input_shape, padding)
@@ -49,7 +63,14 @@ def conv_norm_bound(kernel, input_shape, strides, dilation, padding, groups=1, s
     return min(bounds)
 
 
-def conv_matrix(kernel, input_shape, strides, dilation, padding, groups=1):
+def conv_matrix(
+    kernel: Any,
+    input_shape: Sizes,
+    strides: Sizes,
+    dilation: Sizes,
+    padding: Padding,
+    groups: int = 1,
+) -> np.ndarray:
     """The operator as a dense float64 matrix (outputs, inputs), both flattened, channels last."""
     kernel = _checked(kernel, groups, strides, dilation, input_shape, padding)
     *taps, c_in, c_out = kernel.shape
@@ -59,7 +80,15 @@ def conv_matrix(kernel, input_shape, strides, dilation, padding, groups=1):
     return _explicit(dense.reshape(*taps, -1, c_out), input_shape, strides, dilation, padding, 1)[0]
 
 
-def toeplitz_bound(kernel, input_shape, strides, dilation, padding, groups=1, shown=None):
+def toeplitz_bound(
+    kernel: Any,
+    input_shape: Sizes,
+    strides: Sizes,
+    dilation: Sizes,
+    padding: Padding,
+    groups: int = 1,
+    shown: Shown = None,
+) -> float:
     """`matrix_norm_bound` of the explicit matrix of each group."""
     geometry = (input_shape, strides, dilation, padding)
     kernel = _checked(kernel, groups, strides, dilation, input_shape, padding)
@@ -73,7 +102,15 @@ def toeplitz_bound(kernel, input_shape, strides, dilation, padding, groups=1, sh
     return float(inflate(bound + taps * U * size, 2))
 
 
-def patch_bound(kernel, input_shape, strides, dilation, padding, groups=1, shown=None):
+def patch_bound(
+    kernel: Any,
+    input_shape: Sizes,
+    strides: Sizes,
+    dilation: Sizes,
+    padding: Padding,
+    groups: int = 1,
+    shown: Shown = None,
+) -> float:
     """Norm of the unfolded kernel times the root of how often a sample is read, or written.
 
     The operator extracts windows, with squared norm max_sample #(window, tap that reads it), then
@@ -94,7 +131,7 @@ def patch_bound(kernel, input_shape, strides, dilation, padding, groups=1, shown
     return min(float(mul_up(sqrt_up(n), matrix_norm_bound(matrix))) for n, matrix in pairs)
 
 
-def symbol_bound(kernel, strides, dilation, groups=1):
+def symbol_bound(kernel: Any, strides: Sizes, dilation: Sizes, groups: int = 1) -> float:
     """Bound for every input size and padding: the largest norm of the symbol over frequencies.
 
     A zero-padded convolution is a compression of the one on l²(Z^n), which strides turn into an
@@ -123,7 +160,7 @@ def symbol_bound(kernel, strides, dilation, groups=1):
     return float(norms.unscale(inflate(bound / missed, 64), exponent.item()))
 
 
-def _polyphase(taps, strides, dilation):
+def _polyphase(taps: np.ndarray, strides: Sizes, dilation: Sizes) -> np.ndarray:
     """Taps of an ordinary convolution of the same norm: (t_1, ..., t_n, groups, s c_in, c_out).
 
     With g = gcd(s, d) the taps meet only every g-th sample: stride s / g, dilation d / g. Without
@@ -141,7 +178,7 @@ def _polyphase(taps, strides, dilation):
     return taps
 
 
-def _density(shape):
+def _density(shape: tuple[int, ...]) -> tuple[int, int]:
     """Number of axes with waves, and grid points per degree that `SYMBOL_COST` pays for."""
     (groups, *channels), degrees = shape[-3:], [t - 1 for t in shape[:-3] if t > 1]
     short, long = sorted(channels)
@@ -150,7 +187,7 @@ def _density(shape):
     return len(degrees), int(min(max(density, COARSEST), FINEST))
 
 
-def _symbols(taps, density):
+def _symbols(taps: np.ndarray, density: int) -> Iterator[np.ndarray]:
     """Yield (points, groups, c_in, c_out) on half of the grid: -w gives the complex conjugate."""
     channels, grid = taps.shape[-3:], [max(1, density * (t - 1)) for t in taps.shape[:-3]]
     half, period = [*grid[:-1], grid[-1] // 2 + 1], math.lcm(*grid)
@@ -164,12 +201,19 @@ def _symbols(taps, density):
         yield (np.cos(angle) @ taps + 1j * (np.sin(angle) @ taps)).reshape(-1, *channels)
 
 
-def _by_group(kernel, groups):
+def _by_group(kernel: np.ndarray, groups: int) -> np.ndarray:
     """(k_1, ..., k_n, c_in, c_out) -> (groups, k_1, ..., k_n, c_in, c_out / groups)."""
     return np.moveaxis(kernel.reshape(*kernel.shape[:-1], groups, -1), -2, 0)
 
 
-def _positions(kernel, input_shape, strides, dilation, padding, shown=None):
+def _positions(
+    kernel: np.ndarray,
+    input_shape: Sizes,
+    strides: Sizes,
+    dilation: Sizes,
+    padding: Padding,
+    shown: Shown = None,
+) -> list[np.ndarray]:
     """Per axis (outputs, k): the sample that an output reads through a tap; -1 for a zero."""
     samples = shown or [np.arange(n) for n in input_shape]
     padded = [np.pad(a, pair, constant_values=-1) for a, pair in zip(samples, padding, strict=True)]
@@ -180,16 +224,23 @@ def _positions(kernel, input_shape, strides, dilation, padding, shown=None):
     ]
 
 
-def _most(samples):
+def _most(samples: np.ndarray) -> int:
     """How often the most frequent sample occurs."""
     return int(np.bincount(samples[samples >= 0], minlength=1).max())
 
 
-def _copies(kernel, input_shape, strides, dilation, padding, shown):
+def _copies(
+    kernel: np.ndarray,
+    input_shape: Sizes,
+    strides: Sizes,
+    dilation: Sizes,
+    padding: Padding,
+    shown: Shown,
+) -> tuple[int, tuple[int, ...]]:
     """Squared norm of the map to `shown`, and strides at which the symbol bounds the rest.
 
-    Samples that follow one another around a circle are no copies: windows that start at each
-    sample once are a convolution on the circle, whose frequencies are some of the symbol's. A
+    Samples that follow one another around a circle do not count as copies: windows that start at
+    each sample once are a convolution on the circle, whose frequencies are some of the symbol's. A
     stride divides it as it divides the line if it divides the circle, and else drops outputs.
     """
     copies, steps = 1, list(strides)
@@ -203,7 +254,15 @@ def _copies(kernel, input_shape, strides, dilation, padding, shown):
     return copies, tuple(steps)
 
 
-def _explicit(kernel, input_shape, strides, dilation, padding, groups, shown=None):
+def _explicit(
+    kernel: np.ndarray,
+    input_shape: Sizes,
+    strides: Sizes,
+    dilation: Sizes,
+    padding: Padding,
+    groups: int,
+    shown: Shown = None,
+) -> np.ndarray:
     """(groups, outputs c_out, inputs c_in). Exact where a window sees each sample once."""
     matrix, n = _by_group(kernel, groups), len(input_shape)
     positions = _positions(kernel, input_shape, strides, dilation, padding, shown)
@@ -219,7 +278,9 @@ def _explicit(kernel, input_shape, strides, dilation, padding, groups, shown=Non
     return matrix.reshape(groups, *map(math.prod, (matrix.shape[1 : n + 2], matrix.shape[n + 2 :])))
 
 
-def _checked(kernel, groups, strides, dilation, *sizes):
+def _checked(
+    kernel: Any, groups: int, strides: Sizes, dilation: Sizes, *sizes: Sequence[Any]
+) -> np.ndarray:
     """The kernel in float64, if the arguments fit together."""
     kernel = norms.exact_float64(kernel, "kernel")
     n = kernel.ndim - 2 if np.isrealobj(kernel) else 0

@@ -7,6 +7,7 @@ import numpy as np
 
 from lipkit.certifier import graph as g
 from lipkit.certifier.activations import ACTIVATIONS
+from lipkit.certifier.convolutions import Padding, Sizes
 
 
 def run(graph: g.Graph, *inputs: np.ndarray) -> list[np.ndarray]:
@@ -22,30 +23,37 @@ def run(graph: g.Graph, *inputs: np.ndarray) -> list[np.ndarray]:
 
 
 @singledispatch
-def evaluate(op, *xs) -> Any:
+def evaluate(op: g.Op, *xs: np.ndarray) -> Any:
     """Apply `op` to float64 arrays with a batch axis."""
     raise NotImplementedError(f"No float64 evaluation of {type(op).__name__}.")
 
 
-def _batched(axis):
+def _batched(axis: int) -> int:
     """An axis of a sample as one of the batch."""
     return axis + (axis >= 0)
 
 
-def _plus(y, bias):
+def _plus(y: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
     return y if bias is None else y + bias
 
 
-def _dense(op: g.Dense, x):
+def _dense(op: g.Dense, x: np.ndarray) -> np.ndarray:
     return _plus(x @ op.kernel, op.bias)
 
 
-def _einsum(op: g.Einsum, x):
+def _einsum(op: g.Einsum, x: np.ndarray) -> np.ndarray:
     inputs, kernel, output = op.equation.replace("->", ",").split(",")
     return _plus(np.einsum(f"...{inputs},{kernel}->...{output}", x, op.kernel), op.bias)
 
 
-def windows(x, window, strides, dilation, padding, fill=0.0):
+def windows(
+    x: np.ndarray,
+    window: Sizes,
+    strides: Sizes,
+    dilation: Sizes,
+    padding: Padding,
+    fill: float = 0.0,
+) -> np.ndarray:
     """Views of all windows: (batch, n_1..n_d, c) -> (batch, m_1..m_d, c, k_1..k_d)."""
     x = np.pad(x, ((0, 0), *padding, (0, 0)), constant_values=fill)
     reach = tuple((k - 1) * r + 1 for k, r in zip(window, dilation, strict=True))
@@ -56,7 +64,19 @@ def windows(x, window, strides, dilation, padding, fill=0.0):
     return view[(slice(None), *steps, slice(None), *taps)]
 
 
-def _conv(op: g.Conv, x):
+def overlap(
+    size: int, window: int, stride: int, padding: tuple[int, int], dilation: int = 1
+) -> int:
+    """The largest number of windows that one entry lies in, along one axis."""
+    low, high = padding
+    reach = (window - 1) * dilation + 1
+    counts = np.zeros(size + low + high, dtype=int)
+    for start in range(0, size + low + high - reach + 1, stride):
+        counts[start : start + reach : dilation] += 1
+    return int(counts[low : low + size].max(initial=0))
+
+
+def _conv(op: g.Conv, x: np.ndarray) -> np.ndarray:
     d = len(op.strides)
     for axis, samples in enumerate(op.shown or (), start=1):
         x = np.take(x, samples, axis)
@@ -71,7 +91,7 @@ def _conv(op: g.Conv, x):
     return _plus(np.concatenate(parts, axis=-1), op.bias)
 
 
-def _conv_transpose(op: g.ConvTranspose, x):
+def _conv_transpose(op: g.ConvTranspose, x: np.ndarray) -> np.ndarray:
     conv, d = op.conv, len(op.size)
     kernel = conv.kernel  # (k.., c_out of the layer, c_in of the layer)
     taps = kernel.shape[:d]
@@ -92,95 +112,95 @@ def _conv_transpose(op: g.ConvTranspose, x):
     return _plus(y[(slice(None), *inner)], op.bias)
 
 
-def _axis_maps(op: g.AxisMaps | g.RootOfSquares, x):
+def _axis_maps(op: g.AxisMaps | g.RootOfSquares, x: np.ndarray) -> np.ndarray:
     for axis, matrix in op.matrices:
         x = np.moveaxis(np.moveaxis(x, axis + 1, -1) @ matrix.T, -1, axis + 1)
     return x
 
 
-def _center(op: g.Center, x):
+def _center(op: g.Center, x: np.ndarray) -> np.ndarray:
     return x - x.mean(axis=tuple(map(_batched, op.axes)), keepdims=True)
 
 
-def _diagonal(op: g.Diagonal, x):
+def _diagonal(op: g.Diagonal, x: np.ndarray) -> np.ndarray:
     return op.scale * x + op.shift
 
 
-def _elementwise(op: g.Elementwise, x):
+def _elementwise(op: g.Elementwise, x: np.ndarray) -> np.ndarray:
     return ACTIVATIONS[op.name].function(x, *op.parameters)
 
 
-def _softmax(op: g.Softmax, x):
+def _softmax(op: g.Softmax, x: np.ndarray) -> np.ndarray:
     axis = _batched(op.axis)
     z = np.exp(x - np.max(x, axis=axis, keepdims=True))
     return z / np.sum(z, axis=axis, keepdims=True)
 
 
-def _log_softmax(op: g.LogSoftmax, x):
+def _log_softmax(op: g.LogSoftmax, x: np.ndarray) -> np.ndarray:
     axis = _batched(op.axis)
     z = x - np.max(x, axis=axis, keepdims=True)
     return z - np.log(np.sum(np.exp(z), axis=axis, keepdims=True))
 
 
-def _sort(op: g.Sort, x):
+def _sort(op: g.Sort, x: np.ndarray) -> np.ndarray:
     return np.sort(x, axis=_batched(op.axis))
 
 
-def _concat_relu(op: g.ConcatReLU, x):
+def _concat_relu(op: g.ConcatReLU, x: np.ndarray) -> np.ndarray:
     return np.concatenate([np.maximum(x, 0), np.maximum(-x, 0)], axis=_batched(op.axis))
 
 
-def _window_axes(op):
+def _window_axes(op: g.MaxPool) -> tuple[int, ...]:
     return tuple(range(-len(op.window), 0))
 
 
-def _max_pool(op: g.MaxPool, x):
+def _max_pool(op: g.MaxPool, x: np.ndarray) -> np.ndarray:
     dilation = op.dilation or (1,) * len(op.window)
     taken = windows(x, op.window, op.strides, dilation, op.padding, fill=-np.inf)
     return taken.max(axis=_window_axes(op))
 
 
-def _norm(op: g.Norm, x):
+def _norm(op: g.Norm, x: np.ndarray) -> np.ndarray:
     axes = tuple(map(_batched, op.axes))
     top = np.maximum(np.abs(x).max(axis=axes, keepdims=True), 1e-300)
     return np.sqrt(np.sum((x / top) ** 2, axis=axes)) * np.squeeze(top, axis=axes)
 
 
-def _root_of_squares(op: g.RootOfSquares, x):
+def _root_of_squares(op: g.RootOfSquares, x: np.ndarray) -> np.ndarray:
     return np.sqrt(op.scale * _axis_maps(op, x * x) + op.shift)
 
 
-def _reshape(op: g.Reshape, x):
+def _reshape(op: g.Reshape, x: np.ndarray) -> np.ndarray:
     return x.reshape(len(x), *op.shape)
 
 
-def _permute(op: g.Permute, x):
+def _permute(op: g.Permute, x: np.ndarray) -> np.ndarray:
     return x.transpose(0, *(axis + 1 for axis in op.axes))
 
 
-def _slice(op: g.Slice, x):
+def _slice(op: g.Slice, x: np.ndarray) -> np.ndarray:
     return x[(slice(None),) * _batched(op.axis) + (slice(op.start, op.stop, op.step),)]
 
 
-def _rounded(op: g.Rounded, x):
+def _rounded(op: g.Rounded, x: np.ndarray) -> np.ndarray:
     return x
 
 
-def _sum(op: g.Sum, *xs):
+def _sum(op: g.Sum, *xs: np.ndarray) -> np.ndarray:
     if op.signs is not None:
         xs = tuple(sign * x for sign, x in zip(op.signs, xs, strict=True))
     return sum(xs[1:], start=xs[0])
 
 
-def _concat(op: g.Concat, *xs):
+def _concat(op: g.Concat, *xs: np.ndarray) -> np.ndarray:
     return np.concatenate(xs, axis=_batched(op.axis))
 
 
-def _maximum(op: g.Maximum, *xs):
+def _maximum(op: g.Maximum, *xs: np.ndarray) -> np.ndarray:
     return op.sign * np.max(op.sign * np.stack(xs), axis=0)
 
 
-def _custom(op: g.Custom, x):
+def _custom(op: g.Custom, x: np.ndarray) -> np.ndarray:
     return np.asarray(op.function(x), dtype="float64")
 
 

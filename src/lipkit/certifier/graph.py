@@ -6,6 +6,7 @@ from 0 within the sample. Arrays hold the exact stored weights as float64.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -100,7 +101,7 @@ class Elementwise(Op):
     """A scalar function of `lipkit.certifier.activations`, with its parameters."""
 
     name: str
-    parameters: tuple = ()
+    parameters: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,11 +225,16 @@ class Custom(Op):
     `lipschitz` and `error` are believed. `error(unit)` gives (a, b): in arithmetic of unit roundoff
     `unit`, the layer's rounding error is at most a |x| + b in 2-norm. Without it nothing is
     certified.
+
+    Example:
+    >>> halve = lipkit.certifier.graph.Custom(lambda x: x / 2, 0.5, lambda unit: (unit / 2, 0.0))
+    >>> halve.function(4.0), halve.lipschitz
+    (2.0, 0.5)
     """
 
-    function: Callable
+    function: Callable[[np.ndarray], Any]
     lipschitz: float
-    error: Callable | None = None
+    error: Callable[[float], tuple[float, float]] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,7 +250,15 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Nodes in an order in which each reads earlier ones."""
+    """Nodes in an order in which each reads earlier ones, and the indices of those given back.
+
+    Example:
+    >>> g = lipkit.certifier.graph
+    >>> start = g.Node(g.Input(), (), (2,), "x", "Input")
+    >>> turn = g.Node(g.Dense(np.array([[0.0, 1.0], [-1.0, 0.0]])), (0,), (2,), "turn", "Dense")
+    >>> g.Graph((start, turn), outputs=(1,)).inputs
+    (0,)
+    """
 
     nodes: tuple[Node, ...]
     outputs: tuple[int, ...]

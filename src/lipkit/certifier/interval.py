@@ -4,6 +4,7 @@ import numpy as np
 
 from lipkit.certifier import bounding, evaluate, rounding
 from lipkit.certifier.api import analyse
+from lipkit.certifier.arithmetic import DOUBLE
 from lipkit.certifier.norms import inflate
 from lipkit.certifier.reader import read
 from lipkit.certifier.weights import factor, only_input
@@ -33,8 +34,8 @@ def output_interval(model, x, radius=0.0, weights=None, batch_size=256):
     Args:
         model: as in `lipkit.lipschitz_bound`, with one input and one output.
         x: (n, ...) inputs.
-        radius: distance, one or (n,).
-        weights: w, for distances |w (x' - x)|: see `lipkit.certifier.reweighted`.
+        radius: distance, finite and >= 0: one, or (n,).
+        weights: w, for distances |w (x' - x)|: see `lipkit.certifier.reweighted`. None: all 1.
         batch_size: inputs evaluated at a time.
 
     Returns:
@@ -44,6 +45,11 @@ def output_interval(model, x, radius=0.0, weights=None, batch_size=256):
     Raises:
         NotCertifiable: the model has a layer without a rule.
         ValueError: negative or non-finite radii, inputs that are not finite, bad weights.
+
+    Example:
+    >>> lower, upper = lipkit.certifier.output_interval(model, x, radius=0.1)
+    >>> lower.shape, bool((upper - lower < 0.21).all())
+    ((200, 1), True)
     """
     x = np.asarray(x, "float64")
     radius = np.asarray(radius, "float64")
@@ -54,7 +60,7 @@ def output_interval(model, x, radius=0.0, weights=None, batch_size=256):
     if not np.isfinite(x).all():
         raise ValueError("`x` must be finite. Received: nan or infinity")
     reading, bounds = analyse(model)
-    graph, local = reading.graph, rounding.local_errors(reading.graph, rounding.DOUBLE)
+    graph, local = reading.graph, rounding.local_errors(reading.graph, DOUBLE)
     if x.shape[1:] != only_input(graph)[1] or len(graph.outputs) != 1:
         raise ValueError(
             f"`model` must have one output, and `x` the shape (n, *{only_input(graph)[1]}). "
@@ -65,7 +71,7 @@ def output_interval(model, x, radius=0.0, weights=None, batch_size=256):
     for part in _batches(x, batch_size):
         found = evaluate.run(graph, part)
         reach = [rounding.norms(value) for value in found]
-        errors, overflow = rounding.forward_errors(graph, bounds.own, local, reach, rounding.DOUBLE)
+        errors, overflow = rounding.forward_errors(graph, bounds.own, local, reach, DOUBLE)
         middle.append(found[graph.outputs[0]])
         error.append(np.where(overflow, np.inf, errors[graph.outputs[0]]))
     middle = np.concatenate(middle)

@@ -11,29 +11,32 @@ inner product of length n in any order.
 """
 
 import contextlib
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 U = 2.0**-53  # unit roundoff of float64
+Real = Any  # a float64, or an array of them
 PROBES = 16  # members of a family whose eigenvalues are computed first
 
 
-def up(x):
+def up(x: Real) -> Real:
     """The next float64 above, elementwise: an upper bound of what was rounded to x."""
     return np.nextafter(x, np.inf)
 
 
-def mul_up(x, y):
+def mul_up(x: Real, y: Real) -> Real:
     """Upper bound of x y."""
     return up(x * y)
 
 
-def sqrt_up(x):
+def sqrt_up(x: Real) -> Real:
     """Upper bound of the square root of x >= 0."""
     return up(np.sqrt(x))
 
 
-def inflate(x, roundings):
+def inflate(x: Real, roundings: int) -> Real:
     """Upper bound of every y >= 0 that was computed as x >= (1 - `roundings` u) y.
 
     1 / (1 - n u) <= 1 + 2 n u, and one more 2 u pays for this product. The u x that remains pays
@@ -42,7 +45,7 @@ def inflate(x, roundings):
     return x * (1 + 2 * (roundings + 1) * U)
 
 
-def deflate(x, roundings):
+def deflate(x: Real, roundings: int) -> Real:
     """Lower bound of every y >= 0 that was computed as x <= (1 + u)^`roundings` y.
 
     y >= (1 - n u) x, and one more 2 u pays for this product. Negative x stay negative.
@@ -50,7 +53,7 @@ def deflate(x, roundings):
     return x * (1 - 2 * (roundings + 1) * U)
 
 
-def exact_float64(a, name):
+def exact_float64(a: Any, name: str) -> np.ndarray:
     """The same numbers in float64 or complex128; `ValueError` where that is impossible."""
     a = np.asarray(a)
     wide = np.dtype(np.complex128 if a.dtype.kind == "c" else np.float64)
@@ -64,7 +67,7 @@ def exact_float64(a, name):
     return a.astype(wide)
 
 
-def scale(a, axis=None):
+def scale(a: np.ndarray, axis: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """(b, e) with a = 2^e b and the largest |part| of b in [1/2, 1); e has the reduced axes as 1.
 
     Entries below 2^-1022 of the largest may lose 2^-1073 each; everything else is exact.
@@ -76,20 +79,20 @@ def scale(a, axis=None):
     return (parts * np.ldexp(1.0, -half) * np.ldexp(1.0, half - exponent)).view(a.dtype), exponent
 
 
-def unscale(bound, exponent):
+def unscale(bound: Real, exponent: Any) -> Real:
     """Upper bound of 2^e `bound`, and of what `scale` lost; infinite above the largest float64."""
     with np.errstate(over="ignore", under="ignore"):
         return up(np.ldexp(bound, exponent))
 
 
-def vector_norm_bound(v):
+def vector_norm_bound(v: Any) -> np.ndarray:
     """Upper bound of the Euclidean norms over the last axis: (..., n) -> (...); of 0 it is 0."""
     v, exponent = scale(exact_float64(v, "v"), axis=-1)
     square = _square_sum(v, -1)
     return np.where(square > 0, unscale(sqrt_up(square), exponent[..., 0]), 0.0)
 
 
-def matrix_norm_bound(a, at_least=0.0):
+def matrix_norm_bound(a: Any, at_least: float = 0.0) -> float:
     """Upper bound of the spectral norm, proven, of the matrices (..., m, n): the largest of them.
 
     It is some (m n + 16) u too large, relatively (1.2e-10 for 1024 x 1024), and costs less than
@@ -122,13 +125,13 @@ def matrix_norm_bound(a, at_least=0.0):
     return float(unscale(sqrt_up(square), exponent))
 
 
-def _square_sum(a, axis):
+def _square_sum(a: np.ndarray, axis: int | tuple[int, ...]) -> Real:
     """Upper bound of the sum of |a|² over `axis`: inner products of real and imaginary parts."""
-    square = np.sum(np.square(a.real) + np.square(a.imag), axis=axis)
+    square = np.sum(np.square(np.real(a)) + np.square(np.imag(a)), axis=axis)
     return inflate(square, 2 * a.size // max(square.size, 1))
 
 
-def _rounding(a, length):
+def _rounding(a: np.ndarray, length: int) -> float:
     """Factor f: a product of matrices with inner products of `length` is wrong by f |A|_F |B|_F.
 
     For complex numbers the real and imaginary parts have 2 `length` terms each; together the
@@ -137,7 +140,7 @@ def _rounding(a, length):
     return (3 if np.iscomplexobj(a) else 1) * length * U
 
 
-def _spectral_square(a, frobenius, enough):
+def _spectral_square(a: np.ndarray, frobenius: float, enough: float) -> float:
     """Upper bound of |A|² for the worst of (b, m, n), m >= n; `frobenius` bounds each |A|_F².
 
     G is the computed AᴴA, S the computed tI - G, L any matrix. Then, exactly,
@@ -155,7 +158,7 @@ def _spectral_square(a, frobenius, enough):
     return np.inf
 
 
-def _candidates(g, slack, enough):
+def _candidates(g: np.ndarray, slack: float, enough: float) -> Iterator[float]:
     """Yield estimates of the largest eigenvalue in a Hermitian family (b, n, n), cheap ones first.
 
     Of many members, power iteration picks those whose eigenvalues are worth computing.
@@ -176,7 +179,7 @@ def _candidates(g, slack, enough):
         slack *= 64
 
 
-def _distance_to_semidefinite(g, t):
+def _distance_to_semidefinite(g: np.ndarray, t: float) -> float:
     """Upper bound of |S - LLᴴ| + |tI - G - S| for the worst of (b, n, n); infinite without L."""
     n = g.shape[-1]
     s = -g

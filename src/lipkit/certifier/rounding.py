@@ -8,47 +8,25 @@ SIAM J. Matrix Anal. Appl. 34, 2013). Subnormal inputs, weights and results may 
 """
 
 import math
+from collections.abc import Iterator, Sequence
 from functools import singledispatch
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
 from lipkit.certifier import graph as g
 from lipkit.certifier.activations import ACTIVATIONS, computed_within
+from lipkit.certifier.arithmetic import Arithmetic
 from lipkit.certifier.bounding import einsum_matrix, lipschitz
 from lipkit.certifier.norms import inflate, matrix_norm_bound, mul_up, vector_norm_bound
 
-
-class Arithmetic(NamedTuple):
-    """A floating-point format, and the program that computes in it.
-
-    Attributes:
-        name: of the format.
-        unit: its unit roundoff.
-        tiny: its smallest normal number.
-        largest: its largest number.
-        program: what computes the activations, one of `lipkit.certifier.activations.PROGRAMS`, or
-            None for any of them.
-    """
-
-    name: str
-    unit: float
-    tiny: float
-    largest: float
-    program: str | None = None
-
-
-FORMATS = {
-    name: Arithmetic(
-        name, float(np.finfo(name).eps) / 2, float(np.finfo(name).tiny), float(np.finfo(name).max)
-    )
-    for name in ("float32", "float64")
-}
-DOUBLE = FORMATS["float64"]._replace(program="numpy")  # the certifier's own
+Shape = tuple[int, ...]
+Error = tuple[float, float]  # (a, b): at most a |x| + b
+Bias = np.ndarray | None
 ROUNDINGS = 32  # float64 operations that follow each other in a `local_error`, at most
 
 
-def norms(values):
+def norms(values: np.ndarray) -> np.ndarray:
     """Upper bounds of the 2-norms of float64 samples: (batch, ...) -> (batch,)."""
     flat = values.reshape(len(values), -1)
     n = flat.shape[1]
@@ -60,7 +38,7 @@ def norms(values):
 
 
 @singledispatch
-def local_error(op, arithmetic, shape, out_shape) -> tuple[float, float]:
+def local_error(op: g.Op, arithmetic: Arithmetic, shape: Shape, out_shape: Shape) -> Error:
     """(a, b) such that |fl(op)(z) - op(z)| <= a |z| + b for any z of this shape.
 
     Both are sums of products of numbers >= 0, in at most `ROUNDINGS` operations of float64, whose
@@ -69,38 +47,44 @@ def local_error(op, arithmetic, shape, out_shape) -> tuple[float, float]:
     raise NotImplementedError(f"No rounding rule for {type(op).__name__}.")
 
 
-def _exact(op, arithmetic, shape, out_shape):
+def _exact(op: g.Op, arithmetic: Arithmetic, shape: Shape, out_shape: Shape) -> Error:
     return 0.0, 0.0  # copies and comparisons
 
 
-def _flushed(arithmetic, shape):
+def _flushed(arithmetic: Arithmetic, shape: Shape) -> float:
     """2-norm of what is lost at most where entries of this shape are flushed to zero."""
     return arithmetic.tiny * math.sqrt(math.prod(shape))
 
 
-def _linear(arithmetic, terms, absolute_norm, bias, out_shape):
-    """Inner products of `terms` terms, plus a bias; `absolute_norm` is that of |A|."""
+def _linear(
+    arithmetic: Arithmetic,
+    terms: int,
+    norm: float,
+    bias: Bias,
+    out_shape: Shape,
+) -> Error:
+    """Inner products of `terms` terms, plus a bias; `norm` is that of |A|."""
     bias_norm = 0.0
     if bias is not None:
         bias_norm = float(vector_norm_bound(bias.ravel()))
         bias_norm *= math.sqrt(math.prod(out_shape) / bias.size)
     relative = (terms + 2) * arithmetic.unit
     flushed = (terms + 2) * _flushed(arithmetic, out_shape)  # of A too: `terms` entries a row
-    return relative * absolute_norm + flushed, relative * bias_norm + flushed
+    return relative * norm + flushed, relative * bias_norm + flushed
 
 
-def _dense(op: g.Dense, arithmetic, shape, out_shape):
+def _dense(op: g.Dense, arithmetic: Arithmetic, shape: Shape, out_shape: Shape) -> Error:
     norm = matrix_norm_bound(np.abs(op.kernel))
     return _linear(arithmetic, op.kernel.shape[0], norm, op.bias, out_shape)
 
 
-def _einsum(op: g.Einsum, arithmetic, shape, out_shape):
+def _einsum(op: g.Einsum, arithmetic: Arithmetic, shape: Shape, out_shape: Shape) -> Error:
     matrix = np.abs(einsum_matrix(op))
     bias = None if op.bias is None else np.broadcast_to(op.bias, out_shape)
     return _linear(arithmetic, len(matrix), matrix_norm_bound(matrix), bias, out_shape)
 
 
-def _conv(op: g.Conv, arithmetic, terms, bias, out_shape):
+def _conv(op: g.Conv, arithmetic: Arithmetic, terms: int, bias: Bias, out_shape: Shape) -> Error:
     # the symbol of |K| is nonnegative, so it is largest at frequency 0
     total = np.abs(op.kernel).reshape(-1, *op.kernel.shape[-2:]).sum(axis=0)  # (c_in, c_out)
     norm = max(matrix_norm_bound(part) for part in np.split(total, op.groups, axis=1))
@@ -109,18 +93,20 @@ def _conv(op: g.Conv, arithmetic, terms, bias, out_shape):
     return _linear(arithmetic, terms, math.sqrt(copies) * norm, bias, out_shape)
 
 
-def _conv_op(op: g.Conv, arithmetic, shape, out_shape):
+def _conv_op(op: g.Conv, arithmetic: Arithmetic, shape: Shape, out_shape: Shape) -> Error:
     terms = math.prod(op.kernel.shape[:-1])
     return _conv(op, arithmetic, terms, op.bias, out_shape)
 
 
-def _conv_transpose(op: g.ConvTranspose, arithmetic, shape, out_shape):
+def _conv_transpose(
+    op: g.ConvTranspose, arithmetic: Arithmetic, shape: Shape, out_shape: Shape
+) -> Error:
     kernel = op.conv.kernel
     terms = math.prod(kernel.shape[:-2]) * kernel.shape[-1] // op.conv.groups
     return _conv(op.conv, arithmetic, terms, op.bias, out_shape)
 
 
-def _axis_maps(op: g.AxisMaps, arithmetic, shape, out_shape):
+def _axis_maps(op: g.AxisMaps, arithmetic: Arithmetic, shape: Shape, out_shape: Shape) -> Error:
     # Programs add all values of an output in one sum, in any order, or axis after axis, which is
     # no more: n_1 + ... + n_d <= n_1 ... n_d + d - 1. Factors are rounded, and multiply, d times.
     terms, norm, sums = 1, 1.0, 0
@@ -134,13 +120,13 @@ def _axis_maps(op: g.AxisMaps, arithmetic, shape, out_shape):
     return _linear(arithmetic, terms + 3 * sums - 1, norm, None, out_shape)
 
 
-def _center(op: g.Center, arithmetic, shape, out_shape):
+def _center(op: g.Center, arithmetic: Arithmetic, shape: Shape, out_shape: Shape) -> Error:
     # a mean of `count` terms and a difference; |x| + |mean| has norm at most 2 |x|
     count = math.prod(shape[axis] for axis in op.axes)
     return _linear(arithmetic, count + 2, 2.0, None, out_shape)
 
 
-def _diagonal(op: g.Diagonal, arithmetic, shape, out_shape):
+def _diagonal(op: g.Diagonal, arithmetic: Arithmetic, shape: Shape, out_shape: Shape) -> Error:
     # 8: the root, division, product and differences that make up the factor and the shift
     shift = float(vector_norm_bound(np.broadcast_to(op.magnitude, out_shape).ravel()))
     scale = float(np.max(np.abs(op.scale), initial=0.0))
@@ -148,7 +134,9 @@ def _diagonal(op: g.Diagonal, arithmetic, shape, out_shape):
     return relative * scale + arithmetic.tiny, relative * shift + flushed
 
 
-def _elementwise(op: g.Elementwise, arithmetic, shape, out_shape):
+def _elementwise(
+    op: g.Elementwise, arithmetic: Arithmetic, shape: Shape, out_shape: Shape
+) -> Error:
     activation = ACTIVATIONS[op.name]
     size = math.sqrt(math.prod(out_shape))
     ulps = computed_within(op.name, op.parameters, arithmetic.program, arithmetic.name)
@@ -162,21 +150,21 @@ def _elementwise(op: g.Elementwise, arithmetic, shape, out_shape):
     return scale * (1 + slope), scale * (1 + zero) * size + 8 * _flushed(arithmetic, out_shape)
 
 
-def _rounded(parameters, dtype):
-    """Absolute values of the finite parameters that are no numbers of this format."""
+def _rounded(parameters: tuple[Any, ...], dtype: str) -> Iterator[np.ndarray]:
+    """Absolute values of the finite parameters that this format does not hold exactly."""
     for parameter in parameters:
         values = np.asarray(parameter, "float64")
         values = values[np.isfinite(values)]
         yield np.abs(values[values.astype(dtype) != values])
 
 
-def _softmax(op: g.Softmax, arithmetic, shape, out_shape):
+def _softmax(op: g.Softmax, arithmetic: Arithmetic, shape: Shape, out_shape: Shape) -> Error:
     # exp(x - max) has a relative error of about (|x - max| + ulps) u, the sum n u
     scale = arithmetic.unit * math.sqrt(math.prod(out_shape))
     return 2 * scale, (out_shape[op.axis] + 20) * scale
 
 
-def _log_softmax(op: g.LogSoftmax, arithmetic, shape, out_shape):
+def _log_softmax(op: g.LogSoftmax, arithmetic: Arithmetic, shape: Shape, out_shape: Shape) -> Error:
     # y = z - log(s), z = x - max(x) <= 0, s = sum exp(z) in [1, n]. An error of |z| u in z is at
     # most u / e in exp(z), so s is wrong by (2 n + 20) u of itself, log(s) by that and
     # 20 u (1 + log n), the two differences by (|z| + |y|) u: entries |z| <= sqrt(2) |x|,
@@ -185,13 +173,15 @@ def _log_softmax(op: g.LogSoftmax, arithmetic, shape, out_shape):
     return 6 * scale, (2 * n + 40 + 21 * math.log(n)) * scale
 
 
-def _norm(op: g.Norm, arithmetic, shape, out_shape):
+def _norm(op: g.Norm, arithmetic: Arithmetic, shape: Shape, out_shape: Shape) -> Error:
     terms = math.prod(shape[axis] for axis in op.axes)
     underflow = math.sqrt(terms * arithmetic.tiny * math.prod(out_shape))
     return (terms + 4) * arithmetic.unit, underflow
 
 
-def _root_of_squares(op: g.RootOfSquares, arithmetic, shape, out_shape):
+def _root_of_squares(
+    op: g.RootOfSquares, arithmetic: Arithmetic, shape: Shape, out_shape: Shape
+) -> Error:
     """A computed sum S' of n squares is within S' - S <= (n + 6) u S + A of the real one.
 
     sqrt(S') is within (n + 6) u sqrt(S) + sqrt(A): A is what is flushed, of squares, products and
@@ -208,15 +198,15 @@ def _root_of_squares(op: g.RootOfSquares, arithmetic, shape, out_shape):
     return relative * constant, size * (relative * math.sqrt(op.shift) + math.sqrt(lost))
 
 
-def _inexact(op: g.Rounded, arithmetic, shape, out_shape):
+def _inexact(op: g.Rounded, arithmetic: Arithmetic, shape: Shape, out_shape: Shape) -> Error:
     return op.relative * arithmetic.unit, op.absolute * _flushed(arithmetic, out_shape)
 
 
-def _custom(op: g.Custom, arithmetic, shape, out_shape):
+def _custom(op: g.Custom, arithmetic: Arithmetic, shape: Shape, out_shape: Shape) -> Error:
     return (0.0, math.inf) if op.error is None else op.error(arithmetic.unit)
 
 
-def _largest_square(op):
+def _largest_square(op: g.Norm | g.RootOfSquares) -> float:
     """How often |x|^2 a value on the way to a norm of x may be, apart from a shift."""
     if isinstance(op, g.Norm):
         return 1.0
@@ -224,7 +214,7 @@ def _largest_square(op):
     return math.prod(factors) * max(1.0, op.scale)
 
 
-def local_errors(graph: g.Graph, arithmetic: Arithmetic) -> list[tuple[float, float]]:
+def local_errors(graph: g.Graph, arithmetic: Arithmetic) -> list[Error]:
     """`local_error` of every node; those of merges are in `forward_errors`."""
     return [
         local_error(node.op, arithmetic, graph.nodes[node.inputs[0]].shape, node.shape)
@@ -234,7 +224,14 @@ def local_errors(graph: g.Graph, arithmetic: Arithmetic) -> list[tuple[float, fl
     ]
 
 
-def forward_errors(graph: g.Graph, own, local, reach, arithmetic: Arithmetic, initial=0.0):
+def forward_errors(
+    graph: g.Graph,
+    own: Sequence[float],
+    local: Sequence[Error],
+    reach: Sequence[np.ndarray],
+    arithmetic: Arithmetic,
+    initial: float = 0.0,
+) -> tuple[list[np.ndarray], np.ndarray]:
     """Bounds of |program - real function| in 2-norm.
 
     Args:
@@ -248,7 +245,7 @@ def forward_errors(graph: g.Graph, own, local, reach, arithmetic: Arithmetic, in
     Returns:
         A list of (batch,) bounds, one for each node, and a (batch,) array: may a value overflow?
     """
-    errors: list = []
+    errors: list[np.ndarray] = []
     overflow = np.zeros(np.shape(reach[0]), dtype=bool)
     with np.errstate(all="ignore"):
         for index, node in enumerate(graph.nodes):

@@ -75,9 +75,18 @@ def reweighted(certificates: Certificates, model, weights) -> Certificates:
         model: the certified model, of one input.
         weights: positive numbers, one for each feature or for all; None for no change.
 
+    Returns:
+        New `Certificates`; only `radius`, `lipschitz` and the assumptions differ.
+
     Raises:
         ValueError: bad weights, or certificates of a program in floating point, whose rounding
             errors were bounded in another ball.
+
+    Example:
+    >>> certificates = lipkit.certify(model, x)
+    >>> standard = lipkit.certifier.reweighted(certificates, model, 1 / x.std(axis=0))
+    >>> bool((standard.radius >= certificates.radius).all())  # deviations are below 1 here
+    True
     """
     if weights is None:
         return certificates

@@ -11,7 +11,7 @@ from lipkit._checks import check_constant
 from lipkit._keras import calls
 from lipkit._keras.graphs import as_functional, cloned, inputs_outputs
 from lipkit._table import table
-from lipkit.certifier.reader import known, traversal
+from lipkit.certifier.reader import traversal
 from lipkit.errors import NotCertifiable
 from lipkit.lipschitzify import plans as twins
 from lipkit.models import Model
@@ -68,7 +68,7 @@ def _survey(model, sorts, plans, nested=False):
                 continue
             plan = twins.plan(operation, nested, sorts)
         except NotCertifiable as error:
-            plan = twins.keep(operation, "refused", known.reason_of(error))
+            plan = twins.keep(operation, "refused", error.reason)
         plans[id(operation)] = cache(plan.make)  # shared by models, too
         yield Change(operation.name, type(operation).__name__, plan.action, plan.reason)
 

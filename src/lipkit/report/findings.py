@@ -61,7 +61,7 @@ def attack(run) -> Attacked:
     """
     model, x, certificates = run.space
     right = certificates.label[run.sample] == run.y[run.sample]
-    sure = right & (certificates.status[run.sample] == "certified")
+    sure = right & certificates.certified[run.sample]
     result = Attacked(
         run.sample,
         np.where(right, np.inf, 0.0),
@@ -96,7 +96,7 @@ def _drawn_back(model, start, label, found, steps=16):
     way = way.astype(start.dtype)
     labels = certify(model, way.reshape(-1, *x.shape[1:]), progress=False)
     other = labels.label.reshape(steps, -1) != label
-    other &= labels.status.reshape(steps, -1) == "certified"
+    other &= labels.certified.reshape(steps, -1)
     first = np.where(other.any(axis=0), other.argmax(axis=0), steps - 1)
     moved = way[first, np.arange(len(x))] - x
     return np.linalg.norm(moved.reshape(len(x), -1), axis=1)

@@ -1,7 +1,5 @@
 """How much of the accuracy is left, where, and what is confused."""
 
-from collections import Counter
-
 import numpy as np
 
 from lipkit.report import figures
@@ -66,8 +64,7 @@ def radii(found: Findings) -> Html:
         share = [percent(k.sum(), own.sum()) if own.any() else "–" for k in (right, proven)]
         rows.append((name, *share, middle))
     header = ("true class", "right", f"certified at {at_least(found.eps)}", "median radius")
-    reasons = Counter(run.certificates.status[~run.certified].tolist())
-    refused = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+    refused = ", ".join(f"{n} {reason}" for reason, n in run.certificates.reasons().items())
     return tag(
         "div",
         tag(

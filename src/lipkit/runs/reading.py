@@ -61,7 +61,7 @@ class Run:
     @property
     def certified(self) -> np.ndarray:
         """Whether each test point has a certificate."""
-        return self.certificates.status == "certified"
+        return self.certificates.certified
 
     @property
     def unit(self) -> str:
@@ -165,7 +165,7 @@ def _certificates(files: RunFolder, info, y):
     files.check(name, good, f"must hold one decision and true label for each of {len(y)} inputs")
     good = found.radius.dtype.kind == "f" and np.isfinite(found.radius).all()
     files.check(name, good and (found.radius >= 0).all(), "has radii that are not numbers >= 0")
-    none = found.radius[found.status != "certified"]
+    none = found.radius[~found.certified]
     files.check(name, not none.any(), "has radii of points that it says are not certified")
     files.check(name, (found.y == y).all(), f"has other true labels than {TEST}")
     accuracy = float(np.mean(found.label == y))

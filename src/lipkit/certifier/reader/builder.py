@@ -8,7 +8,7 @@ from lipkit.certifier import evaluate
 from lipkit.certifier import graph as g
 from lipkit.certifier.reader.fusion import fused
 from lipkit.certifier.reader.pairs import expanded
-from lipkit.errors import NotCertifiable
+from lipkit.certifier.reader.refusals import refusal
 
 
 class Builder:
@@ -49,9 +49,10 @@ class Builder:
             given = [np.zeros((1, *self.nodes[i].shape)) for i in inputs]
             shapes = {x.shape for x in given}
             if isinstance(op, (g.Sum, g.Maximum)) and len(shapes) > 1:
-                raise NotCertifiable(
-                    f"{layer!r} ({kind}) cannot be certified: it broadcasts inputs of shapes "
-                    f"{sorted(x.shape[1:] for x in given)}. Give them one shape."
+                raise refusal(
+                    f"{layer!r} ({kind})",
+                    f"it broadcasts inputs of shapes {sorted(x.shape[1:] for x in given)}. Give "
+                    "them one shape.",
                 )
             if isinstance(op, g.Einsum):
                 self._check_letters(op, inputs, layer, kind)
@@ -59,14 +60,15 @@ class Builder:
                 with np.errstate(all="ignore"):
                     shape = evaluate.evaluate(op, *given).shape[1:]
             except ValueError as error:  # of NumPy
-                raise NotCertifiable(
-                    f"{layer!r} ({kind}) cannot be certified: its operands do not fit samples of "
-                    f"shape {' and '.join(str(x.shape[1:]) for x in given)} ({error})."
+                raise refusal(
+                    f"{layer!r} ({kind})",
+                    "its operands do not fit samples of shape "
+                    f"{' and '.join(str(x.shape[1:]) for x in given)} ({error}).",
                 ) from None
             if isinstance(op, (g.Diagonal, g.Elementwise)) and shape != given[0].shape[1:]:
-                raise NotCertifiable(
-                    f"{layer!r} ({kind}) cannot be certified: it broadcasts {given[0].shape[1:]} "
-                    f"to {shape}. Repeat the values explicitly."
+                raise refusal(
+                    f"{layer!r} ({kind})",
+                    f"it broadcasts {given[0].shape[1:]} to {shape}. Repeat the values explicitly.",
                 )
         self.nodes.append(g.Node(op, tuple(inputs), tuple(map(int, shape)), layer, kind))
         return len(self.nodes) - 1
@@ -78,9 +80,10 @@ class Builder:
         sizes = dict(zip(reversed(letters), last, strict=False))
         for letter, size in zip(kernel, op.kernel.shape, strict=True):
             if sizes.get(letter, size) != size:
-                raise NotCertifiable(
-                    f"{layer!r} ({kind}) cannot be certified: it contracts axes of the sizes "
-                    f"{sizes[letter]} and {size}. Repeat the values explicitly."
+                raise refusal(
+                    f"{layer!r} ({kind})",
+                    f"it contracts axes of the sizes {sizes[letter]} and {size}. Repeat the values "
+                    "explicitly.",
                 )
 
     def chain(self, given, inputs, layer, kind):
@@ -89,9 +92,7 @@ class Builder:
         if len(inputs) > 1 and not isinstance(
             given[0] if given else None, (g.Sum, g.Concat, g.Maximum)
         ):
-            raise NotCertifiable(
-                f"Layer {layer!r} ({kind}) cannot be certified: it reads {len(inputs)} tensors."
-            )
+            raise refusal(f"Layer {layer!r} ({kind})", f"it reads {len(inputs)} tensors.")
         for op in given:
             merges = isinstance(op, (g.Sum, g.Concat, g.Maximum))
             if merges and len(inputs) == 1 and getattr(op, "signs", None) in (None, (1,)):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops as kops
 
-from lipkit.errors import NotCertifiable
+from lipkit.certifier.reader.refusals import refusal
 
 
 def is_tensor(value):
@@ -20,10 +20,7 @@ def numbers(operation, value):
     except (TypeError, ValueError):
         array = np.full(1, np.nan)
     if not np.isfinite(array).all():
-        raise NotCertifiable(
-            f"{operation.name!r} ({type(operation).__name__}) cannot be certified: its constants "
-            f"must be finite numbers. Received: {value!r}"
-        )
+        raise refusal(operation, f"its constants must be finite numbers. Received: {value!r}")
     return array
 
 
@@ -43,9 +40,9 @@ def sample_constant(operation, value, rank, batched=False, dtype=None):
     if (array.ndim == rank + 1 or (batched and array.ndim)) and len(array) == 1:
         return array[0]
     if array.ndim > rank or batched:
-        raise NotCertifiable(
-            f"{operation.name!r} ({type(operation).__name__}) cannot be certified: its constant of "
-            f"shape {array.shape} differs between the samples of a batch. Give it a first axis of "
-            "size 1."
+        raise refusal(
+            operation,
+            f"its constant of shape {array.shape} differs between the samples of a batch. "
+            "Give it a first axis of size 1.",
         )
     return array

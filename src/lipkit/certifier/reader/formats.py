@@ -8,6 +8,7 @@ from keras import ops
 from lipkit.certifier import bounding
 from lipkit.certifier.reader.builder import chained
 from lipkit.certifier.reader.reading import Reading, compare
+from lipkit.certifier.reader.refusals import refusal
 from lipkit.errors import NotCertifiable
 
 
@@ -46,8 +47,9 @@ def check_format(operation, node, given, shapes, place=0):
     try:
         compare(reading, bounding.compose(graph))
     except NotCertifiable as error:
-        raise NotCertifiable(
-            f"{name!r} ({kind}) cannot be certified: Keras does not compute all of it in {dtype} "
+        raise refusal(
+            f"{name!r} ({kind})",
+            f"Keras does not compute all of it in {dtype} "
             f"on {program}, or rounds a number that it was given to float32. Certify a float32 "
-            f"copy of the model. ({error})"
+            f"copy of the model. ({error})",
         ) from None

@@ -9,6 +9,7 @@ from lipkit import layers as ll
 from lipkit.certifier import bounding
 from lipkit.certifier import graph as g
 from lipkit.certifier.reader import builder, operands, registry
+from lipkit.certifier.reader.refusals import refusal
 from lipkit.errors import NotCertifiable
 
 
@@ -38,7 +39,7 @@ def doubt(layer):
     try:
         registry.check_methods(layer)
     except NotCertifiable as error:
-        return reason_of(error)
+        return error.reason
     if isinstance(layer, keras.Sequential):
         reasons = ((inner.name, doubt(inner)) for inner in layer.layers)
         return next((f"holds {name!r}: {reason}" for name, reason in reasons if reason), None)
@@ -57,17 +58,12 @@ def doubt(layer):
             return "its constant depends on its weights, its inputs' size or their number"
         constant = _chained(rule(layer, (2,)), (2,))
     except NotCertifiable as error:
-        return reason_of(error)
+        return error.reason
     return None if constant <= 1 else f"its constant is {constant:.6g}"
 
 
 def _axes(value):
     return tuple(value) if isinstance(value, (list, tuple)) else (value,)
-
-
-def reason_of(error):
-    """What is wrong with a layer, without its name."""
-    return str(error).partition(" cannot be certified: ")[2] or str(error)
 
 
 def _chained(ops, shape):
@@ -80,7 +76,7 @@ def _doubt_lipschitz(layer):
     try:
         registry.rule_of(layer)  # none for a subclass with a function of its own
     except NotCertifiable as error:
-        return reason_of(error)
+        return error.reason
     if layer.k_coef_lip > 1:
         return f"it has k_coef_lip={layer.k_coef_lip!r}"
     if isinstance(layer, ll.FrobeniusDense) and layer.disjoint_neurons and layer.units > 1:
@@ -92,7 +88,7 @@ def _doubt_lipschitz(layer):
     try:
         slope = activation_constant(layer)
     except NotCertifiable as error:
-        return reason_of(error)
+        return error.reason
     return None if slope <= 1 else f"its activation has the slope {slope:.6g}"
 
 
@@ -102,10 +98,7 @@ def activation_constant(layer):
     if isinstance(activation, keras.layers.Layer):
         if (reason := doubt(activation)) is None:
             return 1.0
-        raise NotCertifiable(
-            f"Layer {layer.name!r} cannot be certified: in its activation "
-            f"{type(activation).__name__}, {reason}"
-        )
+        raise refusal(layer, f"in its activation {type(activation).__name__}, {reason}")
     return _chained(registry.activation_ops(layer, (2,)), (2,))
 
 
@@ -124,17 +117,15 @@ def constant_at(operation, node, sources):
     # merges have the same constant at any size, but none where a size of 1 is repeated
     shapes = [tuple(n or 2 for n in t.shape[1:]) for t in node.input_tensors]
     if len(shapes) == 1 and None in node.input_tensors[0].shape[1:]:
-        raise NotCertifiable(
-            f"{operation.name!r} cannot be certified: its constant depends on the size of its "
-            "inputs, which is open"
-        )
+        raise refusal(operation, "its constant depends on the size of its inputs, which is open")
     nodes = builder.Builder()
     inputs = [nodes.add(g.Input(), (), operation.name, "Input", shape) for shape in shapes]
     ops, used = operands.call_of(nodes, operation, node, inputs)
     if used != inputs:
-        raise NotCertifiable(
-            f"{operation.name!r} cannot be certified: it merges constants, or inputs of several "
-            "shapes, so its constant depends on their sizes"
+        raise refusal(
+            operation,
+            "it merges constants, or inputs of several shapes, so its constant depends on their "
+            "sizes",
         )
     kind = type(operation).__name__
     graph = builder.chained(ops, shapes, operation.name, kind)

@@ -9,13 +9,13 @@ from keras import ops
 
 from lipkit import layers as ll
 from lipkit.certifier import graph as g
+from lipkit.certifier.reader.refusals import refusal
 from lipkit.certifier.reader.registry import (
     activation_ops,
     array,
     as_wrapped,
     register_rule,
 )
-from lipkit.errors import NotCertifiable
 
 
 @register_rule(
@@ -29,9 +29,8 @@ def _identity(layer, shape):
 def refuse_quantized(layer):
     """Refuse layers whose `kernel` is not what `call` uses."""
     if getattr(layer, "quantization_mode", None):
-        raise NotCertifiable(
-            f"Layer {layer.name!r} ({type(layer).__name__}) is quantized "
-            f"({layer.quantization_mode}): only float kernels are covered."
+        raise refusal(
+            layer, f"it is quantized ({layer.quantization_mode}). Certify one with float kernels."
         )
 
 
@@ -63,9 +62,8 @@ def contraction(operation, equation, kernel, bias=None):
     repeated = any(len(set(part)) < len(part) for part in (inputs, letters, output))
     fits = sorted(output) == sorted(new + kept) and "." not in inputs + output
     if shared or repeated or not fits or not one_batch:
-        raise NotCertifiable(
-            f"Layer {operation.name!r} ({type(operation).__name__}) cannot be certified: its "
-            f"equation {equation!r} is not one matrix applied to some axes."
+        raise refusal(
+            operation, f"its equation {equation!r} is not one matrix applied to some axes."
         )
     return g.Einsum(f"{inputs},{letters}->{output}", kernel, bias)
 
@@ -78,10 +76,7 @@ def _activation(layer, shape):
 @register_rule(kl.ReLU)
 def _relu(layer, shape):
     if layer.threshold:
-        raise NotCertifiable(
-            f"Layer {layer.name!r} (ReLU) cannot be certified: it jumps at its threshold "
-            f"{layer.threshold}. Use threshold=0."
-        )
+        raise refusal(layer, f"it jumps at its threshold {layer.threshold}. Use threshold=0.")
     if not layer.negative_slope and layer.max_value is None:
         return g.Elementwise("relu")
     top = np.inf if layer.max_value is None else float(layer.max_value)
@@ -116,9 +111,10 @@ def sample_axis(layer, axis, shape):
         place = axis - 1 if axis >= 0 else len(shape) + axis
         if 0 <= place < len(shape):
             return place
-    raise NotCertifiable(
-        f"{layer.name!r} ({type(layer).__name__}) cannot be certified: it must work along one axis "
-        f"other than the batch's. Received: axis={axis!r} for samples of shape {shape}"
+    raise refusal(
+        layer,
+        f"it must work along one axis other than the batch's. Received: axis={axis!r} for samples "
+        f"of shape {shape}",
     )
 
 
@@ -174,9 +170,8 @@ def _repeat_vector(layer, shape):
 @register_rule(kl.Rescaling)
 def _rescaling(layer, shape):
     if layer.scale is None or isinstance(layer.scale, dict):
-        raise NotCertifiable(
-            f"Layer {layer.name!r} (Rescaling) cannot be certified: `scale` must be a number or an "
-            f"array. Received: scale={layer.scale!r}"
+        raise refusal(
+            layer, f"`scale` must be a number or an array. Received: scale={layer.scale!r}"
         )
     numbers = (ops.cast(number, layer.compute_dtype) for number in (layer.scale, layer.offset))
     return diagonal(*map(array, numbers))  # as the backend casts them: TensorFlow to float32 first
@@ -195,7 +190,7 @@ def _batch_normalization(layer, shape):
     gamma = array(layer.gamma) if layer.scale else 1.0
     beta = array(layer.beta) if layer.center else 0.0
     if (variance < 0).any():
-        raise NotCertifiable(f"Layer {layer.name!r} (BatchNormalization) has negative variances.")
+        raise refusal(layer, "it has negative variances.")
     axis = sample_axis(layer, layer.axis, shape)
     broadcast = [1] * len(shape)
     broadcast[axis] = shape[axis]
@@ -206,9 +201,7 @@ def _batch_normalization(layer, shape):
 @register_rule(kl.Normalization)
 def _normalization(layer, shape):
     if layer.mean is None:
-        raise NotCertifiable(
-            f"Layer {layer.name!r} (Normalization) has no statistics yet: call its `adapt` first."
-        )
+        raise refusal(layer, "it has no statistics yet: call its `adapt` first.")
     mean, variance = (array(v).reshape(np.shape(v)[1:]) for v in (layer.mean, layer.variance))
     root = np.maximum(np.sqrt(variance), keras.config.epsilon())
     if layer.invert:

@@ -10,7 +10,7 @@ from lipkit.certifier.reader import operations, registry
 from lipkit.certifier.reader.constants import is_tensor, sample_constant
 from lipkit.certifier.reader.fusion import fused
 from lipkit.certifier.reader.layers import diagonal
-from lipkit.errors import NotCertifiable
+from lipkit.certifier.reader.refusals import refusal
 
 _BROADCASTING = (kl.Add, kl.Subtract, kl.Average, kl.Maximum, kl.Minimum)
 _OPERATIONS = ("Add", "Subtract", "Maximum", "Minimum")
@@ -37,10 +37,7 @@ def call_of(builder, operation, node, inputs):
     shapes = [builder.nodes[i].shape for i in inputs]
     operands = keras.tree.flatten(_inputs(operation, node) if is_layer else arguments)
     if any(0 in shape for shape in shapes):
-        raise NotCertifiable(
-            f"{operation.name!r} ({type(operation).__name__}) cannot be certified: its inputs, of "
-            f"shapes {shapes}, are empty."
-        )
+        raise refusal(operation, f"its inputs, of shapes {shapes}, are empty.")
     constant = not all(map(is_tensor, operands))
     name = type(operation).__name__
     if type(operation) in _BROADCASTING or (not is_layer and name in _OPERATIONS):
@@ -55,16 +52,13 @@ def call_of(builder, operation, node, inputs):
         operands = _numbers(operation, operands, shapes, is_layer)
         return operations.RULES["Multiply"](operation, operands, shapes), inputs
     elif constant and (is_layer or name in ("Concatenate", "Stack")):
-        raise NotCertifiable(
-            f"{operation.name!r} ({name}) cannot be certified: one of its inputs is a constant, "
-            "which has as many samples in every batch. Concatenate zeros by keras.ops.pad and add "
-            "the constant instead."
+        raise refusal(
+            operation,
+            "one of its inputs is a constant, which has as many samples in every batch. "
+            "Concatenate zeros by keras.ops.pad and add the constant instead.",
         )
     if is_layer and len(node.outputs) != 1:
-        raise NotCertifiable(
-            f"Layer {operation.name!r} ({name}) cannot be certified: it has {len(node.outputs)} "
-            "outputs, and rules give one."
-        )
+        raise refusal(operation, f"it has {len(node.outputs)} outputs, and rules give one.")
     if is_layer:
         return registry.rule_of(operation)(operation, *shapes), inputs
     return operations.rule_of(operation)(operation, arguments, shapes), inputs
@@ -81,10 +75,10 @@ def check_call(layer, node):
     registry.check_methods(layer)
     _, others = calls.inputs_and_others(layer, node.arguments.args, node.arguments.kwargs)
     if others:
-        raise NotCertifiable(
-            f"Layer {layer.name!r} ({type(layer).__name__}) cannot be certified: the model calls "
-            f"it with {calls.listing(others)}. Only inputs, and training=False, are read: call it "
-            "without."
+        raise refusal(
+            layer,
+            f"the model calls it with {calls.listing(others)}. Only inputs, and training=False, "
+            "are read: call it without.",
         )
 
 
@@ -108,7 +102,7 @@ def _with_constant(operation, operands, shapes):
         return None
     compares = type(operation).__name__ in ("Maximum", "Minimum")
     if compares and not np.array_equal(constant, constant.astype(tensor.dtype)):
-        return None  # the constant is rounded: an error that copies and comparisons have not
+        return None  # the constant is rounded: an error that copies and comparisons do not make
     return operations.RULES[type(operation).__name__](operation, operands, shapes)
 
 
@@ -128,9 +122,10 @@ def _aligned(builder, operation, operands, inputs, is_layer):
     tensors = [next(nodes) if is_tensor(x) else None for x in operands]
     shapes = [builder.nodes[i].shape for i in inputs]
     if not is_layer and len({len(shape) for shape in shapes}) > 1:  # layers insert axes
-        raise NotCertifiable(
-            f"Operation {name!r} ({kind}) cannot be certified: it broadcasts inputs of shapes "
-            f"{sorted(shapes)} along the batch axis. Give them one shape."
+        raise refusal(
+            f"Operation {name!r} ({kind})",
+            f"it broadcasts inputs of shapes {sorted(shapes)} along the batch axis. Give them one "
+            "shape.",
         )
     constants = [x.shape for x in operands if not is_tensor(x)]
     shape = np.broadcast_shapes(*shapes, *constants)

@@ -13,14 +13,14 @@ from lipkit.certifier.reader import contractions, reductions, registry, resizing
 from lipkit.certifier.reader.constants import is_tensor, sample_constant
 from lipkit.certifier.reader.layers import diagonal, sample_axis
 from lipkit.certifier.reader.pairs import taken
-from lipkit.errors import NotCertifiable
+from lipkit.certifier.reader.refusals import refusal
 
 
 def _constant(op, arguments, shape):
     """The one argument that is not a Keras tensor, as float64, for samples of this shape."""
     constants = [a for a in arguments if not is_tensor(a)]
     if len(constants) != 1:
-        raise NotCertifiable(f"Operation {op.name!r} cannot be certified with these arguments.")
+        raise refusal(op, "its arguments are not covered: it takes tensors and constants.")
     dtype = next(a.dtype for a in arguments if is_tensor(a))
     return sample_constant(op, constants[0], len(shape), dtype=dtype)
 
@@ -41,18 +41,13 @@ def _sum(signs):
 
 def _multiply(op, arguments, shapes):
     if len(shapes) != 1:
-        raise NotCertifiable(
-            f"Operation {op.name!r} (Multiply) cannot be certified: a product of two tensors has "
-            "no Lipschitz constant."
-        )
+        raise refusal(op, "a product of two tensors has no Lipschitz constant.")
     return diagonal(_constant(op, arguments, shapes[0]))
 
 
 def _divide(op, arguments, shapes):
     if len(shapes) != 1 or not is_tensor(arguments[0]):
-        raise NotCertifiable(
-            f"Operation {op.name!r} (Divide) cannot be certified: only division by a constant is."
-        )
+        raise refusal(op, "only division by a constant is covered.")
     return diagonal(1 / _constant(op, arguments, shapes[0]))
 
 
@@ -73,10 +68,7 @@ def _along(make):
 
 def _hypot(op, arguments, shapes):
     if len(shapes) != 2 or shapes[0] != shapes[1]:
-        raise NotCertifiable(
-            f"Operation {op.name!r} (Hypot) cannot be certified: only that of two tensors of one "
-            f"shape is. Received: {shapes}"
-        )
+        raise refusal(op, f"only that of two tensors of one shape is covered. Received: {shapes}")
     return [g.Concat(0), g.Reshape((2, *shapes[0])), g.Norm((0,))]
 
 
@@ -121,10 +113,7 @@ def _bound(op, value, dtype, rank, default):
         return default
     bound = sample_constant(op, value, rank, dtype=dtype)
     if is_tensor(value) or not np.array_equal(bound, bound.astype(dtype)):
-        raise NotCertifiable(
-            f"Operation {op.name!r} (Clip) cannot be certified: its bounds must be constants of "
-            f"{dtype}. Received: {value!r}"
-        )
+        raise refusal(op, f"its bounds must be constants of {dtype}. Received: {value!r}")
     return bound
 
 
@@ -133,9 +122,8 @@ def _clip(op, arguments, shapes):
     low = _bound(op, op.x_min, dtype, rank, -np.inf)
     high = _bound(op, op.x_max, dtype, rank, np.inf)
     if np.any(low > high):
-        raise NotCertifiable(
-            f"Operation {op.name!r} (Clip) cannot be certified: its lower bound is above its upper "
-            f"one. Received: {op.x_min!r}, {op.x_max!r}"
+        raise refusal(
+            op, f"its lower bound is above its upper one. Received: {op.x_min!r}, {op.x_max!r}"
         )
     return g.Elementwise("clip", (low, high))
 
@@ -143,9 +131,10 @@ def _clip(op, arguments, shapes):
 def _where(op, arguments, shapes):
     condition, *values = arguments
     if is_tensor(condition) or len(shapes) != 1 or len(values) != 2:
-        raise NotCertifiable(
-            f"Operation {op.name!r} (Where) cannot be certified: only a choice by constants "
-            "between a tensor and a constant is. Use maximum, minimum, relu or clip instead."
+        raise refusal(
+            op,
+            "only a choice by constants between a tensor and a constant is covered. Use maximum, "
+            "minimum, relu or clip instead.",
         )
     rank = len(shapes[0])
     chosen = sample_constant(op, condition, rank) != 0
@@ -226,8 +215,5 @@ def rule_of(op):
     registry.check_methods(op)
     rule = {**RULES, **shaping.SEVERAL}.get(type(op).__name__)
     if rule is None or not type(op).__module__.startswith("keras."):
-        raise NotCertifiable(
-            f"Operation {op.name!r} (keras.ops, {type(op).__name__}) cannot be certified: it has "
-            f"no rule. Operations with a rule: {', '.join(sorted(RULES))}."
-        )
+        raise refusal(op, f"it has no rule. Operations with a rule: {', '.join(sorted(RULES))}.")
     return rule

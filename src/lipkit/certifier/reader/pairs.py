@@ -28,7 +28,7 @@ def expanded(nodes, op, inputs):
     """What says the same as `op` on these nodes: operations, and the nodes that the first reads."""
     if isinstance(op, g.Maximum) and len(inputs) == 2:
         same = nodes[inputs[0]].shape == nodes[inputs[1]].shape
-        if same and fused(nodes, op, inputs)[0] is op:  # it is no activation
+        if same and fused(nodes, op, inputs)[0] is op:  # it is not an activation
             return _end(nodes, inputs, op.sign), sorted(inputs)
     if isinstance(op, g.Concat) and (source := _of_two_classes(nodes, op, inputs)) is not None:
         # within 16 ulps of |x| + |p| + 1, and |p| is at least sqrt(1/2)

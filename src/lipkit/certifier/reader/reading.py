@@ -7,9 +7,12 @@ import numpy as np
 
 from lipkit.certifier import bounding, evaluate, rounding
 from lipkit.certifier import graph as g
+from lipkit.certifier.arithmetic import FORMATS, Arithmetic
 from lipkit.certifier.reader.probes import probes
 from lipkit.errors import NotCertifiable
 
+# of an author's operation that says nothing of its error: far above what any arithmetic but that
+# of halves makes of it, far below what another function would give
 UNKNOWN_ERROR = 1e-3
 
 
@@ -39,9 +42,9 @@ class Reading:
     batch: int | None = None
 
     @property
-    def arithmetic(self) -> rounding.Arithmetic:
+    def arithmetic(self) -> Arithmetic:
         """The format and what computes in it."""
-        return rounding.FORMATS[self.dtype]._replace(program=self.program)
+        return FORMATS[self.dtype]._replace(program=self.program)
 
 
 def sizes(name, shapes, input_shape):

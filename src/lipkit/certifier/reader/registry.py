@@ -8,6 +8,7 @@ from keras import ops
 from lipkit._keras import calls
 from lipkit.certifier import graph as g
 from lipkit.certifier.activations import ACTIVATIONS
+from lipkit.certifier.reader.refusals import refusal
 from lipkit.errors import NotCertifiable
 from lipkit.layers import SpectralDense
 from lipkit.layers.exported import Exported, as_layer, as_operations, is_own
@@ -89,18 +90,12 @@ def as_exported(layer, *shapes):
     >>> print(round(float(lipkit.lipschitz_bound(named)), 4))
     1.0
     """
-    raise NotCertifiable(
-        f"{type(layer).__name__} {layer.name!r} cannot be certified as the activation inside "
-        "another layer: make it a layer of its own."
-    )
+    raise refusal(layer, "it is the activation inside another layer: make it a layer of its own.")
 
 
 def as_wrapped(layer, *shapes):
     """Mark of wrappers that are read through the layer in them; given to `register_rule`."""
-    raise NotCertifiable(
-        f"{type(layer).__name__} {layer.name!r} cannot be certified as the activation inside "
-        "another layer: make it a layer of its own."
-    )
+    raise refusal(layer, "it is the activation inside another layer: make it a layer of its own.")
 
 
 def is_exported(layer) -> bool:
@@ -127,10 +122,10 @@ def _rule_for(layer_class):
 def check_methods(operation):
     """Refuse a layer, model or operation with a method of its own in place of its class's."""
     if own := calls.own_methods(operation):
-        raise NotCertifiable(
-            f"{type(operation).__name__} {operation.name!r} cannot be certified: its "
-            f"{', '.join(map(repr, own))} was replaced, so it may compute anything. Put the "
-            "change into a class with a rule of its own, by @lipkit.certifier.register_rule."
+        raise refusal(
+            operation,
+            f"its {', '.join(map(repr, own))} was replaced, so it may compute anything. Put the "
+            "change into a class with a rule of its own, by @lipkit.certifier.register_rule.",
         )
 
 
@@ -150,9 +145,7 @@ def rule_of(layer):
     if as_layer(layer) and _calls_plain(type(layer)) and layer.vanilla_class in _RULES:
         return _RULES[layer.vanilla_class]
     reason = REASONS.get(type(layer).__name__, "it has no Lipschitz rule")
-    raise NotCertifiable(
-        f"Layer {layer.name!r} ({type(layer).__name__}) cannot be certified: {reason}. {WAY_OUT}."
-    )
+    raise refusal(layer, f"{reason}. {WAY_OUT}.")
 
 
 def inherited_rule_of(layer):
@@ -204,10 +197,10 @@ def activation_ops(layer, shape) -> list[g.Op]:
         if activation is function:
             return [g.Elementwise(name)]
     name = getattr(activation, "__name__", repr(activation))
-    raise NotCertifiable(
-        f"Layer {layer.name!r} ({type(layer).__name__}) cannot be certified: its activation "
-        f"{name!r} has no proven slope. Use one of {', '.join(FUNCTIONS)}, or make it a layer of "
-        "its own with a rule registered by @lipkit.certifier.register_rule."
+    raise refusal(
+        layer,
+        f"its activation {name!r} has no proven slope. Use one of {', '.join(FUNCTIONS)}, "
+        "or make it a layer of its own with a rule registered by @lipkit.certifier.register_rule.",
     )
 
 

@@ -8,8 +8,8 @@ from keras import layers as kl
 
 from lipkit.certifier import graph as g
 from lipkit.certifier.reader.layers import sample_axis
+from lipkit.certifier.reader.refusals import refusal
 from lipkit.certifier.reader.registry import register_rule
-from lipkit.errors import NotCertifiable
 
 
 def interpolates(operation):
@@ -33,11 +33,11 @@ def resized(operation, shape, counts):
     kind = operation.interpolation
     changed = [n for n in ("crop_to_aspect_ratio", "pad_to_aspect_ratio") if _has(operation, n)]
     if kind not in ("nearest", "bilinear") or changed or len(shape) != 3:
-        raise NotCertifiable(
-            f"{operation.name!r} ({type(operation).__name__}) cannot be certified: images of rank "
-            "3 are resized by interpolation='nearest' or 'bilinear', and neither cropped nor "
-            f"padded. Received: interpolation={kind!r}, "
-            f"{', '.join(f'{name}=True' for name in changed) or f'samples of shape {shape}'}"
+        raise refusal(
+            operation,
+            f"images of rank 3 are resized by interpolation='nearest' or 'bilinear', and neither "
+            f"cropped nor padded. Received: interpolation={kind!r}, "
+            f"{', '.join(f'{name}=True' for name in changed) or f'samples of shape {shape}'}",
         )
     first = getattr(operation, "data_format", "channels_last") == "channels_first"
     axes = [sample_axis(operation, axis, shape) for axis in ((-2, -1) if first else (-3, -2))]
@@ -68,10 +68,10 @@ def check_training(model):
     for layer in inner:
         calls = [node.arguments.kwargs for node in layer._inbound_nodes]
         if trained and isinstance(layer, kl.Resizing) and any(c.get("training") for c in calls):
-            raise NotCertifiable(
-                f"Layer {layer.name!r} (Resizing) cannot be certified beside {trained[0]!r}, which "
-                "it puts in training mode where the model is called without `training`. Call it "
-                "with training=False in a functional model."
+            raise refusal(
+                layer,
+                f"it puts {trained[0]!r} in training mode where the model is called without "
+                "`training`. Call it with training=False in a functional model.",
             )
 
 

@@ -7,15 +7,8 @@ import numpy as np
 from lipkit.certifier import graph as g
 from lipkit.certifier.reader.layers import sample_axis
 from lipkit.certifier.reader.pairs import taken
-from lipkit.errors import NotCertifiable
+from lipkit.certifier.reader.refusals import refusal
 from lipkit.padding import padding_matrix
-
-
-def refusal(op, reason):
-    """The error for an operation."""
-    return NotCertifiable(
-        f"Operation {op.name!r} ({type(op).__name__}) cannot be certified: {reason}"
-    )
 
 
 def axes_of(op, axis, shape):

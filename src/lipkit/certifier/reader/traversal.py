@@ -10,7 +10,7 @@ from keras import ops as kops
 from lipkit._keras import calls
 from lipkit._keras.graphs import inputs_outputs
 from lipkit.certifier import graph as g
-from lipkit.certifier import rounding
+from lipkit.certifier.arithmetic import FORMATS
 from lipkit.certifier.reader import (  # noqa: F401 (they register rules)
     layers,
     operands,
@@ -23,6 +23,7 @@ from lipkit.certifier.reader import (  # noqa: F401 (they register rules)
 from lipkit.certifier.reader.builder import Builder
 from lipkit.certifier.reader.formats import check_format
 from lipkit.certifier.reader.reading import Reading, sizes
+from lipkit.certifier.reader.refusals import refusal
 from lipkit.certifier.reader.repeated import repeated
 from lipkit.errors import NotCertifiable
 from lipkit.layers import LipschitzKernel
@@ -52,10 +53,11 @@ class _Walk(Builder):
                 return self.chain(given, inputs, f"{owner.name}/{layer.name}", kind)
             return self.chain(given, inputs, owner.name, type(owner).__name__)
         dtype = layer.compute_dtype
-        if dtype not in rounding.FORMATS or dtype != layer.variable_dtype:
-            raise NotCertifiable(
-                f"Layer {layer.name!r} ({kind}) cannot be certified: it computes in {dtype}. "
-                "Copy the weights to a model with dtype='float32' and certify that one."
+        if dtype not in FORMATS or dtype != layer.variable_dtype:
+            raise refusal(
+                layer,
+                f"it computes in {dtype}. Copy the weights to a model with dtype='float32' and "
+                "certify that one.",
             )
         self.dtypes[layer.name] = dtype
         self._check_weights(layer)
@@ -104,9 +106,10 @@ class _Walk(Builder):
         for node in graph.nodes[1:]:
             name = f"{layer.name}/{node.layer}"
             if isinstance(node.op, g.Custom):
-                raise NotCertifiable(
-                    f"Layer {name!r} ({node.kind}) cannot be certified inside TimeDistributed: its "
-                    "rule is for single samples. Give the layer that wraps it a rule."
+                raise refusal(
+                    f"Layer {name!r} ({node.kind})",
+                    "its rule is for single samples, not for the steps of a TimeDistributed. "
+                    "Register a rule for the layer around it.",
                 )
             sources = [places[i] for i in node.inputs]
             places.append(self.add(repeated(node.op, steps), sources, name, node.kind))
@@ -118,10 +121,7 @@ class _Walk(Builder):
         if isinstance(layer, keras.Model):
             outputs = self.model(layer, inputs)
             if len(outputs) != 1:
-                raise NotCertifiable(
-                    f"Layer {wrapper.name!r} ({type(wrapper).__name__}) cannot be certified: the "
-                    f"model in it has {len(outputs)} outputs."
-                )
+                raise refusal(wrapper, f"the model in it has {len(outputs)} outputs.")
             return outputs[0]
         call = [keras.KerasTensor((None, *self.nodes[i].shape)) for i in inputs]
         arguments = SimpleNamespace(args=call, kwargs={})
@@ -134,10 +134,11 @@ class _Walk(Builder):
             values = kops.convert_to_numpy(weight)
             bad = np.argwhere(~np.isfinite(values))
             if len(bad):
-                raise NotCertifiable(
-                    f"Layer {layer.name!r} ({type(layer).__name__}): its {weight.name} has "
-                    f"{len(bad)} non-finite values, first at {tuple(map(int, bad[0]))}. If "
-                    "training diverged, restore an earlier checkpoint."
+                raise refusal(
+                    layer,
+                    f"its {weight.name} has {len(bad)} non-finite values, first at "
+                    f"{tuple(map(int, bad[0]))}. If training diverged, restore an earlier "
+                    "checkpoint.",
                 )
 
     def nested(self, model, node, known):
@@ -185,7 +186,7 @@ class _Walk(Builder):
 
 
 def check_model(model):
-    """Refuse what is no built graph, or computes something else than its graph."""
+    """Refuse anything but a built graph that computes what the graph says."""
     if not isinstance(model, keras.Model):
         raise ValueError(f"`model` must be a Keras model. Received: {type(model).__name__}")
     if not getattr(model, "inputs", None):
@@ -231,7 +232,8 @@ def read(model, input_shape=None) -> Reading:
     dtypes = set(walk.dtypes.values()) or {"float32"}
     if len(dtypes) > 1:
         raise NotCertifiable(
-            f"Model {model.name!r} mixes dtypes, which is not covered: {walk.dtypes}"
+            f"Model {model.name!r} mixes dtypes, which is not covered. Build it in one. Received: "
+            f"{walk.dtypes}"
         )
     return Reading(
         graph=walk.graph(outputs),

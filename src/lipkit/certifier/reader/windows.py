@@ -5,9 +5,9 @@ from keras import layers as kl
 
 from lipkit.certifier import graph as g
 from lipkit.certifier.reader.layers import refuse_quantized
+from lipkit.certifier.reader.refusals import refusal
 from lipkit.certifier.reader.registry import activation_ops, array, register_rule
 from lipkit.certifier.reader.resizing import interpolates, resized
-from lipkit.errors import NotCertifiable
 from lipkit.layers.exported import Exported
 from lipkit.padding import padding_matrix
 
@@ -31,10 +31,7 @@ def _padding(layer, sizes, reach, strides, counts=None):
     if layer.padding == "same":
         counts = counts or [-(-n // s) for n, s in zip(sizes, strides, strict=True)]
         return tuple(map(same_padding, sizes, reach, strides, counts))
-    raise NotCertifiable(
-        f"Layer {layer.name!r} ({type(layer).__name__}) cannot be certified: unknown "
-        f"padding={layer.padding!r}."
-    )
+    raise refusal(layer, f"unknown padding={layer.padding!r}.")
 
 
 def _is_first(layer):

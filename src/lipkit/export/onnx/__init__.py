@@ -57,9 +57,9 @@ def export_onnx(
     Args:
         model: as in `lipkit.lipschitz_bound`: a Keras model or, to add certificates to it, the path
             of an ONNX file; with one output, in float32.
-        path: of the file to write.
-        classes: names of the labels, in order, for the metadata.
-        task: as in `lipkit.certify`.
+        path: of the file to write; one that exists is replaced.
+        classes: names of the labels, in order, for the metadata. None: none.
+        task: as in `lipkit.certify`. None: binary for one logit, otherwise multiclass.
         arithmetic: what the radius is true of. `"real"`: the network in real arithmetic.
             `"float32"`: also the program that computes `logits`; its radii are smaller.
         input_shape: sizes of the input without the batch axis, where the model leaves them open.
@@ -68,14 +68,15 @@ def export_onnx(
         The path.
 
     Raises:
-        NotCertifiable: the model has a layer without a rule, or that has no ONNX operators.
-        ValueError: bad arguments.
+        NotCertifiable: the model has a layer without a rule or without ONNX operators, several
+            outputs, or does not compute in float32.
+        ValueError: another `arithmetic` or `task`, or another number of `classes`.
         ImportError: onnx is missing: pip install 'lipkit[onnx]'.
 
     Example:
-    >>> lipkit.export_onnx(model, "model.onnx", classes=["benign", "malignant"])
-    >>> session = onnxruntime.InferenceSession("model.onnx")
-    >>> label, radius = session.run(["label", "radius"], {session.get_inputs()[0].name: x})
+    >>> path = lipkit.export_onnx(model, "model.onnx", classes=["lower moon", "upper moon"])
+    >>> path.name, bool(lipkit.lipschitz_bound(path) < 1.01)
+    ('model.onnx', True)
     """
     onnx = import_onnx()
     if arithmetic not in ("real", "float32"):
@@ -109,7 +110,14 @@ def export_onnx(
 
 
 def weights_sha256(model) -> str:
-    """SHA-256 of the bytes of all weights, in order: `get_weights()`, or initializers of a file."""
+    """SHA-256 of the bytes of all weights, in order: `get_weights()`, or initializers of a file.
+
+    Args:
+        model: a Keras model, or the path of an ONNX file.
+
+    Returns:
+        The digest as 64 hexadecimal digits.
+    """
     digest = hashlib.sha256()
     is_file = not isinstance(model, keras.Model)
     for array in OnnxFile(model).weights if is_file else model.get_weights():

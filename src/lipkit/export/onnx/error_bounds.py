@@ -7,11 +7,11 @@ import numpy as np
 from lipkit.certifier import evaluate, rounding
 from lipkit.certifier import graph as g
 from lipkit.certifier.activations import ACTIVATIONS
+from lipkit.certifier.arithmetic import DOUBLE, FORMATS
 from lipkit.certifier.norms import inflate
 from lipkit.export.onnx.activations import IN_SINGLE
 
-DOUBLE = rounding.DOUBLE  # the same formulas: their operators are as exact as NumPy (measured)
-SINGLE = rounding.FORMATS["float32"]
+SINGLE = FORMATS["float32"]
 # twice its unit: a runtime may fold factors into kernels, which are then rounded once more
 DEPLOYED = SINGLE._replace(unit=2 * SINGLE.unit, program="onnx")
 SMALLEST = 2.0**-100  # summands that are 0 in float32 may be dropped by a runtime

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lipkit.errors import NotCertifiable
+from lipkit.certifier.reader import refusals
 
 
 class Tensor(NamedTuple):
@@ -21,10 +21,8 @@ class Tensor(NamedTuple):
 
 def refusal(node, file, reason):
     """The error for a node of a file."""
-    return NotCertifiable(
-        f"Node {node.name or node.output[0]!r} ({node.op_type}) of {file!r} cannot be certified: "
-        f"{reason}."
-    )
+    name = node.name or node.output[0]
+    return refusals.refusal(f"Node {name!r} ({node.op_type}) of {file!r}", f"{reason}.")
 
 
 class Call:

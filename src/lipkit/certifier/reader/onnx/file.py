@@ -11,7 +11,7 @@ from lipkit.certifier.reader.onnx import outputs
 from lipkit.certifier.reader.onnx.walk import Walk, initializers
 from lipkit.certifier.reader.outputs import chosen
 from lipkit.certifier.reader.reading import Reading, sizes
-from lipkit.errors import NotCertifiable
+from lipkit.certifier.reader.refusals import refusal
 
 OPSETS = range(8, 28)  # whose operators the rules were written for
 MOST = 2**28  # numbers of an input
@@ -69,7 +69,7 @@ class OnnxFile:
         return [value.name for value in self._part.graph.output]
 
     def _refusal(self, reason):
-        return NotCertifiable(f"ONNX file {self.name!r} cannot be certified: {reason}.")
+        return refusal(f"ONNX file {self.name!r}", f"{reason}.")
 
     def _chosen(self, output):
         """The names of the outputs that hold real numbers, or of the one that was asked for."""
@@ -185,8 +185,9 @@ def _checked(model, path, full_check=False) -> Any:
         initializers(model)  # all of them can be read
     except Exception as error:  # of protobuf, or of the checker
         raise ValueError(
-            f"`model` must be a Keras model or the path of an ONNX file, and {str(path)!r} is no "
-            f"valid one. Load Keras's own files with keras.saving.load_model. ({error})"
+            f"`model` must be a Keras model or the path of an ONNX file, but {str(path)!r} is "
+            "not a valid one. Load Keras's own files with keras.saving.load_model. "
+            f"({error})"
         ) from None
     return model
 

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 
 from lipkit.certifier import graph as g
+from lipkit.certifier.arithmetic import FORMATS
+from lipkit.certifier.reader import refusals
 from lipkit.certifier.reader.builder import Builder
 from lipkit.certifier.reader.onnx import (
     ahead,
@@ -19,7 +21,6 @@ from lipkit.certifier.reader.onnx import (
 from lipkit.certifier.reader.onnx.call import Call, Tensor, refusal
 from lipkit.certifier.reader.onnx.composed import Pending, recognised
 from lipkit.certifier.reader.onnx.folding import batch_size, folded
-from lipkit.certifier.rounding import FORMATS
 from lipkit.errors import NotCertifiable
 
 RULES = {
@@ -63,9 +64,9 @@ class Walk(Builder):
         for name in outputs:
             value = self.values.get(name)
             if not isinstance(value, Tensor) or value.ahead or (value.merged and self.batch != 1):
-                raise NotCertifiable(
-                    f"ONNX file {self.file!r} cannot be certified: its output {name!r} does not "
-                    "hold outputs, one for each input."
+                raise refusals.refusal(
+                    f"ONNX file {self.file!r}",
+                    f"its output {name!r} does not hold outputs, one for each input.",
                 )
             indices.append(value.node)
         graph = self.graph(indices)
