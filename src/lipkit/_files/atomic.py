@@ -35,7 +35,7 @@ UNKNOWN = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 @contextmanager
-def replacing(out: str | Path, seen: Any = None) -> Iterator[Path]:
+def replacing(out: str | os.PathLike[str], seen: Any = None) -> Iterator[Path]:
     """A path to write, file or folder, which becomes `out` at the end of the block.
 
     After an exception `out` is as it was. The path has the name of `out`.
