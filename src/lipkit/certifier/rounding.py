@@ -68,6 +68,7 @@ def _linear(
     if bias is not None:
         bias_norm = float(vector_norm_bound(bias.ravel()))
         bias_norm *= math.sqrt(math.prod(out_shape) / bias.size)
+    # 2: the bias, and products of errors with each other
     relative = (terms + 2) * arithmetic.unit
     flushed = (terms + 2) * _flushed(arithmetic, out_shape)  # of A too: `terms` entries a row
     return relative * norm + flushed, relative * bias_norm + flushed
