@@ -58,8 +58,8 @@ lint: $(VENV)/test
 package: $(VENV)/test
 	KERAS_BACKEND=jax $(RUN) $(BIN)/python .ci/package.py
 
-# the lowest versions of what pyproject.toml names directly, but for PyTorch, whose older versions
-# PyPI has with CUDA only
+# the lowest versions of what pyproject.toml names directly; of PyTorch that is the one that all
+# tests run with
 lowest: $(LOWEST)/done
 	for backend in jax tensorflow; do \
 	  KERAS_BACKEND=$$backend $(RUN) $(LOWEST)/bin/python -m pytest -q -p no:cacheprovider tests || exit 1; done

@@ -104,9 +104,11 @@ def nearest(paths):
 
 
 class Limit:
-    """A pytest plugin: what has not begun after some seconds is skipped."""
+    """A pytest plugin: tests that have not begun after some seconds are skipped."""
 
-    end = time.monotonic() + SECONDS
+    def pytest_collection_finish(self):
+        """Start the clock."""
+        self.end = time.monotonic() + SECONDS
 
     def pytest_runtest_setup(self):
         """Skip the test if time is up."""
