@@ -1,4 +1,6 @@
+import functools
 import os
+import signal
 import subprocess
 import sys
 
@@ -63,6 +65,14 @@ def _seed():
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def handler():
+    """Set the handler of SIGINT, which processes in the background may have to ignore."""
+    usual = signal.getsignal(signal.SIGINT)
+    yield functools.partial(signal.signal, signal.SIGINT)
+    signal.signal(signal.SIGINT, usual)
 
 
 @pytest.fixture

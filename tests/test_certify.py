@@ -238,7 +238,7 @@ def test_empty_batches(task):
     y = np.zeros((0, 3)) if task == "multilabel" else np.zeros(0)
     certificates = lipkit.certify(model, np.zeros((0, 5)), y, task=task)
     assert len(certificates) == 0 and certificates.label.shape[0] == 0
-    with pytest.raises(ValueError, match="on no inputs"):
+    with pytest.raises(ValueError, match="need at least one input"):
         certificates.certified_accuracy(0.0)
 
 

@@ -1,6 +1,5 @@
 """The process around the command line: its streams, signals, and what it imports."""
 
-import functools
 import json
 import os
 import signal
@@ -47,14 +46,6 @@ def test_streams_may_be_closed(closed, name, status, model):
     )
     assert result.returncode == status and result.stderr == b""
     assert (json.loads(result.stdout)["model"] == name) if status == 0 else result.stdout == b""
-
-
-@pytest.fixture
-def handler():
-    """Set the handler of SIGINT, which processes in the background may have to ignore."""
-    usual = signal.getsignal(signal.SIGINT)
-    yield functools.partial(signal.signal, signal.SIGINT)
-    signal.signal(signal.SIGINT, usual)
 
 
 @pytest.mark.parametrize("wrapped", [True, False])

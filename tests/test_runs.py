@@ -109,9 +109,10 @@ def test_of_two_trainings_into_one_folder_one_says_no(own, monkeypatch):
 
 
 @pytest.mark.parametrize("overwrite", [True, False])
-def test_ctrl_c_at_any_event_on_files_loses_nothing(overwrite, own, monkeypatch):
+def test_ctrl_c_at_any_event_on_files_loses_nothing(overwrite, own, handler, monkeypatch):
     """Between the two renames it deleted the old run and the new one."""
     folder, start = own
+    handler(signal.default_int_handler)
     start = [*start, "--overwrite"] if overwrite else start
     if not overwrite:
         shutil.rmtree(folder / "run")

@@ -61,7 +61,7 @@ def factor(graph: g.Graph, weights) -> float:
 
 def weighted_bound(model, weights) -> float:
     """A proven Lipschitz constant of the model per unit of |w dx|: see `reweighted`."""
-    return mul_up(float(lipschitz_bound(model)), factor(reading_of(model).graph, weights))
+    return float(mul_up(float(lipschitz_bound(model)), factor(reading_of(model).graph, weights)))
 
 
 def reweighted(certificates: Certificates, model, weights) -> Certificates:
