@@ -1,5 +1,7 @@
 """`falsify` and the single attacks."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import keras

@@ -1,5 +1,7 @@
 """A lower estimate of a model's Lipschitz constant."""
 
+from __future__ import annotations
+
 import keras
 import numpy as np
 from keras import ops

@@ -1,5 +1,7 @@
 """`lipschitz_bound` and `certify` for Keras models and ONNX files."""
 
+from __future__ import annotations
+
 import math
 import sys
 from collections.abc import Sequence
@@ -219,7 +221,7 @@ def certify(
     certifier = Certifier(graph, bounds, deployed, task)
     arrays, misfit = _arrays(x, graph)
     n = len(arrays[0])
-    y = _labels(y, certifier.task, (n, *graph.nodes[certifier.head.node].shape))
+    true = _labels(y, certifier.task, (n, *graph.nodes[certifier.head.node].shape))
     assumptions = ASSUMPTIONS
     if arithmetic != "real":
         assumptions += (
@@ -227,7 +229,7 @@ def certify(
             f"{ELEMENTARY}",
         )
     if misfit is not None or not n:
-        return _none(n, misfit or ("", ""), certifier, arithmetic, assumptions, y)
+        return _none(n, misfit or ("", ""), certifier, arithmetic, assumptions, true)
     starts = range(0, n, batch_size)
     parts = [
         certifier(*(a[start : start + batch_size] for a in arrays))
@@ -237,7 +239,7 @@ def certify(
     if scale != 1.0:
         with np.errstate(over="ignore"):
             radius = np.minimum(deflate(radius / scale, 1), LARGEST)
-    return Certificates(label, radius, margin, constant, status, arithmetic, assumptions, y)
+    return Certificates(label, radius, margin, constant, status, arithmetic, assumptions, true)
 
 
 def _check_deployed(model, reading, arithmetic):

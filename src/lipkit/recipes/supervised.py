@@ -1,5 +1,7 @@
 """`train`: from samples and labels, or targets, to a model of raw inputs."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Literal
 

@@ -1,5 +1,7 @@
 """`wasserstein_distance`: train critics, and say what their values prove."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 
