@@ -38,7 +38,7 @@ def finalize(model: keras.Model, k: float = 1.0) -> keras.Model:
     >>> bool(lipkit.lipschitz_bound(finalize(model, 0.5)) <= 0.5)
     True
     """
-    k, factor, plain = real("k", k, "]0, inf["), 1.0, vanilla_model(model)
+    k, factor, plain = real("k", k, "(0, inf)"), 1.0, vanilla_model(model)
     bound = lipschitz_bound(plain)
     for attempt in range(8):
         if bound <= k:

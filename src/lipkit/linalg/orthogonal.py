@@ -156,7 +156,7 @@ def bjorck(w, iterations, beta):
     Args:
         w: (..., m, n) matrices.
         iterations: steps, >= 0.
-        beta: step size in ]0, 0.5].
+        beta: step size in (0, 0.5].
 
     Returns:
         (..., m, n) matrices of norm at most 1.

@@ -61,7 +61,7 @@ class HingeMargin(Loss):
     """
 
     function = staticmethod(functional.hinge_margin)
-    min_margin = Parameter("]0, inf[")
+    min_margin = Parameter("(0, inf)")
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class HKR(Loss):
 
     function = staticmethod(functional.hkr)
     alpha = Parameter("[0, inf]")
-    min_margin = Parameter("]0, inf[")
+    min_margin = Parameter("(0, inf)")
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ class TauBinaryCrossentropy(Loss):
     """
 
     function = staticmethod(functional.tau_binary_crossentropy)
-    tau = Parameter("]0, inf[")
+    tau = Parameter("(0, inf)")
 
     def __init__(
         self,

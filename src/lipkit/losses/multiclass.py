@@ -99,9 +99,9 @@ class MulticlassSoftHKR(Loss):
     """
 
     function = staticmethod(functional.multiclass_soft_hkr)
-    alpha = Parameter("]0, inf]")
-    min_margin = Parameter("]0, inf[")
-    temperature = Parameter("]0, inf[")
+    alpha = Parameter("(0, inf]")
+    min_margin = Parameter("(0, inf)")
+    temperature = Parameter("(0, inf)")
     mean = Parameter("[0, inf]")
 
     def __init__(
@@ -159,9 +159,9 @@ class LseHKR(Loss):
 
     function = staticmethod(functional.lse_hkr)
     alpha = Parameter("[0, inf]")
-    min_margin = Parameter("]0, inf[")
-    temperature = Parameter("]0, inf[")
-    penalty = Parameter("]0, inf[")
+    min_margin = Parameter("(0, inf)")
+    temperature = Parameter("(0, inf)")
+    penalty = Parameter("(0, inf)")
 
     def __init__(
         self,
