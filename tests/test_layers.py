@@ -254,6 +254,8 @@ def test_sort_gradient_is_a_permutation(n, dtype, jit_compile, rng):
 def test_activation_errors():
     with pytest.raises(ValueError, match="`n` must divide the number of channels.*n=4 for 6"):
         layers.GroupSort(4)(np.ones((2, 6)))
+    with pytest.raises(ValueError, match="GroupSort2 'g' needs an even number.* 3 channels"):
+        layers.GroupSort2(name="g")(np.ones((2, 3)))
     with pytest.raises(ValueError, match="'sort' needs a known number of channels"):
         layers.FullSort(name="sort")(keras.Input((None,)))
     with pytest.raises(ValueError, match="`n` must be an integer >= 1.*n=0"):

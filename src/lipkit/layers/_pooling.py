@@ -16,7 +16,7 @@ class Pooling(LipschitzLayer, keras.layers.Layer):
 
     Args:
         data_format: `"channels_last"` or `"channels_first"`; None: Keras's setting.
-        k_coef_lip: Lipschitz constant: a factor of the outputs.
+        k_coef_lip: Lipschitz constant, > 0; the outputs are multiplied by it.
         **kwargs: of `keras.layers.Layer`.
     """
 
