@@ -51,8 +51,8 @@ def export_onnx(
       of `lipkit.certify`. 0 where nothing is certified: non-finite values, ties, overflow, or
       logits in float32 that decide otherwise.
 
-    Metadata properties `lipkit.*` hold the proven Lipschitz bound of the logits, classes, task,
-    arithmetic, assumptions, version and the SHA-256 of the weights.
+    Metadata properties `lipkit.*` hold the proven bound on the Lipschitz constant of the logits,
+    classes, task, arithmetic, assumptions, version and the SHA-256 of the weights.
 
     Args:
         model: as in `lipkit.lipschitz_bound`: a Keras model or, to add certificates to it, the path
