@@ -281,8 +281,14 @@ ARGUMENTS = {
     "arithmetic": ({"arithmetic": "float16"}, "`arithmetic` must be.*'float16'"),
     "task": ({"task": "ranking"}, "`task` must be one of.*'ranking'"),
     "batch_size": ({"batch_size": 0}, "`batch_size`.*0"),
-    "scale": ({"preprocessing_scale": 0.0}, "`preprocessing_scale` must be.*0.0"),
-    "labels": ({"y": [1]}, "one label for each input"),
+    "scale": ({"preprocessing_scale": 0.0}, "`preprocessing_scale` must hold.*0.0"),
+    "scale's shape": ({"preprocessing_scale": [1, 2]}, r"broadcasts to one input.*\(5,\).*\(2,\)"),
+    "scale of many inputs": ({"preprocessing_scale": np.ones((2, 5))}, r"\(5,\).*\(2, 5\)"),
+    "scale NaN": ({"preprocessing_scale": [1, 1, 1, 1, np.nan]}, "`preprocessing_scale` must hold"),
+    "scale's type": ({"preprocessing_scale": "a"}, "`preprocessing_scale` must hold.*'a'"),
+    "labels": ({"y": [1]}, r"`y` must have shape \(2,\), \(2, 1\) or \(2, 3\) .*\(1,\)"),
+    "names": ({"y": ["a", "b"]}, "`y` must hold numbers: class indices 0 ... 2.*<U1.*np.unique"),
+    "objects": ({"y": np.array(["a", None], object)}, "`y` must hold numbers.*object.*np.unique"),
 }
 
 
@@ -332,6 +338,8 @@ def test_radii_are_in_units_of_the_raw_input(rng):
     np.testing.assert_allclose(lipkit.certify(inside, raw).radius, declared.radius, rtol=1e-4)
     per_feature = lipkit.certify(outside, raw, preprocessing_scale=[1, 2, 3, 4, 5])
     np.testing.assert_allclose(per_feature.radius * 5, lipkit.certify(outside, raw).radius)
+    column = lipkit.certify(outside, raw, preprocessing_scale=[5.0])
+    np.testing.assert_array_equal(column.radius, per_feature.radius)
 
 
 @pytest.mark.parametrize("scale", [1e-320, 1e-300, 1e300])
@@ -410,7 +418,7 @@ def test_a_final_sigmoid_is_seen_through_reshapes(rng):
 )
 def test_labels_that_do_not_fit_the_task_are_errors(task, outputs, y):
     model, x = mlp(outputs=outputs), np.zeros((3, 5))
-    with pytest.raises(ValueError, match="Labels must be|`y` must have one label"):
+    with pytest.raises(ValueError, match="Labels must be|`y` must have shape"):
         lipkit.certify(model, x, y, task=task)
 
 

@@ -10,6 +10,7 @@ import lipkit
 from lipkit import NotCertifiable
 from lipkit import layers as ll
 from lipkit.certifier import convolutions, evaluate
+from lipkit.certifier import graph as g
 from lipkit.certifier.reader import read
 from lipkit.certifier.reader.registry import REASONS, has_rule
 
@@ -359,6 +360,29 @@ def test_layers_that_compute_something_else_are_noticed(monkeypatch):
     monkeypatch.setattr(kl.Dense, "call", lambda self, x, **_: 1.001 * call(self, x))
     with pytest.raises(NotCertifiable, match="does not compute what its layers say"):
         lipkit.lipschitz_bound(model)
+
+
+@pytest.mark.parametrize("classes", [(), (int,), (ll.Exported,), (kl.Dense(2),)])
+def test_rules_are_registered_for_classes_of_layers(classes):
+    with pytest.raises(ValueError, match="`register_rule` needs at least one subclass"):
+        lipkit.certifier.register_rule(*classes)
+
+
+@pytest.mark.parametrize("given", [None, 3.0, [g.Sort(), None]])
+def test_rules_that_give_no_operations_are_named(given):
+    class Third(kl.Layer):
+        def call(self, inputs):
+            return inputs
+
+    with pytest.raises(ValueError, match="decorates a function"):
+        lipkit.certifier.register_rule(Third)(given)
+    lipkit.certifier.register_rule(Third)(lambda layer, shape: given)
+    wrong = type(given[-1] if isinstance(given, list) else given).__name__
+    message = rf"rule of layer 'a' \(Third\) must return an operation.*Received: {wrong}"
+    with pytest.raises(ValueError, match=message):
+        lipkit.lipschitz_bound(model_of(Third(name="a")))
+    with pytest.raises(ValueError, match=message):
+        lipkit.lipschitz_bound(model_of(kl.Dense(2, activation=Third(name="a"))))
 
 
 def test_third_parties_register_rules():

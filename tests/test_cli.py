@@ -343,7 +343,7 @@ def test_bad_data_is_one_line_and_status_2(case, tmp_path):
     ("arguments", "message"),
     [
         (["none.csv", "--target", "y"], "There is no file or folder none.csv"),
-        (["CANCER"], "--target is missing"),
+        (["CANCER"], "`target` is missing (--target)"),
         (
             ["CANCER", "--target", "diagnosis", "--recipe", "magic"],
             "'--recipe': must be one of auto",

@@ -325,12 +325,16 @@ def test_damaged_files_are_named(tmp_path, name, content):
 
 def test_options_that_do_not_apply_are_refused(tmp_path, people):
     np.savez(tmp_path / "d.npz", x=np.ones((2, 2)))
-    with pytest.raises(ValueError, match="Columns.*are for tables.*d.npz"):
+    with pytest.raises(ValueError, match=r"`impute` apply only to tables \(\.csv, .*d\.npz"):
         files.read(tmp_path / "d.npz", "y")
     with pytest.raises(ValueError, match="`image_size` is for folders of images"):
         files.read(people, "sick", image_size=(8, 8))
-    with pytest.raises(ValueError, match="not of a known type"):
-        files.read(write(tmp_path / "d.txt", "a"))
+    for target in (None, "y"):
+        with pytest.raises(ValueError, match="not of a known type"):
+            files.read(write(tmp_path / "d.txt", "a"), target)
+    for name in ("categorical", "drop"):
+        with pytest.raises(ValueError, match=f"`{name}` must be a list.*Write {name}="):
+            files.read(people, "sick", **{name: "sick"})
     with pytest.raises(FileNotFoundError, match=r"no file or folder .*none\.csv"):
         files.read(tmp_path / "none.csv")
 

@@ -117,7 +117,7 @@ def test_a_subclass_may_be_registered_as_exported_and_is_compared():
         lipkit.lipschitz_bound(model_of(Steeper()))
 
 
-@pytest.mark.parametrize("layer", [keras.layers.Dense, ll.SpectralDense, ll.Exported])
+@pytest.mark.parametrize("layer", [keras.layers.Dense, ll.SpectralDense])
 def test_only_what_says_operations_is_registered_as_exported(layer):
     with pytest.raises(ValueError, match="`as_exported` needs .* `to_vanilla`"):
         register_rule(layer)(as_exported)

@@ -57,6 +57,12 @@ def test_inputs_of_another_structure_are_errors(x):
         lipkit.certify(model_of(lambda b, a: [b, a]), x)
 
 
+def test_a_name_that_the_only_input_does_not_have_is_an_error():
+    model = keras.Sequential([keras.Input((3,), name="b"), kl.Dense(2)])
+    with pytest.raises(ValueError, match=r"one input.*keys \['b'\].*keys \['z'\]"):
+        lipkit.certify(model, {"z": B})
+
+
 def test_nested_models_called_by_name_read_each_input():
     """Keras finds them by name, and flattens a dictionary by its sorted keys."""
     first, second = keras.Input((3,), name="p"), keras.Input((3,), name="o")

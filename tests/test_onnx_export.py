@@ -496,6 +496,11 @@ REFUSED = {
 }
 
 
+def test_a_folder_that_does_not_exist_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="There is no folder .*nowhere"):
+        lipkit.export_onnx(dense(), tmp_path / "nowhere" / "m.onnx")
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_refusals(name, tmp_path):
     make, arguments, message = REFUSED[name]

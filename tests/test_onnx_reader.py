@@ -500,6 +500,8 @@ def test_refusals_name_the_node_and_the_reason(name, file):
 def test_paths_that_are_no_onnx_files(tmp_path):
     with pytest.raises(ValueError, match="does not exist.*nowhere.onnx"):
         lipkit.lipschitz_bound(tmp_path / "nowhere.onnx")
+    with pytest.raises(ValueError, match="is a folder.*lipkit.runs.load"):
+        lipkit.lipschitz_bound(tmp_path)
     for content in (b"", b"PK\x03\x04 a Keras file"):
         (tmp_path / "model.keras").write_bytes(content)
         with pytest.raises(ValueError, match="not a valid one.*keras.saving.load_model"):

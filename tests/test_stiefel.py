@@ -228,7 +228,7 @@ def test_options_of_the_optimizer():
     assert config == optimizer.get_config()
     assert (config["momentum"], config["adam_ratio"], config["clipnorm"]) == (0.8, 0.5, 1.0)
     for wrong in ({"momentum": 1.0}, {"adam_ratio": 0}):
-        with pytest.raises(ValueError, match=f"`{next(iter(wrong))}` must be a number in"):
+        with pytest.raises(ValueError, match=f"`{next(iter(wrong))}` must be a number "):
             StiefelMuon(**wrong)
 
 

@@ -29,20 +29,21 @@ def integers(name, value, count):
 
 
 def real(name, value, interval):
-    """The value as a float, if it lies in the interval, written as in "]0, 0.5]"."""
+    """The value as a float, if it lies in the interval, written as in "(0, 0.5]"."""
     low, high = (float(end) for end in interval[1:-1].split(","))
     if not _is(value, numbers.Real) or not (
         low < value < high
         or (value == low and interval[0] == "[")
         or (value == high and interval[-1] == "]")
     ):
-        raise ValueError(f"`{name}` must be a number in {interval}. Received: {name}={value!r}")
+        expected = {"(0, inf)": "> 0", "[0, inf)": ">= 0"}.get(interval, f"in {interval}")
+        raise ValueError(f"`{name}` must be a number {expected}. Received: {name}={value!r}")
     return float(value)
 
 
 def check_constant(k_coef_lip):
     """The target constant as a float, or `ValueError`."""
-    return real("k_coef_lip", k_coef_lip, "]0, inf[")
+    return real("k_coef_lip", k_coef_lip, "(0, inf)")
 
 
 def samples(name, value):

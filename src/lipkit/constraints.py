@@ -25,7 +25,7 @@ class WeightClipConstraint(keras.constraints.Constraint):
     """
 
     def __init__(self, c=2):
-        self.c = real("c", c, "]0, inf[")
+        self.c = real("c", c, "(0, inf)")
 
     def __call__(self, w):
         return ops.clip(w, -self.c, self.c)
@@ -50,7 +50,7 @@ class AutoWeightClipConstraint(keras.constraints.Constraint):
     """
 
     def __init__(self, scale=1):
-        self.scale = real("scale", scale, "]0, inf[")
+        self.scale = real("scale", scale, "(0, inf)")
 
     def __call__(self, w):
         c = 1 / (math.sqrt(math.prod(w.shape)) * self.scale)
@@ -75,7 +75,7 @@ class FrobeniusConstraint(keras.constraints.Constraint):
     """
 
     def __init__(self, eps=1e-7):
-        self.eps = real("eps", eps, "]0, inf[")
+        self.eps = real("eps", eps, "(0, inf)")
 
     def __call__(self, w):
         top = largest_entry(ops.reshape(w, (1, -1)))  # squares of w itself may overflow

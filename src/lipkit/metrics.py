@@ -79,7 +79,7 @@ class _Provable(keras.metrics.MeanMetricWrapper):
         self._options = options
         self._model = lip_const if isinstance(lip_const, keras.Model) else None
         if self._model is None:
-            self._lip_const = real("lip_const", lip_const, "]0, inf[")
+            self._lip_const = real("lip_const", lip_const, "(0, inf)")
         self._constant = self.add_variable(shape=(), initializer="ones", name="constant")
         self._refresh()
 

@@ -119,7 +119,7 @@ def bjorck_normalization(
     Args:
         w: matrix (..., m, n).
         eps: deel-lip's tolerance, > 0: checked, without effect; None: singular values of at most 1.
-        beta: step size in ]0, 0.5]; None as for `eps`.
+        beta: step size in (0, 0.5]; None as for `eps`.
         maxiter: number of steps.
 
     Returns:
@@ -156,7 +156,7 @@ def spectral_normalization(kernel, u, eps=DEFAULT_EPS_SPECTRAL, maxiter=DEFAULT_
     [[1.   0.  ]
      [0.   0.25]]
     """
-    real("eps", eps, "]0, inf[")
+    real("eps", eps, "(0, inf)")
     kernel = ops.convert_to_tensor(kernel)
     squarings = parametrizations.Spectral().iterations
     sigma = linalg.spectral_norm_bound(kernel, squarings)

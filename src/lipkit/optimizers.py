@@ -23,7 +23,7 @@ class StiefelMuon(keras.optimizers.Adam):
 
     Args:
         learning_rate: a number, a schedule or a callable.
-        momentum: how much of M is kept, in [0, 1[.
+        momentum: how much of M is kept, in [0, 1).
         adam_ratio: the rate of Adam over `learning_rate`, > 0.
         beta_1, beta_2, epsilon, amsgrad: of Adam, as in `keras.optimizers.Adam`.
         weight_decay: the same; it does not apply to kernels on the manifold.
@@ -44,8 +44,8 @@ class StiefelMuon(keras.optimizers.Adam):
     def __init__(self, learning_rate=0.01, momentum=0.9, adam_ratio=1.0, **kwargs):
         kwargs.setdefault("name", "stiefel_muon")
         super().__init__(learning_rate=learning_rate, **kwargs)
-        self.momentum = real("momentum", momentum, "[0, 1[")
-        self.adam_ratio = real("adam_ratio", adam_ratio, "]0, inf[")
+        self.momentum = real("momentum", momentum, "[0, 1)")
+        self.adam_ratio = real("adam_ratio", adam_ratio, "(0, inf)")
 
     def build(self, variables):
         """Variables of the optimizer; kernels on the manifold keep their size by themselves."""

@@ -125,7 +125,7 @@ class LorthRegularizer(keras.regularizers.Regularizer):
             raise ValueError(
                 f"`dim` must be 2: only 2-D convolutions are covered. Received: {dim!r}"
             )
-        self.lambda_lorth = real("lambda_lorth", lambda_lorth, "[0, inf[")
+        self.lambda_lorth = real("lambda_lorth", lambda_lorth, "[0, inf)")
         self.lorth = Lorth2D(kernel_shape, stride, conv_transpose)
 
     def set_kernel_shape(self, shape):
@@ -154,7 +154,7 @@ class OrthDenseRegularizer(keras.regularizers.Regularizer):
     """
 
     def __init__(self, lambda_orth=1.0):
-        self.lambda_orth = real("lambda_orth", lambda_orth, "[0, inf[")
+        self.lambda_orth = real("lambda_orth", lambda_orth, "[0, inf)")
 
     def __call__(self, x):
         if len(x.shape) != 2:

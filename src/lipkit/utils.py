@@ -39,11 +39,11 @@ def evaluate_lip_const(
             `"attack"`: power iteration of differences, `lipkit.attacks.lipschitz_ratio`.
         disjoint_neurons: the largest constant of one output, not of all together; for
             `"jacobian"` and `"noise"`.
-        samples: of `"noise"`, for each input, >= 1.
-        epsilon: of `"noise"`: its largest standard deviation, > 0.
-        steps, distance: of `"attack"`.
+        samples: number of draws of `"noise"` for each input, >= 1.
+        epsilon: largest standard deviation of `"noise"`, > 0.
+        steps, distance: arguments of `lipkit.attacks.lipschitz_ratio`, for `"attack"`.
         eps: deel-lip's keyword, accepted and without effect.
-        seed: of random directions.
+        seed: seed of the random directions.
 
     Returns:
         A float.
@@ -131,7 +131,7 @@ def _jacobian(model, x, disjoint):
 
 
 def _noise(model, x, disjoint, samples, epsilon, seed):
-    epsilon, rng = real("epsilon", epsilon, "]0, inf["), np.random.default_rng(seed)
+    epsilon, rng = real("epsilon", epsilon, "(0, inf)"), np.random.default_rng(seed)
 
     def run(x):
         return [ops.convert_to_numpy(_outputs(model, ops.convert_to_tensor(x))).astype("float64")]

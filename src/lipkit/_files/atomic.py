@@ -53,6 +53,8 @@ def replacing(out: str | os.PathLike[str], seen: Any = None) -> Iterator[Path]:
     """
     out = Path(out)
     out = out.parent.resolve() / out.name if out.name not in ("", "..") else out.resolve()
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {out.parent}.")
     seen = seen or _any_file
     sweep(out.parent)
     with _claimed(out) as scratch:

@@ -79,19 +79,21 @@ def falsify(
     Args:
         model: the certified model, of one input and one output that is a logit or logits.
         x: (n, ...) the certified inputs.
-        certificates: `lipkit.certify(model, x)`, with `preprocessing_scale=1`. The points with
-            status `"certified"` are attacked.
+        certificates: the result of `lipkit.certify(model, x)` for the same `model` and `x`, with
+            `preprocessing_scale=1`. This is not checked: other certificates give meaningless
+            results. The points with status `"certified"` are attacked.
         scale: factor on the radii, > 0; above 1 as a positive control of the attacks.
         attacks: some of `"pgd"`, `"one_step"`, `"rounding_search"`; None: all that apply.
-        seed: of the random starts.
-        steps, restarts: of `pgd`, >= 1.
+        seed: seed of the random starts.
+        steps, restarts: numbers of gradient steps and of starts of `pgd`, >= 1.
 
     Returns:
         A `Falsification` with arrays attacked, broken, ratio, attack (n,), and x (n, ...).
 
     Raises:
-        NotCertifiable: the model ends with a sigmoid or softmax, or has no rule.
-        ValueError: bad arguments.
+        NotCertifiable: the model ends with a sigmoid or softmax, or has a layer without a rule.
+        ValueError: an argument is out of range, or `certificates` does not have one entry for each
+            input.
 
     Example:
     >>> result = lipkit.attacks.falsify(model, x, lipkit.certify(model, x))

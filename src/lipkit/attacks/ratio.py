@@ -21,21 +21,21 @@ def lipschitz_ratio(
 
     From each x, power iteration of the Jacobian: y <- x + distance * g / |g|, with g the gradient
     of |f(x) - f(y)| at y. The ratio is that of two float inputs, evaluated in float64 less the
-    bound of its rounding error: a proven lower bound; how tight it is, is not known.
+    bound on its rounding error: a proven lower bound; how tight it is, is not known.
 
     Args:
         model: model of one input and one output, as in `lipkit.lipschitz_bound`.
         x: (n, ...) inputs, n >= 1, finite.
-        steps: of the iteration, >= 1.
-        distance: of y from x, > 0.
-        seed: of the first directions.
+        steps: number of iterations, >= 1.
+        distance: distance of y from x, > 0.
+        seed: seed of the first directions.
 
     Returns:
         A float, at most `lipkit.lipschitz_bound(model)`.
 
     Raises:
         NotCertifiable: the model has a layer without a rule.
-        ValueError: bad arguments.
+        ValueError: an argument is out of range, or `x` is empty or not finite.
 
     Example:
     >>> lipkit.attacks.lipschitz_ratio(model, x) <= lipkit.lipschitz_bound(model)
@@ -78,7 +78,7 @@ def lipschitz_ratio(
 
 
 def proven_values(graph):
-    """A function of float64 inputs: the outputs (n, c) and bounds of their rounding errors (n,)."""
+    """A function of float64 inputs: the outputs (n, c) and bounds on their rounding errors (n,)."""
     own, local = bounding.compose(graph).own, rounding.local_errors(graph, DOUBLE)
 
     def batch(x):

@@ -10,11 +10,10 @@ from typing import Any, Literal
 
 import keras
 import numpy as np
-from keras import ops
 from numpy.typing import ArrayLike
 
 from lipkit._checks import integer
-from lipkit.certifier import bounding
+from lipkit.certifier import arguments, bounding
 from lipkit.certifier import graph as g
 from lipkit.certifier.activations import computed_within
 from lipkit.certifier.arithmetic import FORMATS
@@ -25,9 +24,7 @@ from lipkit.certifier.reader.models import opened, output_names
 from lipkit.certifier.reader.onnx import OnnxFile
 from lipkit.certifier.reader.outputs import several
 from lipkit.certifier.result import ASSUMPTIONS, ELEMENTARY, Certificates, LipschitzBound
-from lipkit.certifier.status import Status
 from lipkit.errors import NotCertifiable
-from lipkit.losses.functional.labels import check_values
 
 
 def reading_of(model, input_shape=None, x=None, output=None):
@@ -54,7 +51,7 @@ def lipschitz_bound(
     input_shape: Sequence | None = None,
     output: str | int | None = None,
 ) -> LipschitzBound:
-    """A proven upper bound of a model's Lipschitz constant in 2-norm.
+    """A proven upper bound on a model's Lipschitz constant in 2-norm.
 
     Computed in float64 from the kernels as they are used, rounded up; see docs/soundness.md. Inputs
     and outputs of a model with several are taken together as one vector.
@@ -68,7 +65,8 @@ def lipschitz_bound(
             leaves out the labels of a file.
 
     Returns:
-        A float with the table `.layers`; print it.
+        A `LipschitzBound`: a `float` whose attribute `layers` lists the bound of each layer;
+        `print` it to see the table.
 
     Raises:
         NotCertifiable: a layer has no rule; the error names the first one.
@@ -95,59 +93,6 @@ def margin_bound(model) -> float:
     return max(float(np.max(pairwise(head, bounds, c, task))) for c in range(labels))
 
 
-def _arrays(x, graph):
-    """Float64 arrays, one for each input, or why not: status and what does not fit."""
-    several = len(graph.inputs) > 1
-    if several and (not isinstance(x, (list, tuple)) or len(x) != len(graph.inputs)):
-        raise ValueError(f"`x` must be a list of {len(graph.inputs)} arrays, one for each input.")
-    arrays, misfit = [], None
-    for value, index in zip(x if several else [x], graph.inputs, strict=True):
-        array = value if isinstance(value, np.ndarray) else _to_numpy(value)
-        if array.ndim == 0:
-            raise ValueError("`x` must be a batch of inputs. Received a scalar.")
-        shape = graph.nodes[index].shape
-        real_numbers = array.dtype.kind in "fiub" or array.dtype.name == "bfloat16"
-        if not real_numbers or array.dtype.itemsize > 8:
-            expected = "real numbers of at most 64 bits"
-            misfit = Status.WRONG_DTYPE, f"expected {expected}, got {array.dtype}"
-        elif array.shape[1:] != shape:
-            misfit = Status.WRONG_SHAPE, f"expected {('batch', *shape)}, got {array.shape}"
-        elif array.dtype.kind in "iu" and array.size and _magnitude(array) > 2**53:
-            detail = f"{array.dtype} values above 2**53 are not exact in float64"
-            misfit = Status.WRONG_DTYPE, detail
-        arrays.append(array)
-    if len({len(array) for array in arrays}) > 1:
-        raise ValueError(f"Inputs have different lengths: {[len(a) for a in arrays]}")
-    return ([a.astype("float64") for a in arrays] if misfit is None else arrays), misfit
-
-
-def _magnitude(array):
-    return max(abs(int(array.max())), abs(int(array.min())))
-
-
-def _to_numpy(value):
-    if isinstance(value, (list, tuple, int, float)):
-        return np.asarray(value)
-    return np.asarray(ops.convert_to_numpy(value))
-
-
-def _labels(y, task, shape):
-    """True labels in the form of `Certificates.label`, for logits of this shape (n, outputs)."""
-    if y is None:
-        return None
-    y = _to_numpy(y)
-    n, classes = shape[0], 2 if task == "binary" else shape[1]
-    shapes = [(n, classes)] if task == "multilabel" else [(n,), (n, 1), (n, classes)]
-    if y.shape not in shapes:
-        raise ValueError(f"`y` must have one label for each input, {shapes}. Received: {y.shape}")
-    if y.shape == (n, classes) and task != "multilabel":
-        check_values(y, soft=True, one_hot=True)
-        return np.argmax(y, axis=1)
-    check_values(y, classes=classes if task == "multiclass" else None)
-    y = y if task == "multilabel" else y.reshape(n)
-    return y.astype(int) if task == "multiclass" else (y > 0).astype(int)
-
-
 def certify(
     model: keras.Model | str | PathLike[str],
     x: Any,
@@ -170,12 +115,13 @@ def certify(
         y: true labels (n,), for `certified_accuracy`: integers, {0, 1} or {-1, 1}; or one-hot
             (n, classes). None: unknown.
         arithmetic: what the certificates are true of. `"real"`: the network in real arithmetic,
-            evaluated here in float64 with a bound of its error. `"float32"` or `"float64"`: also
+            evaluated here in float64 with a bound on its error. `"float32"` or `"float64"`: also
             the program that computes in this format, with its larger error taken off the margins.
         task: `"binary"`, `"multiclass"`, `"multilabel"` (no label may change), or None: binary for
             one logit, otherwise multiclass.
-        preprocessing_scale: factor, or array of factors, by which raw inputs were multiplied before
-            they became `x` (a shift does not matter): radii are in units of the raw input.
+        preprocessing_scale: factor by which raw inputs were multiplied to give `x` (an added offset
+            does not matter): a number, not 0, or an array that broadcasts to one input. Radii are
+            divided by its largest absolute value, and so are in units of the raw input.
         output: name or index of the output to certify, of a model with several. None: the only one
             that holds real numbers, such as the scores beside the labels of a file.
         batch_size: inputs evaluated at a time, at least 1.
@@ -203,25 +149,20 @@ def certify(
             f"Received: arithmetic={arithmetic!r}"
         )
     batch_size = integer("batch_size", batch_size)
-    scale = float(np.max(np.abs(np.asarray(preprocessing_scale, dtype="float64")), initial=0.0))
-    if not 0 < scale < math.inf:
-        raise ValueError(
-            "`preprocessing_scale` must be finite and not zero. "
-            f"Received: preprocessing_scale={preprocessing_scale!r}"
-        )
     model = opened(model, output)
     x = structures.in_order(model, x)
     reading, bounds = analyse(model, x=x)
     graph = reading.graph
+    scale = arguments.scale(preprocessing_scale, [graph.nodes[i].shape for i in graph.inputs])
     if len(graph.outputs) != 1:
         raise NotCertifiable(several(reading.name, output_names(model), "certify"))
     if arithmetic != "real":
         _check_deployed(model, reading, arithmetic)
     deployed = None if arithmetic == "real" else reading.arithmetic
     certifier = Certifier(graph, bounds, deployed, task)
-    arrays, misfit = _arrays(x, graph)
+    arrays, misfit = arguments.arrays(x, graph)
     n = len(arrays[0])
-    true = _labels(y, certifier.task, (n, *graph.nodes[certifier.head.node].shape))
+    true = arguments.labels(y, certifier.task, (n, *graph.nodes[certifier.head.node].shape))
     assumptions = ASSUMPTIONS
     if arithmetic != "real":
         assumptions += (
@@ -245,9 +186,10 @@ def certify(
 def _check_deployed(model, reading, arithmetic):
     if reading.rewritten:
         raise NotCertifiable(
-            f"Layers {', '.join(reading.rewritten)} compute in another way than they are read, and "
-            f"rounding in {arithmetic} depends on it: certify model.vanilla_export(), or an ONNX "
-            "file with stored weights."
+            f"Layers {', '.join(reading.rewritten)} compute in another way than they are read, for "
+            f"example with kernels made anew at each call, so this model has no {arithmetic} "
+            "certificates. Where the layers are lipkit's, certify model.vanilla_export(), or an "
+            "ONNX file with stored weights."
         )
     if arithmetic != reading.dtype:
         raise NotCertifiable(

@@ -199,7 +199,7 @@ class Certifier:
 
     @staticmethod
     def _radii(margins: np.ndarray, constants: np.ndarray, error: np.ndarray) -> np.ndarray:
-        """Lower bounds of (margin - errors of both logits) / constant, finite."""
+        """Lower bounds on (margin - errors of both logits) / constant, finite."""
         # a difference of logits; a product; the difference of the two, and the quotient
         sure = deflate(margins, 1) - inflate(ROOT_2 * error[:, None], 1)
         radii = np.minimum(deflate(sure / np.maximum(constants, 1e-300), 2), LARGEST)

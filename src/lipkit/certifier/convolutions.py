@@ -1,4 +1,4 @@
-"""Proven upper bounds of the spectral norm of a convolution of one zero-padded input.
+"""Proven upper bounds on the spectral norm of a convolution of one zero-padded input.
 
 y[j] = sum_p K_p x[s j + d p - low] along each axis, with x = 0 outside: the cross-correlation of
 Keras, with stride s, dilation d and padding (low, high). Inputs and outputs have channels last. A

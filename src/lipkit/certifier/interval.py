@@ -26,7 +26,7 @@ def values(model, x, batch_size=256) -> np.ndarray:
 
 
 def output_interval(model, x, radius=0.0, weights=None, batch_size=256):
-    """Proven bounds of each output at all inputs within a distance of x: f(x) -+ (error + L r).
+    """Proven bounds on each output at all inputs within a distance of x: f(x) -+ (error + L r).
 
     L is the proven Lipschitz constant of the whole output, `error` bounds the rounding of f(x) in
     float64. They hold for the network in real arithmetic.

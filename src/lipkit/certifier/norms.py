@@ -1,4 +1,4 @@
-"""Proven upper bounds of norms: the rounding errors of the proof are part of the bound.
+"""Proven upper bounds on norms: the rounding errors of the proof are part of the bound.
 
 Everything is float64 rounded to nearest. Assumed: IEEE binary64 with gradual underflow, products
 that form every inner product (no Strassen, no complex 3M) in any order, with or without FMA.
@@ -22,22 +22,22 @@ PROBES = 16  # members of a family whose eigenvalues are computed first
 
 
 def up(x: Real) -> Real:
-    """The next float64 above, elementwise: an upper bound of what was rounded to x."""
+    """The next float64 above, elementwise: an upper bound on what was rounded to x."""
     return np.nextafter(x, np.inf)
 
 
 def mul_up(x: Real, y: Real) -> Real:
-    """Upper bound of x y."""
+    """Upper bound on x y."""
     return up(x * y)
 
 
 def sqrt_up(x: Real) -> Real:
-    """Upper bound of the square root of x >= 0."""
+    """Upper bound on the square root of x >= 0."""
     return up(np.sqrt(x))
 
 
 def inflate(x: Real, roundings: int) -> Real:
-    """Upper bound of every y >= 0 that was computed as x >= (1 - `roundings` u) y.
+    """Upper bound on every y >= 0 that was computed as x >= (1 - `roundings` u) y.
 
     1 / (1 - n u) <= 1 + 2 n u, and one more 2 u pays for this product. The u x that remains pays
     for underflow (some 1e-300) wherever x is not tiny: hence the scaling below.
@@ -46,7 +46,7 @@ def inflate(x: Real, roundings: int) -> Real:
 
 
 def deflate(x: Real, roundings: int) -> Real:
-    """Lower bound of every y >= 0 that was computed as x <= (1 + u)^`roundings` y.
+    """Lower bound on every y >= 0 that was computed as x <= (1 + u)^`roundings` y.
 
     y >= (1 - n u) x, and one more 2 u pays for this product. Negative x stay negative.
     """
@@ -80,20 +80,20 @@ def scale(a: np.ndarray, axis: int | None = None) -> tuple[np.ndarray, np.ndarra
 
 
 def unscale(bound: Real, exponent: Any) -> Real:
-    """Upper bound of 2^e `bound`, and of what `scale` lost; infinite above the largest float64."""
+    """Upper bound on 2^e `bound`, and of what `scale` lost; infinite above the largest float64."""
     with np.errstate(over="ignore", under="ignore"):
         return up(np.ldexp(bound, exponent))
 
 
 def vector_norm_bound(v: Any) -> np.ndarray:
-    """Upper bound of the Euclidean norms over the last axis: (..., n) -> (...); of 0 it is 0."""
+    """Upper bound on the Euclidean norms over the last axis: (..., n) -> (...); of 0 it is 0."""
     v, exponent = scale(exact_float64(v, "v"), axis=-1)
     square = _square_sum(v, -1)
     return np.where(square > 0, unscale(sqrt_up(square), exponent[..., 0]), 0.0)
 
 
 def matrix_norm_bound(a: Any, at_least: float = 0.0) -> float:
-    """Upper bound of the spectral norm, proven, of the matrices (..., m, n): the largest of them.
+    """Upper bound on the spectral norm, proven, of the matrices (..., m, n): the largest of them.
 
     It is some (m n + 16) u too large, relatively (1.2e-10 for 1024 x 1024), and costs less than
     the singular values. A family costs one batched Cholesky factorisation, not its eigenvalues.
@@ -126,7 +126,7 @@ def matrix_norm_bound(a: Any, at_least: float = 0.0) -> float:
 
 
 def _square_sum(a: np.ndarray, axis: int | tuple[int, ...]) -> Real:
-    """Upper bound of the sum of |a|² over `axis`: inner products of real and imaginary parts."""
+    """Upper bound on the sum of |a|² over `axis`: inner products of real and imaginary parts."""
     square = np.sum(np.square(np.real(a)) + np.square(np.imag(a)), axis=axis)
     return inflate(square, 2 * a.size // max(square.size, 1))
 
@@ -141,7 +141,7 @@ def _rounding(a: np.ndarray, length: int) -> float:
 
 
 def _spectral_square(a: np.ndarray, frobenius: float, enough: float) -> float:
-    """Upper bound of |A|² for the worst of (b, m, n), m >= n; `frobenius` bounds each |A|_F².
+    """Upper bound on |A|² for the worst of (b, m, n), m >= n; `frobenius` bounds each |A|_F².
 
     G is the computed AᴴA, S the computed tI - G, L any matrix. Then, exactly,
     tI - AᴴA = LLᴴ + (S - LLᴴ) + (tI - G - S) + (G - AᴴA), and LLᴴ is positive semidefinite, so
@@ -180,7 +180,7 @@ def _candidates(g: np.ndarray, slack: float, enough: float) -> Iterator[float]:
 
 
 def _distance_to_semidefinite(g: np.ndarray, t: float) -> float:
-    """Upper bound of |S - LLᴴ| + |tI - G - S| for the worst of (b, n, n); infinite without L."""
+    """Upper bound on |S - LLᴴ| + |tI - G - S| for the worst of (b, n, n); infinite without L."""
     n = g.shape[-1]
     s = -g
     diagonal = np.einsum("...ii->...i", s)  # a view

@@ -27,7 +27,7 @@ ROUNDINGS = 32  # float64 operations that follow each other in a `local_error`, 
 
 
 def norms(values: np.ndarray) -> np.ndarray:
-    """Upper bounds of the 2-norms of float64 samples: (batch, ...) -> (batch,)."""
+    """Upper bounds on the 2-norms of float64 samples: (batch, ...) -> (batch,)."""
     flat = values.reshape(len(values), -1)
     n = flat.shape[1]
     with np.errstate(over="ignore", invalid="ignore"):
@@ -238,7 +238,7 @@ def forward_errors(
     Args:
         graph: the graph.
         own, local: each node's Lipschitz constant and `local_errors`.
-        reach: for each node, (batch,) bounds of the norm of its real value at all inputs in
+        reach: for each node, (batch,) bounds on the norm of its real value at all inputs in
             question.
         arithmetic: the program's.
         initial: relative error of the inputs (their conversion to `arithmetic`).

@@ -23,7 +23,7 @@ class Dataset:
         classes: names of the classes, or ().
         features: names of the numbers of a table's rows, or ().
         encoding: what `read` needs to read another file in the same way; JSON-ready.
-        sha256: of what was read, as `sha256` gives it.
+        sha256: hash of what was read, as `sha256` gives it.
     """
 
     x: np.ndarray
@@ -70,11 +70,11 @@ def read(
             array `x` (n, ...) and perhaps `y` (n,) and `classes`, the names that y counts; or a
             folder of images with one sub-folder per class.
         target: column of the classes in a table. With `encoding` it may be absent.
-        encoding: that of another `Dataset`, to read the file in the same way; columns that it does
-            not have are left out.
+        encoding: `encoding` of another `Dataset`, to read the file in the same way; columns that
+            it does not have are left out.
         classes: names of the classes, in the model's order; None: all that occur, sorted.
-        categorical: columns to be read as categories, whatever they hold.
-        drop: columns to leave out.
+        categorical: list of the columns to be read as categories, whatever they hold.
+        drop: list of the columns to leave out.
         impute: keep missing cells as NaN, for `impute`; otherwise they are an error.
         image_size: (height, width) that images are resized to.
 
@@ -83,6 +83,12 @@ def read(
         OSError: the file cannot be read.
     """
     path = Path(path)
+    for name, columns in {"categorical": categorical, "drop": drop}.items():
+        if isinstance(columns, str):
+            raise ValueError(
+                f"`{name}` must be a list of column names. Received: {name}={columns!r}. Write "
+                f"{name}=[{columns!r}]."
+            )
     if not path.exists():
         raise FileNotFoundError(f"There is no file or folder {path}.")
     if not path.is_dir():
@@ -98,22 +104,22 @@ def _files(path):
 
 
 def _read(path, target, encoding, classes, categorical, drop, impute, image_size):
-    if path.suffix.lower() in frames.SUFFIXES and not path.is_dir():
+    suffix, suffixes = path.suffix.lower(), ", ".join(frames.SUFFIXES)
+    if not path.is_dir() and suffix not in (*frames.SUFFIXES, ".npz"):
+        raise ValueError(
+            f"{path} is not of a known type: expected {suffixes}, .npz, or a folder of images."
+        )
+    if not path.is_dir() and suffix in frames.SUFFIXES:
         data = _table(path, target, encoding, classes, categorical, drop)
     elif categorical or drop or impute or target:
         raise ValueError(
-            "Columns (target, categorical, drop, impute) are for tables, "
-            f"{' and '.join(frames.SUFFIXES)} files. Received: {path}."
+            "`target`, `categorical`, `drop` and `impute` apply only to tables "
+            f"({suffixes}). Received: {path}"
         )
     elif path.is_dir():
         data = _images(path, encoding, classes, image_size)
-    elif path.suffix.lower() == ".npz":
-        data = _arrays(path, classes)
     else:
-        raise ValueError(
-            f"{path} is not of a known type: expected {', '.join(frames.SUFFIXES)}, .npz, or a "
-            "folder of images."
-        )
+        data = _arrays(path, classes)
     if image_size and "image" not in data.encoding:
         raise ValueError(f"`image_size` is for folders of images. Received: {path}.")
     if not impute:

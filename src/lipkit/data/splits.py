@@ -10,10 +10,10 @@ def stratified(y, share, seed=0, most=None, names=None) -> tuple[np.ndarray, np.
 
     Args:
         y: (n,) integer classes, each of at least 2 rows.
-        share: of the rows that is held out, in ]0, 1[.
-        seed: of the draw.
+        share: share of the rows to hold out, in (0, 1).
+        seed: seed of the draw.
         most: about the largest number of rows to hold out.
-        names: of the classes, for errors.
+        names: names of the classes, for errors.
 
     Raises:
         ValueError: a class has one row.

@@ -25,7 +25,7 @@ class Column:
     """How a column becomes numbers: itself, 0 and 1, or one number for each of its categories.
 
     Attributes:
-        name: of the column.
+        name: name of the column.
         kind: `"number"`, `"boolean"` or `"category"`.
         categories: texts in the order of their features.
         fill: what a missing cell becomes; None: a missing cell is an error.

@@ -17,7 +17,7 @@ def _two_curves(first, second, noise, rng):
 
 def _check(n_samples, noise):
     integer("n_samples", n_samples, 2)
-    real("noise", noise, "[0, inf[")
+    real("noise", noise, "[0, inf)")
 
 
 def moons(n_samples=5000, noise=0.05, seed=None):
@@ -54,7 +54,7 @@ def circles(n_samples=5000, noise=0.05, factor=0.4, seed=None):
 
     Args:
         n_samples, noise, seed: as in `moons`.
-        factor: radius of the inner circle, in ]0, 1[.
+        factor: radius of the inner circle, in (0, 1).
 
     Returns:
         x (n_samples, 2) and labels y (n_samples,), +1 and -1, both float32.
@@ -68,7 +68,7 @@ def circles(n_samples=5000, noise=0.05, factor=0.4, seed=None):
         np.float32(0.5)
     """
     _check(n_samples, noise)
-    real("factor", factor, "]0, 1[")
+    real("factor", factor, "(0, 1)")
     outer, inner = (
         np.linspace(0, 2 * np.pi, n, endpoint=False) for n in (n_samples // 2, -(-n_samples // 2))
     )
@@ -94,7 +94,7 @@ class BalancedBatches(keras.utils.PyDataset):
             if above 0.
         batch_size: even number of samples in a batch.
         steps: batches in an epoch; None for about n / batch_size.
-        seed: of the draws, which differ in every epoch; None for another one each time.
+        seed: seed of the draws, which differ in every epoch; None for another one each time.
 
     Attributes:
         epoch: number of the epoch that is drawn: from 1 in `fit`, where the last one was 0 or is

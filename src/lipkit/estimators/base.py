@@ -18,8 +18,8 @@ class LipschitzEstimator(BaseEstimator):
     Args:
         recipe, eps, epochs, batch_size, learning_rate, feature_weights, verbose: as in
             `lipkit.recipes.train`.
-        random_state: of initial values and batches: an integer, a `numpy.random.RandomState`, or
-            None for NumPy's global one.
+        random_state: seed of the initial values and the batches: an integer, a
+            `numpy.random.RandomState`, or None for NumPy's global one.
 
     Attributes:
         model_: the lipkit model of raw inputs.

@@ -17,7 +17,7 @@ class LipschitzClassifier(ClassifierMixin, CertifiedMixin, LipschitzEstimator):
     Args:
         recipe, eps, epochs, batch_size, learning_rate, feature_weights, verbose: as in
             `lipkit.recipes.train`.
-        random_state: of the initial values and the batches: an integer, a
+        random_state: seed of the initial values and the batches: an integer, a
             `numpy.random.RandomState`, or None for NumPy's global one.
 
     Attributes:

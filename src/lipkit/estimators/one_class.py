@@ -17,11 +17,11 @@ class OneClassLipschitz(OutlierMixin, CertifiedMixin, LipschitzEstimator):
     learned from mined negatives: see `lipkit.recipes.train_one_class`.
 
     Args:
-        contamination: share of outliers in the training data, in ]0, 0.5]: that share of them gets
+        contamination: share of outliers in the training data, in (0, 0.5]: that share of them gets
             -1; or `"auto"` for the boundary as it was learned.
         recipe, eps, epochs, batch_size, learning_rate, feature_weights, verbose: as in
             `lipkit.recipes.train_one_class`.
-        random_state: of the initial values and the batches: an integer, a
+        random_state: seed of the initial values and the batches: an integer, a
             `numpy.random.RandomState`, or None for NumPy's global one.
 
     Attributes:
@@ -80,7 +80,7 @@ class OneClassLipschitz(OutlierMixin, CertifiedMixin, LipschitzEstimator):
             ValueError: the samples or `contamination` do not fit.
         """
         auto = isinstance(self.contamination, str) and self.contamination == "auto"
-        share = None if auto else real("contamination", self.contamination, "]0, 0.5]")
+        share = None if auto else real("contamination", self.contamination, "(0, 0.5]")
         X = self._validated(X, reset=True)
         self._train(train_one_class, X)
         output = values(self.model_, X)[:, 0]

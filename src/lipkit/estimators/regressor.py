@@ -16,7 +16,7 @@ class LipschitzRegressor(RegressorMixin, LipschitzEstimator):
     Args:
         recipe, eps, epochs, batch_size, learning_rate, feature_weights, verbose: as in
             `lipkit.recipes.train`.
-        random_state: of the initial values and the batches: an integer, a
+        random_state: seed of the initial values and the batches: an integer, a
             `numpy.random.RandomState`, or None for NumPy's global one.
         lipschitz: largest constant of the model, in units of the target per unit of distance; the
             smaller, the smoother, with narrower intervals. None for a mild penalty on it.
@@ -77,7 +77,7 @@ class LipschitzRegressor(RegressorMixin, LipschitzEstimator):
         return self._values(X)[:, 0]
 
     def predict_interval(self, X, radius):
-        """Proven bounds of the predictions at all inputs within a radius.
+        """Proven bounds on the predictions at all inputs within a radius.
 
         Args:
             X: (n, ...) samples.

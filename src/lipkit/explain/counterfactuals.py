@@ -20,7 +20,7 @@ class Counterfactuals:
             the last attempt.
         label: (n,) the model's own decision at `x`.
         before: (n,) its decision at the given inputs.
-        distance: (n,) Euclidean distance of `x` from the given input: an upper bound of the
+        distance: (n,) Euclidean distance of `x` from the given input: an upper bound on the
             distance to the nearest input of that label, and at least the certified radius where
             `flipped`.
         flipped: (n,) whether `label` is the target or, without a target, differs from `before`.
@@ -83,7 +83,7 @@ def counterfactual(model, x, target=None, *, overshoot=1e-3, steps=20) -> Counte
     NeurIPS 2023, arXiv:2206.06854, for counterfactuals; Moosavi-Dezfooli et al., "DeepFool", CVPR
     2016, arXiv:1511.04599, for the steps. Labels are those of the model in its own arithmetic.
     """
-    overshoot, steps = real("overshoot", overshoot, "]0, inf["), integer("steps", steps)
+    overshoot, steps = real("overshoot", overshoot, "(0, inf)"), integer("steps", steps)
     margins = Margins(model, x)
     labels = margins.labels(target)
     sign = -1.0 if target is None else 1.0  # the way in which the margin has to go

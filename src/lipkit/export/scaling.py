@@ -19,12 +19,12 @@ VANISHING = 2.0**-100  # of such weights float32 loses less to underflow than to
 def finalize(model: keras.Model, k: float = 1.0) -> keras.Model:
     """A plain Keras model of the same decisions whose proven bound is at most `k`.
 
-    Where the bound of the export is above k, its logits are scaled down by just that factor: in the
+    Where the bound on the export is above k, its logits are scaled down by just that factor: in the
     last layer's weights if that is a linear one, otherwise by a `Rescaling` layer at the end.
 
     Args:
         model: built Sequential or Functional model whose outputs are not from a sigmoid.
-        k: bound asked for, > 0.
+        k: required bound, > 0.
 
     Returns:
         A new plain `keras.Model`; `model` is unchanged.
@@ -34,11 +34,10 @@ def finalize(model: keras.Model, k: float = 1.0) -> keras.Model:
             above k that the scaled weights would vanish.
 
     Example:
-    >>> from lipkit.export.scaling import finalize
-    >>> bool(lipkit.lipschitz_bound(finalize(model, 0.5)) <= 0.5)
+    >>> bool(lipkit.lipschitz_bound(lipkit.finalize(model, 0.5)) <= 0.5)
     True
     """
-    k, factor, plain = real("k", k, "]0, inf["), 1.0, vanilla_model(model)
+    k, factor, plain = real("k", k, "(0, inf)"), 1.0, vanilla_model(model)
     bound = lipschitz_bound(plain)
     for attempt in range(8):
         if bound <= k:

@@ -42,7 +42,7 @@ class DeltaOrthogonal(keras.initializers.Initializer):
         self.strides = tuple(sizes) if several else sizes[0]
         self.groups = groups if groups is None else integer("groups", groups)
         self.seed = seed if seed is None else integer("seed", seed, low=0)
-        self.gain = real("gain", gain, "]0, inf[")
+        self.gain = real("gain", gain, "(0, inf)")
 
     def __call__(self, shape, dtype=None):
         """A kernel (taps..., inputs, outputs)."""

@@ -16,7 +16,7 @@ class Pooling(LipschitzLayer, keras.layers.Layer):
 
     Args:
         data_format: `"channels_last"` or `"channels_first"`; None: Keras's setting.
-        k_coef_lip: Lipschitz constant: a factor of the outputs.
+        k_coef_lip: Lipschitz constant, > 0; the outputs are multiplied by it.
         **kwargs: of `keras.layers.Layer`.
     """
 
@@ -186,7 +186,7 @@ class L2Norm:
 
     def __init__(self, *args, eps_grad_sqrt=1e-6, **kwargs):
         super().__init__(*args, **kwargs)
-        self.eps_grad_sqrt = real("eps_grad_sqrt", eps_grad_sqrt, "[0, inf[")
+        self.eps_grad_sqrt = real("eps_grad_sqrt", eps_grad_sqrt, "[0, inf)")
 
     def _reduce(self, x, axes, count, plain):
         if plain:

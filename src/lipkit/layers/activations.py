@@ -16,7 +16,7 @@ class Activation(LipschitzLayer, keras.layers.Layer):
 
     Args:
         data_format: `"channels_last"` or `"channels_first"`.
-        k_coef_lip: Lipschitz constant: a factor of the outputs.
+        k_coef_lip: Lipschitz constant, > 0; the outputs are multiplied by it.
         **kwargs: of `keras.layers.Layer`.
     """
 
@@ -98,11 +98,14 @@ class GroupSort(Activation):
         """The size of the groups for this many channels."""
         n = channels if self.n is None else min(self.n, channels)
         if channels % n:
-            raise ValueError(
-                f"{type(self).__name__} {self.name!r}: `n` must divide the number of channels. "
-                f"Received: n={n} for {channels} channels"
-            )
+            raise self._misfit(n, channels)
         return n
+
+    def _misfit(self, n, channels):
+        return ValueError(
+            f"{type(self).__name__} {self.name!r}: `n` must divide the number of channels. "
+            f"Received: n={n} for {channels} channels"
+        )
 
     def call(self, inputs):
         n = self.group_size(inputs.shape[-1])
@@ -154,7 +157,12 @@ class _FixedGroupSort(GroupSort):
 
 @register
 class GroupSort2(_FixedGroupSort):
-    """(min, max) of each consecutive pair of channels: `GroupSort(2)`.
+    """Sort each consecutive pair of channels in ascending order: `GroupSort(2)`.
+
+    Inputs and outputs have the shape (batch, ..., channels), with an even number of channels.
+
+    Raises:
+        ValueError: when built, the number of channels is odd or unknown.
 
     Example:
     >>> x = np.array([[4.0, 1.0, 3.0, 0.0]])
@@ -163,6 +171,13 @@ class GroupSort2(_FixedGroupSort):
     """
 
     _n = 2
+
+    def _misfit(self, n, channels):
+        return ValueError(
+            f"{type(self).__name__} {self.name!r} needs an even number of channels. Received: "
+            f"{channels} channels. Change the `units` or `filters` of the layer before it, or use "
+            "FullSort."
+        )
 
 
 @register

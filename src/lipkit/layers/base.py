@@ -80,8 +80,8 @@ class LipschitzLayer(Exported):
     def k_coef_lip(self, value):
         raise AttributeError(
             f"`k_coef_lip` of {self.name!r} is fixed at construction: graphs that were traced "
-            "with it would keep the old value. Give it to the constructor of a new one, to which "
-            f"`set_weights` moves the weights. Received: k_coef_lip={value!r}"
+            f"with it would keep the old value. Create a new layer with `k_coef_lip={value!r}` and "
+            "copy the weights with `set_weights`."
         )
 
     def set_klip_factor(self, klip_factor):

@@ -115,7 +115,7 @@ class _TrainedResidual(Residual):
 
     def __init__(self, inner, init_val, k_coef_lip, **kwargs):
         super().__init__(inner, k_coef_lip=k_coef_lip, **kwargs)
-        self.init_val = real("init_val", init_val, "]-inf, inf[")
+        self.init_val = real("init_val", init_val, "(-inf, inf)")
 
     def build(self, input_shape):
         """Create the number, and build the inner model."""

@@ -238,8 +238,8 @@ class BatchLipNorm(_BatchStatistics):
         **kwargs,
     ):
         super().__init__(axis, momentum, use_bias, bias_initializer, k_coef_lip, **kwargs)
-        self.epsilon = real("epsilon", epsilon, "]0, inf[")
-        self.max_scale = None if max_scale is None else real("max_scale", max_scale, "]0, inf[")
+        self.epsilon = real("epsilon", epsilon, "(0, inf)")
+        self.max_scale = None if max_scale is None else real("max_scale", max_scale, "(0, inf)")
 
     def _track(self, channels):
         super()._track(channels)

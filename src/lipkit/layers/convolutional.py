@@ -74,11 +74,14 @@ class SpectralConv1D(_SpectralConv, keras.layers.Conv1D):
 class SpectralConv2D(_SpectralConv, keras.layers.Conv2D):
     """`keras.layers.Conv2D` with Lipschitz constant at most `k_coef_lip` on inputs of any size.
 
-    By default, the kernel's channels are rescaled such that the convolution cannot expand
-    (`lipkit.linalg.conv_aol`), and start at an orthogonal convolution. Other rules, `"polar"` or
-    those of deel-lip's keywords, constrain the unfolded kernel, one matrix for each group; it is
-    then divided by the root of how often the windows read one sample, at most
-    (`lipkit.views.ConvView`): by 3 for 3x3, which an identity kernel, say, does not need.
+    By default, the kernel's channels are rescaled such that the constant is at most `k_coef_lip`
+    (`lipkit.linalg.conv_aol`). With zero or circular padding, the layer starts at an orthogonal
+    convolution; paddings that repeat samples divide the kernel by their norm too, so that a new 3x3
+    layer may have a gain of about 1/3.
+
+    Other rules, `"polar"` or those of deel-lip's keywords, constrain the unfolded kernel (one
+    matrix per group) and divide it by the square root of the largest number of windows that contain
+    one sample (`lipkit.views.ConvView`): by 3 for a 3x3 kernel. This is safe but often pessimistic.
 
     Shapes are those of `Conv2D`: (batch, height, width, channels) -> (batch, new_height,
     new_width, filters), or with the channels first.

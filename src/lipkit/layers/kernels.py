@@ -33,8 +33,11 @@ class LipschitzKernel(ActivationLast, LipschitzLayer):
         *args, **kwargs: of the Keras layer behind it.
         parametrization: kernel rule: its name, or a `lipkit.parametrizations.Parametrization`.
         lora_rank, lora_alpha, quantization_config: of Keras; not supported, leave them out.
-        kernel_initializer: initializer of the free kernel, by default orthogonal.
-        kernel_constraint: of the free kernel; None with rules that set their own, as `"stiefel"`.
+            A `lora_rank` raises `ValueError`.
+        kernel_initializer: initializer of the free kernel. `...` (the default) means not given:
+            orthogonal, or what suits the rule.
+        kernel_constraint: optional constraint on the free kernel. Must be None for rules that set
+            their own, such as `"stiefel"`.
 
     Example:
     >>> class Plain(lipkit.layers.LipschitzKernel, keras.layers.Dense):
@@ -192,7 +195,8 @@ class SpectralKernel(LipschitzKernel):
             layers), `"stiefel"` (faster where a layer is wide), `"bjorck"` and `"cholesky"` give
             orthogonal kernels; `"spectral"` and `"frobenius"` divide by a norm.
         eps_spectral, eps_bjorck, beta_bjorck, maxiter_spectral, maxiter_bjorck: keywords of
-            deel-lip, instead of `parametrization`: see `lipkit.parametrizations.deel_lip`.
+            deel-lip, instead of `parametrization`; `...` (the default) means not given. See
+            `lipkit.parametrizations.deel_lip`.
     """
 
     default_rule = "polar"

@@ -17,9 +17,9 @@ class PaddedConv(ActivationLast):
     at the end. So the output has `ceil(size / strides)` samples, as that of "same".
 
     Args:
-        padding: `"same"`, `"valid"`, or one of `lipkit.padding.MODES`, as wide as `"same"`:
-            `"circular"`, `"symmetric"`, `"reflect"`, `"replicate"` (repeated samples) and
-            `"constant"` (zeros). In one dimension also `"causal"`.
+        padding: `"same"`, `"valid"`, or a mode that pads by as many samples as `"same"`:
+            `"constant"` (zeros), `"circular"`, `"symmetric"`, `"reflect"` or `"replicate"`; in one
+            dimension also `"causal"`. Layers default to `"same"`, Keras's to `"valid"`.
         **kwargs: of the convolution.
     """
 

@@ -54,7 +54,7 @@ def largest_entry(w):
 
 
 def symmetric_norm_bound(g):
-    """Upper bound of the spectral norm of a symmetric matrix: (..., n, n) -> (..., 1, 1).
+    """Upper bound on the spectral norm of a symmetric matrix: (..., n, n) -> (..., 1, 1).
 
     The smaller of the Frobenius norm (tight at rank one) and the largest absolute row sum (tight
     at multiples of the identity).
@@ -67,7 +67,7 @@ def symmetric_norm_bound(g):
 
 @compiled
 def spectral_norm_bound(w, iterations):
-    """Upper bound of the spectral norm by Gram iteration.
+    """Upper bound on the spectral norm by Gram iteration.
 
     sigma_1(W) <= |G^(2^k)|^(1 / 2^(k+1)) with G = WᵀW and k = `iterations` squarings. The bound
     is at most r^(1 / 2^(k+2)) too large, r = min(m, n): 0.5 % at r = 4096 and k = 9. True in

@@ -16,7 +16,7 @@ from lipkit.linalg.norms import transpose as t
 
 FLOAT32_UNIT = 2.0**-24
 ITERATIONS = 4  # of `polar`, for the rules that use it
-SMALLEST = 1 / 48  # singular value that `polar` maps to 1, in units of a bound of the largest
+SMALLEST = 1 / 48  # singular value that `polar` maps to 1, in units of a bound on the largest
 SQUARINGS = 6  # for the bound that scales W before Björck's iteration
 
 
@@ -110,7 +110,7 @@ def _inverse_root(g, square, iterations):
 def polar(w, iterations):
     """Polar factor Q = W (WᵀW)^(-1/2), with a gradient that costs a handful of products.
 
-    Singular values of W down to `SMALLEST` times a bound of the largest are mapped to 1, by 4
+    Singular values of W down to `SMALLEST` times a bound on the largest are mapped to 1, by 4
     iterations to 1e-6 and by 5, the most that are used, to rounding; smaller ones below 1, none
     above. The backward pass is that of W -> polar(W Z) with Z = (WᵀW)^(-1/2) held: the upstream
     gradient is projected on the tangent space at Q and multiplied by Z. So no iteration is
@@ -150,13 +150,13 @@ def polar(w, iterations):
 def bjorck(w, iterations, beta):
     """Björck orthogonalisation, differentiated through its `iterations` steps.
 
-    W is first divided by an upper bound of its norm, whose gradient is dropped: the converged
+    W is first divided by an upper bound on its norm, whose gradient is dropped: the converged
     iteration does not depend on the scale.
 
     Args:
         w: (..., m, n) matrices.
         iterations: steps, >= 0.
-        beta: step size in ]0, 0.5].
+        beta: step size in (0, 0.5].
 
     Returns:
         (..., m, n) matrices of norm at most 1.

@@ -15,6 +15,8 @@ class KR(Loss):
     As a metric, the mean of its values on the batches: that of the whole sample if the batches
     have the same size and equally many of each class.
 
+    Labels (B,) or (B, C), {0, 1} or {-1, 1}; predictions of the same shape: logits.
+
     Args:
         reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
         multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
@@ -30,6 +32,8 @@ class KR(Loss):
 @register
 class NegKR(Loss):
     """`lipkit.losses.neg_kr`: -KR, to be minimised. As a metric, averaged as `KR` is.
+
+    Labels (B,) or (B, C), {0, 1} or {-1, 1}; predictions of the same shape: logits.
 
     Args:
         reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
@@ -50,8 +54,11 @@ class HingeMargin(Loss):
     As a metric, the mean of its values on the batches: that of the samples if these are equally
     large.
 
+    Labels (B,) or (B, C), {0, 1} or {-1, 1}; predictions of the same shape: logits.
+
     Args:
-        min_margin: margin asked for on each side of 0, > 0. deel-lip from 1.4 on uses half of it.
+        min_margin: required margin on each side of 0, > 0, in units of the logits; not halved,
+            unlike in deel-lip >= 1.4.
         reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
         multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
 
@@ -61,7 +68,7 @@ class HingeMargin(Loss):
     """
 
     function = staticmethod(functional.hinge_margin)
-    min_margin = Parameter("]0, inf[")
+    min_margin = Parameter("(0, inf)")
 
     def __init__(
         self,
@@ -77,18 +84,22 @@ class HingeMargin(Loss):
 
 @register
 class HKR(Loss):
-    """`lipkit.losses.hkr`: -KR + alpha * hinge. As a metric, averaged as `KR` is.
+    """`lipkit.losses.hkr`: -KR + alpha * mean(relu(min_margin - y f)).
+
+    As a metric, averaged as `KR` is. Labels (B,) or (B, C), {0, 1} or {-1, 1}; predictions of the
+    same shape: logits, without a sigmoid.
 
     Args:
         alpha: weight of the hinge, >= 0; `math.inf` for the hinge alone.
-        min_margin: margin asked for on each side of 0, > 0, in units of f: of the input, where f is
-            1-Lipschitz.
+        min_margin: required margin on each side of 0, > 0, in units of the logits; not halved,
+            unlike in deel-lip >= 1.4.
         reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
         multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
 
     Raises:
-        ValueError: labels that are not {0, 1} or {-1, 1}, or that do not have the shape of the
-            predictions.
+        ValueError: when called, the shapes of labels and predictions differ, or labels in a NumPy
+            array or list are neither all in {0, 1} nor all in {-1, 1}. `fit` does not check values:
+            a label above 0.5 is positive.
 
     Example:
     >>> loss = lipkit.losses.HKR(alpha=2.0, min_margin=1.0)
@@ -102,7 +113,7 @@ class HKR(Loss):
 
     function = staticmethod(functional.hkr)
     alpha = Parameter("[0, inf]")
-    min_margin = Parameter("]0, inf[")
+    min_margin = Parameter("(0, inf)")
 
     def __init__(
         self,
@@ -122,6 +133,8 @@ class HKR(Loss):
 class TauBinaryCrossentropy(Loss):
     """`lipkit.losses.tau_binary_crossentropy`: that of the logits tau * f, over tau.
 
+    Labels (B,) or (B, C), {0, 1}, {-1, 1} or probabilities; logits of the same shape.
+
     Args:
         tau: inverse temperature, > 0.
         reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
@@ -134,7 +147,7 @@ class TauBinaryCrossentropy(Loss):
     """
 
     function = staticmethod(functional.tau_binary_crossentropy)
-    tau = Parameter("]0, inf[")
+    tau = Parameter("(0, inf)")
 
     def __init__(
         self,

@@ -12,6 +12,8 @@ from lipkit.losses.functional.multiclass import mean_size
 class MulticlassKR(Loss):
     """`lipkit.losses.multiclass_kr`: positive sign, to be maximised.
 
+    Labels: one-hot (B, C), or integers (B,) or (B, 1); predictions: logits (B, C).
+
     Args:
         reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
         multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
@@ -27,6 +29,8 @@ class MulticlassKR(Loss):
 @register
 class MulticlassNegKR(Loss):
     """`lipkit.losses.multiclass_neg_kr`: -MulticlassKR, to be minimised.
+
+    Labels: one-hot (B, C), or integers (B,) or (B, 1); predictions: logits (B, C).
 
     Args:
         reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
@@ -44,8 +48,11 @@ class MulticlassNegKR(Loss):
 class MulticlassHinge(HingeMargin):
     """`lipkit.losses.multiclass_hinge`: hinge of each class, that of the true one C - 1 times.
 
+    Labels: one-hot (B, C), or integers (B,) or (B, 1); predictions: logits (B, C).
+
     Args:
-        min_margin: margin asked for on each side of 0, > 0, in full.
+        min_margin: required margin on each side of 0, > 0, in units of the logits; not halved,
+            unlike in deel-lip >= 1.4.
         reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
         multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
 
@@ -61,9 +68,12 @@ class MulticlassHinge(HingeMargin):
 class MulticlassHKR(HKR):
     """`lipkit.losses.multiclass_hkr`: -MulticlassKR + alpha * MulticlassHinge.
 
+    Labels: one-hot (B, C), or integers (B,) or (B, 1); predictions: logits (B, C).
+
     Args:
         alpha: weight of the hinge, >= 0; `math.inf` for the hinge alone.
-        min_margin: margin asked for on each side of 0, > 0, in full.
+        min_margin: required margin on each side of 0, > 0, in units of the logits; not halved,
+            unlike in deel-lip >= 1.4.
         reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
         multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
 
@@ -83,9 +93,12 @@ class MulticlassSoftHKR(Loss):
     `lipkit.Sequential`, left alone in evaluation, and saved. Elsewhere, in a plain Keras model or a
     call of the loss, nothing tells training from evaluation, and the mean is the batch's own.
 
+    Labels: one-hot (B, C), or integers (B,) or (B, 1); predictions: logits (B, C).
+
     Args:
         alpha: weight of the hinge, > 0; `math.inf` for the hinge alone.
-        min_margin: margin asked for on each side of 0, > 0, in full.
+        min_margin: required margin on each side of 0, > 0, in units of the logits; not halved,
+            unlike in deel-lip >= 1.4.
         alpha_mean: what the running mean keeps at each step, in [0, 1].
         temperature: of the softmax, > 0; the larger, the sharper.
         mean: the running mean to start with; None for `min_margin`.
@@ -99,9 +112,9 @@ class MulticlassSoftHKR(Loss):
     """
 
     function = staticmethod(functional.multiclass_soft_hkr)
-    alpha = Parameter("]0, inf]")
-    min_margin = Parameter("]0, inf[")
-    temperature = Parameter("]0, inf[")
+    alpha = Parameter("(0, inf]")
+    min_margin = Parameter("(0, inf)")
+    temperature = Parameter("(0, inf)")
     mean = Parameter("[0, inf]")
 
     def __init__(
@@ -143,10 +156,13 @@ class MulticlassSoftHKR(Loss):
 class LseHKR(Loss):
     """`lipkit.losses.lse_hkr`: the true class against the smooth maximum of the others.
 
+    Labels: one-hot (B, C), or integers (B,) or (B, 1); predictions: logits (B, C).
+
     Args:
         alpha: weight of the hinge, >= 0; `math.inf` for the hinge alone. torchlip's a in [0, 1] is
             a / (1 - a) here, up to a factor of the loss.
-        min_margin: margin asked for on each side of 0, > 0, in full.
+        min_margin: required margin on each side of 0, > 0, in units of the logits; not halved,
+            unlike in deel-lip >= 1.4.
         temperature: factor of the predictions, > 0.
         penalty: how far the smooth maximum may exceed the maximum, > 0, in units of `min_margin`.
         reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
@@ -159,9 +175,9 @@ class LseHKR(Loss):
 
     function = staticmethod(functional.lse_hkr)
     alpha = Parameter("[0, inf]")
-    min_margin = Parameter("]0, inf[")
-    temperature = Parameter("]0, inf[")
-    penalty = Parameter("]0, inf[")
+    min_margin = Parameter("(0, inf)")
+    temperature = Parameter("(0, inf)")
+    penalty = Parameter("(0, inf)")
 
     def __init__(
         self,
@@ -185,6 +201,8 @@ class LseHKR(Loss):
 class MultiMargin(HingeMargin):
     """`lipkit.losses.multi_margin`: mean over the classes of relu(min_margin - f_true + f).
 
+    Labels: one-hot (B, C), or integers (B,) or (B, 1); predictions: logits (B, C).
+
     Args:
         min_margin: by how much the true class is to exceed each other, > 0.
         reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
@@ -201,6 +219,8 @@ class MultiMargin(HingeMargin):
 @register
 class CategoricalHinge(HingeMargin):
     """`lipkit.losses.categorical_hinge`: relu(min_margin - f_true + max of the others).
+
+    Labels: one-hot (B, C), or integers (B,) or (B, 1); predictions: logits (B, C).
 
     Args:
         min_margin: by how much the true class is to exceed the best other, > 0.
@@ -219,7 +239,7 @@ class CategoricalHinge(HingeMargin):
 class TauCategoricalCrossentropy(TauBinaryCrossentropy):
     """`lipkit.losses.tau_categorical_crossentropy`: that of the logits tau * f, over tau.
 
-    Labels may be one-hot, integers or probabilities.
+    Labels: probabilities or one-hot (B, C), or integers (B,) or (B, 1); predictions: logits (B, C).
 
     Args:
         tau: inverse temperature, > 0.

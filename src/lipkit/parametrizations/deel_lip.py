@@ -25,7 +25,7 @@ def from_deel_lip(parametrization, default, **keywords):
         if name.startswith("maxiter"):
             integer(name, value)
         elif value is not None or name == "eps_spectral":
-            real(name, value, "]0, 0.5]" if name == "beta_bjorck" else "]0, inf[")
+            real(name, value, "(0, 0.5]" if name == "beta_bjorck" else "(0, inf)")
     if given.get("eps_bjorck", ...) is None or given.get("beta_bjorck", ...) is None:
         return Spectral()
     names = {"maxiter_bjorck": "iterations", "beta_bjorck": "beta"}

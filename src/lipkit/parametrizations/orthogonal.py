@@ -38,7 +38,7 @@ class Bjorck(Parametrization):
 
     Args:
         iterations: fixed number of steps.
-        beta: step size in ]0, 0.5].
+        beta: step size in (0, 0.5].
 
     Example:
     >>> w = lipkit.parametrizations.Bjorck()(np.diag([2.0, 1.0]).astype("float32"))
@@ -54,7 +54,7 @@ class Bjorck(Parametrization):
 
     def __init__(self, *, iterations=15, beta=0.5):
         self.iterations = integer("iterations", iterations)
-        self.beta = real("beta", beta, "]0, 0.5]")
+        self.beta = real("beta", beta, "(0, 0.5]")
 
     def __call__(self, w):
         return linalg.bjorck(w, self.iterations, self.beta)

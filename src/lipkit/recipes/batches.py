@@ -11,8 +11,8 @@ class Shuffled(keras.utils.PyDataset):
 
     Args:
         x, y: arrays of n samples.
-        batch_size: at most n.
-        seed: of the orders.
+        batch_size: samples in a batch, at most n.
+        seed: seed of the orders.
         strata: (n,) what is to be spread, such as classes; None for one stratum.
     """
 

@@ -32,23 +32,27 @@ def samples(x):
     return x
 
 
-def _one_each(y, n):
-    if np.shape(y) != (n,):
+def _one_each(y, n, one_hot=""):
+    shape = np.shape(y)
+    if shape != (n,):
+        hint = one_hot if len(shape) == 2 and shape[1] > 1 else ""
         raise ValueError(
-            f"`y` must have one entry for each of {n} samples, shape ({n},). Received: shape "
-            f"{np.shape(y)}"
+            f"`y` must have one entry for each of {n} samples, shape ({n},){hint}. Received: "
+            f"shape {shape}"
         )
     return np.asarray(y)
 
 
 def classes(y, n):
     """The labels as (n,) integers, and the number of classes."""
-    y = _one_each(y, n)
+    y = _one_each(y, n, ": for one-hot labels use y.argmax(axis=1)")
     found = np.unique(y)
     if y.dtype.kind not in "iub" or not np.array_equal(found, np.arange(len(found))):
+        hint = ", or task='regression' for a continuous target" if y.dtype.kind == "f" else ""
         raise ValueError(
             "`y` must hold the integers 0 ... k - 1, each at least once: use "
-            f"np.unique(y, return_inverse=True)[1]. Received: {found[:8].tolist()}"
+            f"np.unique(y, return_inverse=True)[1]{hint}. Received: {y.dtype} values "
+            f"{found[:8].tolist()}"
         )
     if len(found) < 2:
         raise ValueError("`y` must hold at least 2 classes. Received: 1 class")

@@ -29,8 +29,8 @@ def resolved(recipe, shape):
         recipe = next((name for name, rank in RANK.items() if rank == len(shape)), "linear")
     if len(shape) != RANK.get(recipe, len(shape)):
         raise ValueError(
-            f"recipe={recipe!r} does not take samples of shape {tuple(shape)}: it is "
-            f"{RECIPES['auto']}. Reshape `x`, or use recipe='linear'."
+            f"recipe={recipe!r} does not accept samples of shape {tuple(shape)}. Use "
+            f"{RECIPES['auto']}, or linear for any shape."
         )
     smallest = 2 ** len(FILTERS)
     if recipe == "cnn" and min(shape[:2]) < smallest:

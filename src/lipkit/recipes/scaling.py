@@ -21,8 +21,8 @@ class Scaler:
     """z = scale (x - mean), for a radius.
 
     Attributes:
-        scale, mean: of a sample's shape, or numbers; `scale` in the float32 that the model holds.
-        weights: as given, resolved to numbers; None for 1.
+        scale, mean: numbers, or arrays of a sample's shape; `scale` in the model's float32.
+        weights: the feature weights, resolved to numbers; None for 1.
         eps: the radius, resolved.
         stretch: the largest factor between distances of x and of z.
     """
@@ -84,7 +84,7 @@ def fit(x, weights, eps) -> Scaler:
 
     Args:
         x: (n, ...) finite float64.
-        weights: of the features; `"std"` for 1 / std; None for 1.
+        weights: weights of the features; `"std"` for 1 / std; None for 1.
         eps: radius that matters; None for 0.3 times the median of w std.
 
     Raises:

@@ -54,16 +54,16 @@ def train(
         x: (n, ...) samples, finite numbers in any units.
         y: (n,) classes 0 ... k - 1, each of which occurs; or targets, finite numbers.
         recipe: `"auto"`, `"mlp"`, `"cnn"` or `"linear"`, as described in `RECIPES`.
-        eps: radius to be certified, in units of the data, or of |w (x' - x)|; None for 0.3 times
-            the median of the features' standard deviations.
+        eps: radius to be certified, between 1e-30 and 1e30, in units of the data, or of
+            |w (x' - x)|; None for 0.3 times the median of the features' standard deviations.
         epochs, batch_size, learning_rate: None for a choice by the size of the data. The rate is
             Adam's at the start, and falls to 0.
-        seed: of the initial values and the batches.
+        seed: seed of the initial values and the batches, >= 0.
         feature_weights: w, so that distances are sqrt(sum (w_i dx_i)^2): positive numbers, one for
             each feature; or `"std"` for 1 / std, which counts standard deviations; None for 1.
         task: `"classification"` or `"regression"`.
-        lipschitz: for targets: the largest Lipschitz constant of the model, in units of the target
-            per unit of distance; None for a penalty on it.
+        lipschitz: for regression, the largest Lipschitz constant of the model, in units of the
+            target per unit of distance; None for a penalty on it.
         callbacks, verbose: as in Keras's `fit`.
 
     Returns:
@@ -87,8 +87,8 @@ def train(
         raise ValueError(f"`task` must be one of {TASKS}. Received: task={task!r}")
     if task == "classification" and lipschitz is not None:
         raise ValueError(
-            "`lipschitz` is for task='regression': decisions do not change with a factor. "
-            f"Received: lipschitz={lipschitz!r}"
+            "`lipschitz` applies only to task='regression': scaling a classifier's logits does not "
+            f"change its decisions. Received: lipschitz={lipschitz!r}"
         )
     setup = Setup(x, recipe=recipe, eps=eps, seed=seed, feature_weights=feature_weights)
     plan = Plan.of(len(setup.x), epochs, batch_size, learning_rate)
@@ -121,7 +121,7 @@ def _targets(setup, y, plan, lipschitz, options):
     checks.visible("targets", std, np.abs(y).max(), True)
     constant = lipschitz
     if lipschitz is not None:
-        lipschitz = real("lipschitz", lipschitz, "]0, inf[")
+        lipschitz = real("lipschitz", lipschitz, "(0, inf)")
         constant = lipschitz / (setup.scaler.stretch * std) * ROUNDING
     layers = setup.core(1, constant)
     model = setup.model(*layers)

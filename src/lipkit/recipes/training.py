@@ -106,7 +106,7 @@ class Plan:
         return cls(
             enough if epochs is None else integer("epochs", epochs),
             size,
-            0.01 if learning_rate is None else real("learning_rate", learning_rate, "]0, inf["),
+            0.01 if learning_rate is None else real("learning_rate", learning_rate, "(0, inf)"),
         )
 
     def compile(self, model, n, loss, metrics=()):

@@ -29,12 +29,12 @@ class Run:
         directory: where the files are.
         info: the record.
         x, y: the held-out inputs (n, ...) and classes (n,).
-        certificates: of them all.
+        certificates: certificates of all these inputs.
         model: the exported model, which the certificates are of.
         bound: its proven Lipschitz bound, computed anew.
         sample: (m,) the test points that were certified anew, and are to be attacked.
         difference: the largest difference of an output of the two models on the sample.
-        sha256: of each file.
+        sha256: hash of each file, by name.
 
     Example:
         >>> found = lipkit.runs.read(run)

@@ -89,9 +89,9 @@ class RunInfo:
         split: numbers of samples in training and test.
         history: a list of numbers, one for each epoch, of the loss and each metric.
         accuracy: share of the test samples that the model decides as their labels say.
-        lipschitz_bound: proven for the exported model.
+        lipschitz_bound: the proven bound on the constant of the exported model.
         command: the command line that made the run.
-        seconds: that it took.
+        seconds: time that it took.
         data: what it was trained on.
 
     Example:

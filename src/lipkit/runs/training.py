@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from lipkit import recipes
-from lipkit._checks import real
+from lipkit._checks import integer, real
 from lipkit._version import __version__
 from lipkit.certifier import Certificates, certify, lipschitz_bound, reweighted
 from lipkit.data import files, frames, splits
@@ -34,8 +34,8 @@ class TrainedRun:
     Attributes:
         directory: the run folder.
         info: its record.
-        certificates: of the samples held out.
-        sha256: of its manifest, which stands for the run.
+        certificates: certificates of the samples held out.
+        sha256: hash of its manifest, which stands for the run.
 
     Example:
         >>> np.savez("moons.npz", x=x, y=(y > 0).astype("int64"))
@@ -79,12 +79,13 @@ def train(
         out: path of the run folder.
         target: column of a table that holds the classes.
         recipe: network, a name in `lipkit.recipes.RECIPES`.
-        eps: radius to train for, in units of the data; None for one from the data.
-        epochs: of training; None for a number from the size of the data.
-        test_size: share of the samples to hold out, in ]0, 1[; at most 100,000 are.
-        seed: of the split, the initial values and the batches.
-        categorical: columns to be read as categories, whatever they hold.
-        drop: columns to leave out.
+        eps: radius to train for, in units of the data, between 1e-30 and 1e30; None chooses it
+            from the data.
+        epochs: number of training epochs, >= 1; None chooses it from the size of the data.
+        test_size: share of the samples to hold out, in (0, 1); at most 100,000 are.
+        seed: seed of the split, the initial values and the batches, from 0 to 2**32 - 1.
+        categorical: list of the columns to be read as categories, whatever they hold.
+        drop: list of the columns to leave out.
         impute: `"median"` or `"mean"`, to fill missing cells with it, or with the most frequent
             category; None: missing cells are an error.
         feature_weights: {column or feature: weight}, 1 for the others: distances, and so `eps` and
@@ -98,7 +99,8 @@ def train(
         `TrainedRun`; `lipkit.runs.read(out)` reads and checks it.
 
     Raises:
-        ValueError: the data, an argument or the place does not fit; the message says which.
+        FileNotFoundError: `data` does not exist.
+        ValueError: the data, an argument or `out` is not usable; the message says which.
         NotCertifiable: the training diverged.
 
     Example:
@@ -108,7 +110,8 @@ def train(
         'moons'
     """
     started, data = time.monotonic(), Path(data)
-    test_size = real("test_size", test_size, "]0, 1[")
+    test_size = real("test_size", test_size, "(0, 1)")
+    seed = integer("seed", seed, 0)
     if impute not in (None, *METHODS):
         raise ValueError(f"`impute` must be one of {[*METHODS]}. Received: impute={impute!r}")
     with new_run(out, overwrite) as folder:
@@ -174,7 +177,7 @@ def train(
 def _classes(dataset, data):
     """The classes of the rows, if there are any to tell apart."""
     if dataset.y is None and data.suffix.lower() in frames.SUFFIXES:
-        raise ValueError("--target is missing: name the column that holds the classes.")
+        raise ValueError("`target` is missing (--target): name the column that holds the classes.")
     if dataset.y is None:
         raise ValueError(f"{data} has no classes: expected sub-folders of images, or an array y.")
     if len(dataset.classes) < 2:

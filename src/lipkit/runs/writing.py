@@ -34,7 +34,7 @@ def write(folder: Path, info: RunInfo, model, x, y, certificates) -> str:
         info: the record.
         model: lipkit's model; its export is written beside it.
         x, y: (n, ...) the samples held out, and (n,) their classes.
-        certificates: of them.
+        certificates: certificates of these samples.
 
     Returns:
         The hash of the manifest.

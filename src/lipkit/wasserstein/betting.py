@@ -1,4 +1,4 @@
-"""A confidence bound of a mean that holds for every sample size and every bounded distribution."""
+"""A confidence bound on a mean that holds for every sample size and every bounded distribution."""
 
 import math
 
@@ -9,7 +9,7 @@ ROUNDINGS = 1e-9  # more than float64 loses in the logarithms of the capital
 
 
 def lower_mean(values, limit, error) -> float:
-    """A lower bound of E z, for independent z of the same mean in [-limit, limit].
+    """A lower bound on E z, for independent z of the same mean in [-limit, limit].
 
     Whoever bets on u = (z / limit + 1) / 2 against the claim E u = m has, after n fair rounds, the
     capital
@@ -23,7 +23,7 @@ def lower_mean(values, limit, error) -> float:
     Args:
         values: (n,) values in random order.
         limit: largest possible |z|.
-        error: probability, in ]0, 1[, with which the bound may be wrong.
+        error: probability, in (0, 1), with which the bound may be wrong.
 
     Reference: Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting",
     JRSS B 86, 2024, arXiv:2010.09686. Proven, for independent values; no limit theorem is used.

@@ -49,15 +49,15 @@ def wasserstein_distance(
             copy is trained from its weights on. It must not have seen these samples before. None:
             dense layers on the flattened inputs, standardised by one factor for all features,
             which keeps the geometry.
-        epochs: of the training of each critic, >= 0; with 0, the critic as it is.
-        steps: of each epoch, >= 1.
-        batch_size: even; half of each sample.
-        learning_rate: at the start, > 0, of `lipkit.optimizers.StiefelMuon`; it falls to 0 as a
+        epochs: number of training epochs of each critic, >= 0; with 0, the critic as it is.
+        steps: number of steps in an epoch, >= 1.
+        batch_size: samples in a batch, even; half from each of `x` and `y`.
+        learning_rate: initial rate, > 0, of `lipkit.optimizers.StiefelMuon`; it falls to 0 as a
             cosine.
         folds: number of parts that the samples are split into, >= 2; as many critics are trained,
             each on all parts but one. More of them for small samples.
-        confidence: of `lower_bound` and of `interval`, in ]0, 1[.
-        seed: of the folds, the first weights and the batches.
+        confidence: confidence level of `lower_bound` and of `interval`, in (0, 1).
+        seed: seed of the folds, the first weights and the batches, >= 0.
         verbose, callbacks: as in `keras.Model.fit`.
 
     Returns:
@@ -76,8 +76,8 @@ def wasserstein_distance(
     arXiv:1811.05381, for the critic.
     """
     epochs, steps = integer("epochs", epochs, 0), integer("steps", steps)
-    error = (1 - real("confidence", confidence, "]0, 1[")) / integer("folds", folds, 2)
-    rate = real("learning_rate", learning_rate, "]0, inf[")
+    error = (1 - real("confidence", confidence, "(0, 1)")) / integer("folds", folds, 2)
+    rate = real("learning_rate", learning_rate, "(0, inf)")
     x, y = _pair(x, y, flat=critic is None)
     rng = np.random.default_rng(integer("seed", seed, 0))
     x_parts, y_parts = _parts("x", x, folds, rng), _parts("y", y, folds, rng)

@@ -74,7 +74,7 @@ def statements(model, history, x, y, error) -> Statements:
 
 
 def _values(evaluate, parts):
-    """Float64 values of f on each part, and a bound of their errors."""
+    """Float64 values of f on each part, and a bound on their errors."""
     values, errors = zip(*(evaluate(part) for part in parts), strict=True)
     return [v[:, 0] for v in values], max(float(e.max()) for e in errors)
 

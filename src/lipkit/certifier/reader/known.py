@@ -53,10 +53,10 @@ def doubt(layer):
         )
         return None if apart else "its windows overlap: `pool_size` is larger than `strides`"
     try:
-        rule = registry.rule_of(layer)
+        registry.rule_of(layer)
         if type(layer) not in _POINTWISE:
             return "its constant depends on its weights, its inputs' size or their number"
-        constant = _chained(rule(layer, (2,)), (2,))
+        constant = _chained(registry.operations_of(layer, (2,)), (2,))
     except NotCertifiable as error:
         return error.reason
     return None if constant <= 1 else f"its constant is {constant:.6g}"
@@ -68,7 +68,6 @@ def _axes(value):
 
 def _chained(ops, shape):
     """The product of constants of pointwise operations."""
-    ops = ops if isinstance(ops, list) else [ops]
     return math.prod(bounding.lipschitz(op, shape)[0] for op in ops)
 
 

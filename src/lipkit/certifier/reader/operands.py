@@ -60,7 +60,7 @@ def call_of(builder, operation, node, inputs):
     if is_layer and len(node.outputs) != 1:
         raise refusal(operation, f"it has {len(node.outputs)} outputs, and rules give one.")
     if is_layer:
-        return registry.rule_of(operation)(operation, *shapes), inputs
+        return registry.operations_of(operation, *shapes), inputs
     return operations.rule_of(operation)(operation, arguments, shapes), inputs
 
 

@@ -127,6 +127,7 @@ def _check(reading, output, expected, allowed, overflow):
         raise NotCertifiable(
             f"Model {name!r} does not compute what its layers say: on random inputs its outputs "
             f"differ by {difference[wrong][0]:.2g} from float64, and rounding explains "
-            f"{allowed[wrong][0]:.2g}. Is the arithmetic TF32, or a layer's `call` overridden?"
+            f"{allowed[wrong][0]:.2g}. Check that each rule given to `register_rule` matches its "
+            "layer, that no layer's `call` is overridden, and that TF32 is off."
         )
     return not overflow.all()

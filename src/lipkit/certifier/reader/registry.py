@@ -18,18 +18,18 @@ _RULES: dict[type, object] = {}
 # at inference these compute what the Keras class does, with the constrained kernel
 _SAME_CALLS = (PaddedConv.call, SpectralDense.call)
 WAY_OUT = (
-    "Remove it, replace it by a layer with a rule, or register one with "
+    "Remove it, replace it with a layer that has a rule, or register one with "
     "@lipkit.certifier.register_rule"
 )
 
 
 def register_rule(*layer_classes):
-    """Decorator: how layers of exactly these classes read as certifier operations.
+    """Decorator that registers how the certifier reads layers of exactly these classes.
 
     Layers that say what they are need none: see `lipkit.layers.Exported`.
 
     Args:
-        *layer_classes: classes of layers; subclasses are not meant.
+        *layer_classes: classes of layers, at least one; subclasses are not included.
 
     Returns:
         A decorator of functions of a layer and the shape of each input, without the batch axis,
@@ -38,7 +38,8 @@ def register_rule(*layer_classes):
         outputs on random inputs. Instead of a function: `lipkit.certifier.as_exported`.
 
     Raises:
-        ValueError: if something else than a class is given.
+        ValueError: no class is given, or something that is not a class of layers; or, when the
+            decorator is applied, the rule is not callable.
 
     Example:
     >>> class Halve(keras.layers.Layer):
@@ -52,11 +53,18 @@ def register_rule(*layer_classes):
     >>> print(round(float(lipkit.lipschitz_bound(halves)), 6))
     0.5
     """
+    wrong = [c for c in layer_classes if not isinstance(c, type) or not issubclass(c, keras.Layer)]
+    if wrong or not layer_classes:
+        received = repr(wrong[0]) if wrong else "no class"
+        raise ValueError(
+            "`register_rule` needs at least one subclass of keras.layers.Layer. "
+            f"Received: {received}"
+        )
 
     def register(rule):
+        if not callable(rule):
+            raise ValueError(f"`register_rule` decorates a function. Received: {rule!r}")
         for layer_class in layer_classes:
-            if not isinstance(layer_class, type):
-                raise ValueError(f"`register_rule` takes classes. Received: {layer_class!r}")
             if rule is as_exported and not as_operations(layer_class):
                 raise ValueError(
                     "`as_exported` needs a `lipkit.layers.Exported` with a `to_vanilla`. "
@@ -148,6 +156,19 @@ def rule_of(layer):
     raise refusal(layer, f"{reason}. {WAY_OUT}.")
 
 
+def operations_of(layer, *shapes) -> list[g.Op]:
+    """The operations that the rule of a layer gives for inputs of these shapes."""
+    given = rule_of(layer)(layer, *shapes)
+    found = list(given) if isinstance(given, (list, tuple)) else [given]
+    if wrong := [op for op in found if not isinstance(op, g.Op)]:
+        raise ValueError(
+            f"The rule of layer {layer.name!r} ({type(layer).__name__}) must return an operation "
+            "of `lipkit.certifier.graph`, or a list of them. "
+            f"Received: {type(wrong[0]).__name__}"
+        )
+    return found
+
+
 def inherited_rule_of(layer):
     """`rule_of`, or else the rule of the first class that the layer's has its `call` from; None."""
     try:
@@ -187,8 +208,7 @@ def activation_ops(layer, shape) -> list[g.Op]:
     if activation is None or activation is keras.activations.linear:
         return []
     if isinstance(activation, keras.layers.Layer):
-        given = rule_of(activation)(activation, shape)
-        return list(given) if isinstance(given, (list, tuple)) else [given]
+        return operations_of(activation, shape)
     if activation is keras.activations.softmax:
         return [g.Softmax()]
     if activation is keras.activations.leaky_relu:

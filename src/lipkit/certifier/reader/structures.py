@@ -52,10 +52,16 @@ def batches(model, given):
         return arrays[0] if single else arrays
     if not isinstance(given, dict):
         return given
+    received = f"Received: a dict with the keys {sorted(map(str, given))}"
+    if single:
+        names = list(structure) if isinstance(structure, dict) else [tensors[0].name]
+        raise ValueError(
+            f"Model {model.name!r} has one input: pass an array, or a dict with the keys {names}. "
+            f"{received}"
+        )
     raise ValueError(
         f"Inputs of model {model.name!r} must have the structure "
-        f"{keras.tree.map_structure(lambda tensor: tensor.name, structure)!r}. "
-        f"Received: a dict with the keys {sorted(map(str, given))}"
+        f"{keras.tree.map_structure(lambda tensor: tensor.name, structure)!r}. {received}"
     )
 
 

@@ -188,7 +188,10 @@ class _Walk(Builder):
 def check_model(model):
     """Refuse anything but a built graph that computes what the graph says."""
     if not isinstance(model, keras.Model):
-        raise ValueError(f"`model` must be a Keras model. Received: {type(model).__name__}")
+        raise ValueError(
+            "`model` must be a Keras model or the path of an ONNX file. "
+            f"Received: {type(model).__name__}"
+        )
     if not getattr(model, "inputs", None):
         raise NotCertifiable(
             f"Model {model.name!r} cannot be read: it must be a Functional model, or a Sequential "

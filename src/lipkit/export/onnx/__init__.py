@@ -47,12 +47,12 @@ def export_onnx(
     - `logits` (batch, ...), float32: the model's outputs, before a final softmax or sigmoid.
     - `label` int64: the class; for one logit, 1 for f > 0 and 0 otherwise; -1 where there is none.
     - `radius` (batch,), float64: no input within it (2-norm) has another label. It comes from a
-      second evaluation in float64, less a bound of its error, and is never more than the radius
+      second evaluation in float64, less a bound on its error, and is never more than the radius
       of `lipkit.certify`. 0 where nothing is certified: non-finite values, ties, overflow, or
       logits in float32 that decide otherwise.
 
-    Metadata properties `lipkit.*` hold the proven Lipschitz bound of the logits, classes, task,
-    arithmetic, assumptions, version and the SHA-256 of the weights.
+    Metadata properties `lipkit.*` hold the proven bound on the Lipschitz constant of the logits,
+    classes, task, arithmetic, assumptions, version and the SHA-256 of the weights.
 
     Args:
         model: as in `lipkit.lipschitz_bound`: a Keras model or, to add certificates to it, the path

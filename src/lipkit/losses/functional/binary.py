@@ -42,7 +42,7 @@ def regularised(gap, hinge, alpha):
 def kr(y_true, y_pred, sample_weight=None):
     """Kantorovich-Rubinstein term: mean of f over the positive class minus over the negative.
 
-    For a 1-Lipschitz f it is a lower bound of the Wasserstein-1 distance between the classes, to
+    For a 1-Lipschitz f it is a lower bound on the Wasserstein-1 distance between the classes, to
     be maximised. A class missing from the batch contributes 0.
 
     Args:
@@ -84,7 +84,7 @@ def hinge_margin(y_true, y_pred, min_margin=1.0, sample_weight=None):
 
     Args:
         y_true, y_pred, sample_weight: as in `lipkit.losses.kr`.
-        min_margin: margin asked for on each side of 0, > 0, in full.
+        min_margin: required margin on each side of 0, > 0, in units of the logits; not halved.
 
     Returns:
         (B,) values whose mean is the loss.
@@ -104,7 +104,7 @@ def hkr(y_true, y_pred, alpha=10.0, min_margin=1.0, sample_weight=None):
     Args:
         y_true, y_pred, sample_weight: as in `lipkit.losses.kr`.
         alpha: weight of the hinge, >= 0; `math.inf` for the hinge alone.
-        min_margin: margin asked for on each side of 0, > 0, in full.
+        min_margin: required margin on each side of 0, > 0, in units of the logits; not halved.
 
     Returns:
         (B,) values whose mean is the loss.

@@ -1,7 +1,7 @@
 """Labels, predictions and weights of the losses: one convention, checked in one place.
 
 A label is positive iff it is above one half, so {0, 1} and {-1, 1} mean the same. Shapes are
-checked always; values where they are at hand, which is when the labels are a NumPy array.
+checked always; values where the labels are a NumPy array, as in a direct call, but not in `fit`.
 """
 
 import keras

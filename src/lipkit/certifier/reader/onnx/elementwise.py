@@ -106,7 +106,7 @@ def _over_an_axis(make):
 
 
 def _added(call):
-    """The sum of all constant operands, and a bound of all partial sums of them."""
+    """The sum of all constant operands, and a bound on all partial sums of them."""
     parts = [call.broadcast(i) for i in call.constants()]
     return sum(parts, 0.0), len(call.operands) * sum(map(np.abs, parts), 0.0)
 

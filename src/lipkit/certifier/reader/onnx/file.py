@@ -194,6 +194,11 @@ def _checked(model, path, full_check=False) -> Any:
 
 def _loaded(path):
     import_onnx()
+    if path.is_dir():
+        raise ValueError(
+            f"`model` is a folder: {str(path)!r}. Give a Keras model or the path of an ONNX file; "
+            "the model of a run is loaded by `lipkit.runs.load`."
+        )
     if not path.is_file():
         raise ValueError(f"`model` names a file that does not exist: {str(path)!r}")
     model = _checked(path, path)
