@@ -163,3 +163,52 @@ def test_distances_are_those_of_rational_numbers(rng, monkeypatch):
         squares = [sum((exact(p) - exact(q)) ** 2) for p, q in zip(points, x, strict=True)]
         inside = [s <= Fraction(float(r)) ** 2 for s, r in zip(squares, radius, strict=True)]
         assert list(within(x, points, radius)) == inside
+
+
+@pytest.mark.parametrize("arithmetic", [F32, DOUBLE], ids=lambda a: a.name)
+def test_rounding_of_roots_of_squares_term_by_term(arithmetic):
+    rows = np.array([[0.5, 0.5, 0.0, 0.0], [0.0, 1.0, 2.0, 0.5]])  # at most 3 terms, of sum 3.5
+    columns = np.array([[1.0, 0.25]])  # 2 terms, of sum 1.25
+    u, tiny = Fraction(arithmetic.unit), Fraction(arithmetic.tiny)
+    for scale, shift, row in ((2.0, 0.25, Fraction(35, 8)), (0.5, 0.0, Fraction(35, 8))):
+        op = g.RootOfSquares(((0, rows), (1, columns)), scale, shift)
+        slope, offset = rounding.local_error(op, arithmetic, (4, 2), (2, 1))
+        relative = (3 * 2 + 6 + 32) * u
+        square = Fraction(scale) * Fraction(2)  # columns of sum 2 and 1 at most
+        assert (
+            (relative**2 * square)
+            <= Fraction(slope) ** 2
+            <= (relative**2 * square) * (1 + 200 * UNIT)
+        )
+        lost = tiny * ((2 * 6 + 2) * Fraction(scale) * row + 4)
+        expected = np.sqrt(2) * (float(relative) * np.sqrt(shift) + np.sqrt(float(lost)))
+        assert offset == pytest.approx(expected, rel=1e-12)
+    small = g.RootOfSquares(((0, np.full((2, 4), 0.01)),), 1.0, 0.0)  # a row of sum below 1
+    _, offset = rounding.local_error(small, arithmetic, (4,), (2,))
+    assert offset == pytest.approx(np.sqrt(2 * arithmetic.tiny * (2 * 4 + 2 + 4)), rel=1e-12)
+
+
+def test_rounding_that_a_program_states():
+    op = g.Rounded(3.0, 5.0)
+    relative, absolute = rounding.local_error(op, F32, (4,), (4,))
+    assert (relative, absolute) == (3 * F32.unit, 5 * F32.tiny * 2)
+
+
+@pytest.mark.parametrize(
+    ("op", "factor"),
+    [
+        (g.Norm((0,)), 1.0),
+        (g.RootOfSquares(((0, np.full((2, 4), 0.5)),), 0.25, 0.0), 1.0),
+        (g.RootOfSquares(((0, np.full((2, 4), 3.0)),), 0.25, 0.0), 3.0),
+        (g.RootOfSquares(((0, np.full((2, 4), 3.0)), (1, np.full((1, 1), 2.0))), 5.0, 0.0), 30.0),
+    ],
+)
+def test_squares_that_overflow_are_foreseen(op, factor):
+    """A sum of squares may be too large where neither the values nor their norm are."""
+    nodes = [g.Node(g.Input(), (), (4, 1), "x", "Input"), g.Node(op, (0,), (2, 1), "norm", "Norm")]
+    graph, local = g.Graph(nodes, (1,)), [(0.0, 0.0), (0.0, 0.0)]
+    edge = np.sqrt(F32.largest / 4 / factor)
+    for size, expected in ((edge * (1 - 1e-9), False), (edge * (1 + 1e-9), True)):
+        reach = [np.array([size]), np.array([1.0])]
+        _, overflow = rounding.forward_errors(graph, [1.0, 1.0], local, reach, F32)
+        assert overflow[0] == expected
