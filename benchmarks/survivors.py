@@ -33,7 +33,7 @@ WORDS = [  # (in the function, or in the changed lines; why it is no gap)
     (r"_candidates", "a guess, which is then checked: costs time, not truth"),
     (r"_density|_symbols|part = math|CHUNK|at_least=bound", "effort only: any grid gives a bound"),
     (
-        r"2\*\*-5[01]|2\*\*-4[89]|3\*\*-|SLACK|SHRINK|inflate\(|\+ [45]\) \* 2\.0",
+        r"inflate\(|deflate\(|ROUNDINGS",
         "a margin, larger than what it pays for: the change is far below it",
     ),
     (r"tiny|1e-?154|flushed", "the term for underflow, 1e-38 of anything else"),
