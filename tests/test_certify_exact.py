@@ -182,10 +182,10 @@ def test_rounding_of_roots_of_squares_term_by_term(arithmetic):
         )
         lost = tiny * ((2 * 6 + 2) * Fraction(scale) * row + 4)
         expected = np.sqrt(2) * (float(relative) * np.sqrt(shift) + np.sqrt(float(lost)))
-        assert offset == pytest.approx(expected, rel=1e-12)
+        assert offset == pytest.approx(expected, rel=1e-12, abs=0)
     small = g.RootOfSquares(((0, np.full((2, 4), 0.01)),), 1.0, 0.0)  # a row of sum below 1
     _, offset = rounding.local_error(small, arithmetic, (4,), (2,))
-    assert offset == pytest.approx(np.sqrt(2 * arithmetic.tiny * (2 * 4 + 2 + 4)), rel=1e-12)
+    assert offset == pytest.approx(np.sqrt(2 * arithmetic.tiny * (2 * 4 + 2 + 4)), rel=1e-12, abs=0)
 
 
 def test_rounding_that_a_program_states():
