@@ -21,7 +21,8 @@ def pytest_collection_modifyitems(items):
     """Tests marked `once` run on one backend.
 
     They are of the site, of how processes start and choose a backend, of code that runs in a
-    process with a backend of its own, or of the certifier's core, which computes in NumPy.
+    process with a backend of its own, of the certifier's core, which computes in NumPy, or of what
+    scikit-learn asks of its estimators, around a training that other tests have on each backend.
     """
     if BACKEND != ONCE:
         skip = pytest.mark.skip(reason=f"the same on every backend; runs on {ONCE}")

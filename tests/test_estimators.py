@@ -22,6 +22,7 @@ from lipkit.estimators import LipschitzClassifier, LipschitzRegressor  # noqa: E
 FAST = {"recipe": "linear", "epochs": 8, "learning_rate": 1.0, "batch_size": 64}
 
 
+@pytest.mark.once
 @parametrize_with_checks([LipschitzClassifier(**FAST), LipschitzRegressor(**FAST)])
 def test_checks_of_scikit_learn(estimator, check):
     check(estimator)

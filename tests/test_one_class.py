@@ -19,6 +19,7 @@ from lipkit.estimators import OneClassLipschitz
 FAST = {"recipe": "linear", "epochs": 1, "learning_rate": 0.1, "batch_size": 64}
 
 
+@pytest.mark.once
 @parametrize_with_checks([OneClassLipschitz(**FAST)])
 def test_checks_of_scikit_learn(estimator, check):
     check(estimator)
