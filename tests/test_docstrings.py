@@ -24,10 +24,6 @@ import lipkit
 SECTION = r"(?ms)^{}:[ \t]*\n((?:[ \t]+\S.*?$|[ \t]*\n)+)"
 # operations of a graph that users rarely make themselves; each docstring is the operation's formula
 FORMULAS = "lipkit.certifier.graph."
-# still to be written; each entry that is complete has to go
-PENDING = {
-    "lipkit",
-}
 
 
 def found():
@@ -96,9 +92,6 @@ def faults(name, value):
 @pytest.mark.parametrize("name", PUBLIC)
 def test_docstring_is_complete(name):
     lacking = faults(name, PUBLIC[name])
-    module = name.rpartition(".")[0]
-    if module in PENDING:
-        pytest.skip(f"pending: {'; '.join(lacking) or 'nothing'}")
     assert not lacking, f"{name}: {'; '.join(lacking)}"
 
 
@@ -123,8 +116,6 @@ def common(tmp_path_factory):
 @pytest.mark.parametrize("name", [n for n, v in PUBLIC.items() if ">>>" in (v.__doc__ or "")])
 def test_example_runs(name, common, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    if name.rpartition(".")[0] in PENDING:
-        pytest.skip("pending")
     names = {"lipkit": lipkit, "keras": keras, "ops": keras.ops, "np": np, **common}
     test = doctest.DocTestParser().get_doctest(inspect.getdoc(PUBLIC[name]), names, name, None, 0)
     said = []

@@ -112,7 +112,6 @@ class Certifier:
         bounds: its `lipkit.certifier.bounding.compose`.
         arithmetic: the deployed program's, or None for the real-valued network.
         task: one of `TASKS`, or None to infer it from the number of outputs.
-        relative_input_error: of the conversion of inputs to the program's format.
     """
 
     def __init__(
