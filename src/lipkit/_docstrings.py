@@ -36,10 +36,14 @@ def entries(docstring):
 
 
 def complete(cls, arguments):
-    """Give a class's `Args` what its bases, Keras's among them, say of the other arguments."""
+    """Give a class's `Args` what its bases, Keras's among them, say of the other arguments.
+
+    So does the `function` that a loss puts into a class.
+    """
     docstring = inspect.cleandoc(cls.__doc__ or "")
     said: dict[str, Entry] = {}
-    for text in (*(vars(base).get("__doc__") for base in cls.__mro__[:-1]), UNSAID):
+    homes = [home for base in cls.__mro__[:-1] for home in (base, vars(base).get("function"))]
+    for text in (*(home.__doc__ for home in homes if home), UNSAID):
         for entry in entries(inspect.cleandoc(text or "")):
             for name in entry.names:
                 said.setdefault(name, entry)

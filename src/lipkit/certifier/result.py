@@ -144,7 +144,7 @@ class Certificates:
         """
         if eps is None:
             eps = np.linspace(0, float(self.radius.max(initial=0.0)), 101)
-        radii: np.ndarray = np.asarray(eps, None)
+        radii: np.ndarray = np.asarray(eps)
         return radii, np.array([self.certified_accuracy(float(e)) for e in radii])
 
     def _columns(self) -> dict[str, list[Any]]:

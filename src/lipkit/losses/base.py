@@ -95,8 +95,8 @@ class Loss(keras.losses.Loss):
     Args:
         reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class. Keras 2's
             reduction `"auto"` is the default.
-        multi_gpu: accepted and without effect. The terms that are means over a class are always
-            those of the global batch, and labels are not to be processed beforehand.
+        multi_gpu: deel-lip's keyword, without effect. The terms that are means over a class are
+            always those of the global batch, and labels are not to be processed beforehand.
     """
 
     function: Callable[..., Any]  # (y_true, y_pred, **parameters, sample_weight) -> (B,)

@@ -17,10 +17,6 @@ class KR(Loss):
 
     Labels (B,) or (B, C), {0, 1} or {-1, 1}; predictions of the same shape: logits.
 
-    Args:
-        reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
-        multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
-
     Example:
     >>> float(lipkit.losses.KR()(np.array([1, 0]), np.array([0.5, -0.25])))
     0.75
@@ -34,10 +30,6 @@ class NegKR(Loss):
     """`lipkit.losses.neg_kr`: -KR, to be minimised. As a metric, averaged as `KR` is.
 
     Labels (B,) or (B, C), {0, 1} or {-1, 1}; predictions of the same shape: logits.
-
-    Args:
-        reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
-        multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
 
     Example:
     >>> float(lipkit.losses.NegKR()(np.array([1, 0]), np.array([0.5, -0.25])))
@@ -55,12 +47,6 @@ class HingeMargin(Loss):
     large.
 
     Labels (B,) or (B, C), {0, 1} or {-1, 1}; predictions of the same shape: logits.
-
-    Args:
-        min_margin: required margin on each side of 0, > 0, in units of the logits; not halved,
-            unlike in deel-lip >= 1.4.
-        reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
-        multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
 
     Example:
     >>> float(lipkit.losses.HingeMargin(0.5)(np.array([1, 0]), np.array([0.5, -0.25])))
@@ -88,13 +74,6 @@ class HKR(Loss):
 
     As a metric, averaged as `KR` is. Labels (B,) or (B, C), {0, 1} or {-1, 1}; predictions of the
     same shape: logits, without a sigmoid.
-
-    Args:
-        alpha: weight of the hinge, >= 0; `math.inf` for the hinge alone.
-        min_margin: required margin on each side of 0, > 0, in units of the logits; not halved,
-            unlike in deel-lip >= 1.4.
-        reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
-        multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
 
     Raises:
         ValueError: when called, the shapes of labels and predictions differ, or labels in a NumPy
@@ -134,11 +113,6 @@ class TauBinaryCrossentropy(Loss):
     """`lipkit.losses.tau_binary_crossentropy`: that of the logits tau * f, over tau.
 
     Labels (B,) or (B, C), {0, 1}, {-1, 1} or probabilities; logits of the same shape.
-
-    Args:
-        tau: inverse temperature, > 0.
-        reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
-        multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
 
     Example:
     >>> loss = lipkit.losses.TauBinaryCrossentropy(tau=100.0)

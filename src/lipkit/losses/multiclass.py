@@ -14,10 +14,6 @@ class MulticlassKR(Loss):
 
     Labels: one-hot (B, C), or integers (B,) or (B, 1); predictions: logits (B, C).
 
-    Args:
-        reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
-        multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
-
     Example:
     >>> float(lipkit.losses.MulticlassKR()(np.array([0, 1]), np.eye(2)))
     1.0
@@ -31,10 +27,6 @@ class MulticlassNegKR(Loss):
     """`lipkit.losses.multiclass_neg_kr`: -MulticlassKR, to be minimised.
 
     Labels: one-hot (B, C), or integers (B,) or (B, 1); predictions: logits (B, C).
-
-    Args:
-        reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
-        multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
 
     Example:
     >>> float(lipkit.losses.MulticlassNegKR()(np.array([0, 1]), np.eye(2)))
@@ -50,12 +42,6 @@ class MulticlassHinge(HingeMargin):
 
     Labels: one-hot (B, C), or integers (B,) or (B, 1); predictions: logits (B, C).
 
-    Args:
-        min_margin: required margin on each side of 0, > 0, in units of the logits; not halved,
-            unlike in deel-lip >= 1.4.
-        reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
-        multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
-
     Example:
     >>> float(lipkit.losses.MulticlassHinge()(np.array([0]), np.array([[0.5, -1.0]])))
     0.25
@@ -69,13 +55,6 @@ class MulticlassHKR(HKR):
     """`lipkit.losses.multiclass_hkr`: -MulticlassKR + alpha * MulticlassHinge.
 
     Labels: one-hot (B, C), or integers (B,) or (B, 1); predictions: logits (B, C).
-
-    Args:
-        alpha: weight of the hinge, >= 0; `math.inf` for the hinge alone.
-        min_margin: required margin on each side of 0, > 0, in units of the logits; not halved,
-            unlike in deel-lip >= 1.4.
-        reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
-        multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
 
     Example:
     >>> float(lipkit.losses.MulticlassHKR(alpha=2.0)(np.array([0, 1]), np.eye(2)))
@@ -96,14 +75,8 @@ class MulticlassSoftHKR(Loss):
     Labels: one-hot (B, C), or integers (B,) or (B, 1); predictions: logits (B, C).
 
     Args:
-        alpha: weight of the hinge, > 0; `math.inf` for the hinge alone.
-        min_margin: required margin on each side of 0, > 0, in units of the logits; not halved,
-            unlike in deel-lip >= 1.4.
         alpha_mean: what the running mean keeps at each step, in [0, 1].
-        temperature: of the softmax, > 0; the larger, the sharper.
         mean: the running mean to start with; None for `min_margin`.
-        reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
-        multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
 
     Example:
     >>> loss = lipkit.losses.MulticlassSoftHKR(alpha=10.0)
@@ -161,12 +134,8 @@ class LseHKR(Loss):
     Args:
         alpha: weight of the hinge, >= 0; `math.inf` for the hinge alone. torchlip's a in [0, 1] is
             a / (1 - a) here, up to a factor of the loss.
-        min_margin: required margin on each side of 0, > 0, in units of the logits; not halved,
-            unlike in deel-lip >= 1.4.
         temperature: factor of the predictions, > 0.
         penalty: how far the smooth maximum may exceed the maximum, > 0, in units of `min_margin`.
-        reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
-        multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
 
     Example:
     >>> float(lipkit.losses.LseHKR()(np.array([0]), np.array([[1.0, -1.0]])))
@@ -205,8 +174,6 @@ class MultiMargin(HingeMargin):
 
     Args:
         min_margin: by how much the true class is to exceed each other, > 0.
-        reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
-        multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
 
     Example:
     >>> float(lipkit.losses.MultiMargin()(np.array([0]), np.array([[1.0, 0.5]])))
@@ -224,8 +191,6 @@ class CategoricalHinge(HingeMargin):
 
     Args:
         min_margin: by how much the true class is to exceed the best other, > 0.
-        reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
-        multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
 
     Example:
     >>> float(lipkit.losses.CategoricalHinge()(np.array([0]), np.array([[1.0, 0.5]])))
@@ -241,11 +206,6 @@ class TauCategoricalCrossentropy(TauBinaryCrossentropy):
 
     Labels: probabilities or one-hot (B, C), or integers (B,) or (B, 1); predictions: logits (B, C).
 
-    Args:
-        tau: inverse temperature, > 0.
-        reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
-        multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
-
     Example:
     >>> loss = lipkit.losses.TauCategoricalCrossentropy(tau=100.0)
     >>> round(float(loss(np.array([0]), np.array([[0.0, 0.5]]))), 4)
@@ -258,11 +218,6 @@ class TauCategoricalCrossentropy(TauBinaryCrossentropy):
 @register
 class TauSparseCategoricalCrossentropy(TauCategoricalCrossentropy):
     """`TauCategoricalCrossentropy`, which takes integer labels, under deel-lip's second name.
-
-    Args:
-        tau: inverse temperature, > 0.
-        reduction, name, dtype: as in `keras.losses.Loss`; the name is that of the class.
-        multi_gpu: deel-lip's keyword, without effect: terms are those of the global batch.
 
     Example:
     >>> loss = lipkit.losses.TauSparseCategoricalCrossentropy(tau=100.0)

@@ -84,7 +84,8 @@ def hinge_margin(y_true, y_pred, min_margin=1.0, sample_weight=None):
 
     Args:
         y_true, y_pred, sample_weight: as in `lipkit.losses.kr`.
-        min_margin: required margin on each side of 0, > 0, in units of the logits; not halved.
+        min_margin: required margin on each side of 0, > 0, in units of the logits; not halved,
+            unlike in deel-lip >= 1.4.
 
     Returns:
         (B,) values whose mean is the loss.
@@ -104,7 +105,8 @@ def hkr(y_true, y_pred, alpha=10.0, min_margin=1.0, sample_weight=None):
     Args:
         y_true, y_pred, sample_weight: as in `lipkit.losses.kr`.
         alpha: weight of the hinge, >= 0; `math.inf` for the hinge alone.
-        min_margin: required margin on each side of 0, > 0, in units of the logits; not halved.
+        min_margin: required margin on each side of 0, > 0, in units of the logits; not halved,
+            unlike in deel-lip >= 1.4.
 
     Returns:
         (B,) values whose mean is the loss.

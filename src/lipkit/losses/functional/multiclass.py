@@ -60,7 +60,8 @@ def multiclass_hinge(y_true, y_pred, min_margin=1.0, sample_weight=None):
 
     Args:
         y_true, y_pred, sample_weight: as in `lipkit.losses.multiclass_kr`.
-        min_margin: required margin on each side of 0, > 0, in units of the logits; not halved.
+        min_margin: required margin on each side of 0, > 0, in units of the logits; not halved,
+            unlike in deel-lip >= 1.4.
 
     Returns:
         (B,) values whose mean is the loss.
@@ -85,7 +86,8 @@ def multiclass_hkr(y_true, y_pred, alpha=10.0, min_margin=1.0, sample_weight=Non
     Args:
         y_true, y_pred, sample_weight: as in `lipkit.losses.multiclass_kr`.
         alpha: weight of the hinge, >= 0; `math.inf` for the hinge alone.
-        min_margin: required margin on each side of 0, > 0, in units of the logits; not halved.
+        min_margin: required margin on each side of 0, > 0, in units of the logits; not halved,
+            unlike in deel-lip >= 1.4.
 
     Returns:
         (B,) values whose mean is the loss.
@@ -118,7 +120,8 @@ def multiclass_soft_hkr(
     Args:
         y_true, y_pred, sample_weight: as in `lipkit.losses.multiclass_kr`.
         alpha: weight of the hinge, > 0; `math.inf` for the hinge alone.
-        min_margin: required margin on each side of 0, > 0, in units of the logits; not halved.
+        min_margin: required margin on each side of 0, > 0, in units of the logits; not halved,
+            unlike in deel-lip >= 1.4.
         temperature: of the softmax, > 0; the larger, the sharper.
         mean: the size of the predictions, to scale T by; None for the mean of |f| over the batch.
 
@@ -161,7 +164,8 @@ def lse_hkr(
     Args:
         y_true, y_pred, sample_weight: as in `lipkit.losses.multiclass_kr`.
         alpha: weight of the hinge, >= 0; `math.inf` for the hinge alone.
-        min_margin: required margin on each side of 0, > 0, in units of the logits; not halved.
+        min_margin: required margin on each side of 0, > 0, in units of the logits; not halved,
+            unlike in deel-lip >= 1.4.
         temperature: factor of the predictions, > 0.
         penalty: how far lse may exceed the maximum, > 0, in units of `min_margin`.
 
