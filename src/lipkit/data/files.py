@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from lipkit._files import opened
+from lipkit._files.atomic import existing
 from lipkit.data import cells, frames, images, imputation, labels, tables
 from lipkit.data.arrays import read_npz
 
@@ -89,9 +90,7 @@ def read(
                 f"`{name}` must be a list of column names. Received: {name}={columns!r}. Write "
                 f"{name}=[{columns!r}]."
             )
-    if not path.exists():
-        raise FileNotFoundError(f"There is no file or folder {path}.")
-    if not path.is_dir():
+    if not existing(path).is_dir():
         opened.regular(path)
     with opened.unchanged(*_files(path)) as digest:
         data = _read(path, target, encoding, classes, categorical, drop, impute, image_size)

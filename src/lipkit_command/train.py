@@ -5,14 +5,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
-from lipkit import recipes, runs
-from lipkit._cli import options, output
-from lipkit._files.opened import read_json
-from lipkit.data import imputation
-from lipkit.runs.training import LARGEST_TEST
+from lipkit_command import options, output
+from lipkit_command.plain import choices
 
 POSITIVE = options.checked(lambda value: 0 < value < float("inf"), "must be a finite number > 0")
 
@@ -40,8 +36,8 @@ def train(
     recipe: Annotated[
         str,
         typer.Option(
-            callback=options.one_of(recipes.RECIPES),
-            help="Kind of network: " + ", ".join(recipes.RECIPES) + ".",
+            callback=options.one_of(choices.RECIPES),
+            help="Kind of network: " + ", ".join(choices.RECIPES) + ".",
         ),
     ] = "auto",
     epochs: Annotated[
@@ -61,8 +57,8 @@ def train(
     impute: Annotated[
         str | None,
         typer.Option(
-            metavar="median|mean",
-            callback=options.one_of(imputation.METHODS),
+            metavar="|".join(choices.IMPUTATIONS),
+            callback=options.one_of(choices.IMPUTATIONS),
             help="Fill missing cells (empty, NA, null ...) with it, or with the most frequent "
             "category.",
         ),
@@ -71,6 +67,7 @@ def train(
         Path | None,
         typer.Option(
             metavar="FILE",
+            callback=options.there,
             help='JSON such as {"age": 2.0}: distances, and so --eps and all radii of this run, '
             "count a year as 2.",
         ),
@@ -99,7 +96,12 @@ def train(
         lipkit train homes.parquet --target city --eps 0.5 --impute median --drop id --out runs/h
         lipkit train photos/ --image-size 64,64 --epochs 20 --out runs/photos
     """
-    options.use_backend(backend)
+    size = _size(image_size)
+
+    from lipkit import runs
+    from lipkit.runs.training import LARGEST_TEST
+    from lipkit_command.progress import Epochs
+
     found = runs.train(
         data,
         out,
@@ -113,9 +115,9 @@ def train(
         drop=drop or (),
         impute=impute,
         feature_weights=feature_weights and _weights(feature_weights),
-        image_size=_size(image_size),
+        image_size=size,
         overwrite=overwrite,
-        callbacks=[output.Epochs()],
+        callbacks=[Epochs()],
         command=["lipkit", *sys.argv[1:]],
     )
     _show(as_json, found, capped=test_size * found.info.data.rows > LARGEST_TEST)
@@ -123,6 +125,8 @@ def train(
 
 def _weights(path):
     """The weights of columns, by name, that a JSON file holds."""
+    from lipkit._files.opened import read_json
+
     try:
         return {str(name): float(weight) for name, weight in read_json(path).items()}
     except (ValueError, TypeError, AttributeError):
@@ -132,6 +136,8 @@ def _weights(path):
 
 
 def _show(as_json, found, capped):
+    import numpy as np
+
     info, certificates, out = found.info, found.certificates, found.directory
     data, split, settings = info.data, info.split, info.settings
     eps = settings["eps"]

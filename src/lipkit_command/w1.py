@@ -6,13 +6,22 @@ from typing import Annotated
 
 import typer
 
-from lipkit._cli import options, output
-from lipkit.data import files, tables
+from lipkit_command import options, output
 
 
 def w1(
-    a: Annotated[Path, typer.Argument(metavar="A", help="CSV, Parquet or NPZ file of samples.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="Another file, with the same columns.")],
+    a: Annotated[
+        Path,
+        typer.Argument(
+            metavar="A", callback=options.there, help="CSV, Parquet or NPZ file of samples."
+        ),
+    ],
+    b: Annotated[
+        Path,
+        typer.Argument(
+            metavar="B", callback=options.there, help="Another file, with the same columns."
+        ),
+    ],
     columns: Annotated[
         str | None,
         typer.Option(metavar="COLS", help="Names, separated by commas. (Default: all columns.)"),
@@ -31,7 +40,9 @@ def w1(
         lipkit w1 january.csv february.csv --columns age,income
         lipkit w1 real.npz generated.npz --json
     """
+    from lipkit.data import files, tables
     from lipkit.wasserstein import wasserstein_distance
+    from lipkit_command.progress import Epochs
 
     chosen = [tables.Column(name.strip(), "number") for name in (columns or "").split(",") if name]
     encoding = {"columns": [asdict(column) for column in chosen]} if chosen else None
@@ -41,7 +52,7 @@ def w1(
         raise ValueError(f"{a}: column {texts[0]!r} holds text. Choose others with --columns.")
     second = files.read(b, encoding=first.encoding)
     distance = wasserstein_distance(
-        first.x, second.x, epochs=epochs, seed=seed, callbacks=[output.Epochs()]
+        first.x, second.x, epochs=epochs, seed=seed, callbacks=[Epochs()]
     )
     names = ("estimate", "lower_bound", "interval", "empirical_lower_bound", "confidence")
     values = {name: getattr(distance, name) for name in (*names, "lipschitz_bound")}

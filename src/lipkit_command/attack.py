@@ -3,14 +3,10 @@
 from dataclasses import replace
 from typing import Annotated
 
-import keras
 import typer
 
-from lipkit import attacks
-from lipkit._cli import inputs, options, output
-from lipkit._cli.app import DONE, NOT_CERTIFIED
-from lipkit.recipes import scaling
-from lipkit.runs import Loaded, load
+from lipkit_command import options, output
+from lipkit_command.app import DONE, NOT_CERTIFIED
 
 
 def attack(
@@ -34,6 +30,13 @@ def attack(
         lipkit attack runs/cancer runs/cancer/test.npz
         lipkit attack somebodys.keras pixels.npz --rows 200 --steps 100 --restarts 5
     """
+    import keras
+
+    from lipkit import attacks
+    from lipkit.recipes import scaling
+    from lipkit.runs import Loaded, load
+    from lipkit_command import inputs
+
     loaded = load(model, run)
     if not isinstance(loaded.model, keras.Model):
         raise ValueError(f"{model}: attacks follow gradients, so they need a Keras model.")

@@ -4,19 +4,14 @@ import csv
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
-from lipkit._cli import inputs, options, output
-from lipkit._cli.app import DONE, NOT_CERTIFIED
-from lipkit._files.places import new_file
-from lipkit._table import table
-from lipkit.certifier.arithmetic import FORMATS
-from lipkit.data import cells
-from lipkit.runs import load
+from lipkit_command import options, output
+from lipkit_command.app import DONE, NOT_CERTIFIED
+from lipkit_command.plain import choices
 
 SHARE = options.checked(lambda value: 0 <= value <= 1, "must be between 0 and 1")
-ARITHMETIC = ("real", *FORMATS)
+ARITHMETIC = ("real", *choices.FORMATS)
 
 
 def certify(
@@ -63,6 +58,14 @@ def certify(
         raise ValueError(f"--out: expected a .csv or .json file. Received: {out}")
     if require is not None and eps is None:
         raise ValueError("--require needs a radius: --eps.")
+
+    import numpy as np
+
+    from lipkit._files.places import new_file
+    from lipkit._table import table
+    from lipkit.runs import load
+    from lipkit_command import inputs
+
     loaded = load(model, run)
     dataset = inputs.read(loaded, data, target)
     if require is not None and dataset.y is None:
@@ -110,10 +113,12 @@ def _share(result, radius):
     """Share of the rows that are certified to this radius, and right where that is known."""
     if result.y is not None:
         return result.certified_accuracy(float(radius))
-    return float(np.mean(result.certified & (result.radius >= radius)))
+    return float((result.certified & (result.radius >= radius)).mean())
 
 
 def _write_csv(path, result, classes):
+    from lipkit.data import cells
+
     names = [str(c) for c in classes] or [str(c) for c in range(int(result.label.max()) + 1)]
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
