@@ -36,7 +36,7 @@ class LipschitzEstimator(BaseEstimator):
         epochs=None,
         batch_size=None,
         learning_rate=None,
-        feature_weights=None,
+        feature_weights="auto",
         random_state=None,
         verbose=0,
     ):

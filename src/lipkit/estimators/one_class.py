@@ -50,7 +50,7 @@ class OneClassLipschitz(OutlierMixin, CertifiedMixin, LipschitzEstimator):
         epochs=None,
         batch_size=None,
         learning_rate=None,
-        feature_weights=None,
+        feature_weights="auto",
         random_state=None,
         verbose=0,
     ):

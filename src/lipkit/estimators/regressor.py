@@ -41,7 +41,7 @@ class LipschitzRegressor(RegressorMixin, LipschitzEstimator):
         epochs=None,
         batch_size=None,
         learning_rate=None,
-        feature_weights=None,
+        feature_weights="auto",
         random_state=None,
         verbose=0,
     ):

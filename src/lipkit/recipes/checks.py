@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from lipkit._checks import real
+
 LARGEST = float(np.finfo("float32").max)
 FEWEST = 8  # numbers of float32 within a standard deviation
 
@@ -62,6 +64,47 @@ def classes(y, n):
 def targets(y, n):
     """The targets (n,) as finite float64."""
     return _numbers("y", _one_each(y, n))
+
+
+def weights(n, sample_weight, class_weight=None, y=None, count=0):
+    """The weights of the samples (n,), with mean 1; None if all are 1.
+
+    Args:
+        n: number of samples.
+        sample_weight: (n,) numbers >= 0, or None.
+        class_weight: `"balanced"`, for the same weight of all classes together; a dictionary
+            {class: number > 0}, 1 for those that it leaves out; or None.
+        y, count: (n,) classes, and how many there are.
+    """
+    if sample_weight is None and class_weight is None:
+        return None
+    found = np.ones(n)
+    if sample_weight is not None:
+        found = _numbers("sample_weight", sample_weight)
+        if found.shape != (n,) or (found < 0).any() or not found.any():
+            raise ValueError(
+                f"`sample_weight` must be {n} numbers >= 0, not all 0. Received: shape "
+                f"{found.shape}, from {found.min():g} to {found.max():g}"
+            )
+    if isinstance(class_weight, str) and class_weight == "balanced":
+        total = np.bincount(y, found, minlength=count)
+        found = found / np.where(total > 0, total, 1.0)[y]
+    elif isinstance(class_weight, dict):
+        by_class = np.ones(count)
+        for name, weight in class_weight.items():
+            if name not in range(count):
+                raise ValueError(
+                    f"`class_weight` must be a dictionary of classes 0 ... {count - 1}. Received: "
+                    f"class {name!r}"
+                )
+            by_class[int(name)] = real(f"class_weight[{name}]", weight, "(0, inf)")
+        found = found * by_class[y]
+    elif class_weight is not None:
+        raise ValueError(
+            "`class_weight` must be 'balanced', a dictionary of classes and numbers, or None. "
+            f"Received: class_weight={class_weight!r}"
+        )
+    return found / found.mean()
 
 
 def visible(name, std, largest, varies):

@@ -7,9 +7,10 @@ from lipkit.initializers import DeltaOrthogonal
 from lipkit.layers import FrobeniusDense, GroupSort2, SpectralConv2D, SpectralDense
 
 RANK = {"mlp": 1, "cnn": 3}
-HIDDEN = 128
-FILTERS = (16, 32)
+WIDTHS = {"mlp": (64, 64), "linear": ()}  # units of the sorted dense layers
+HIDDEN = 128  # units of the one behind convolutions
 PENALTY = 0.02  # of the square of a free head's constant
+FILTERS = (16, 32)
 
 
 def resolved(recipe, shape):
@@ -39,14 +40,14 @@ def resolved(recipe, shape):
 def hidden(recipe, seeds):
     """The layers before the head, each with a seed of its own from the iterator."""
 
-    def dense():
+    def dense(units):
         start = keras.initializers.Orthogonal(seed=next(seeds))
-        return [SpectralDense(HIDDEN, kernel_initializer=start), GroupSort2()]
+        return [SpectralDense(units, kernel_initializer=start), GroupSort2()]
 
     if recipe == "linear":
         return [keras.layers.Flatten()]
     if recipe == "mlp":
-        return [*dense(), *dense()]
+        return [layer for units in WIDTHS[recipe] for layer in dense(units)]
     blocks = []
     for filters in FILTERS:
         start = DeltaOrthogonal(strides=2, seed=next(seeds))
@@ -61,7 +62,7 @@ def hidden(recipe, seeds):
             ),
             GroupSort2(),
         ]
-    return [*blocks, keras.layers.Flatten(), *dense()]
+    return [*blocks, keras.layers.Flatten(), *dense(HIDDEN)]
 
 
 def head(units, seeds, constant=1.0):

@@ -59,7 +59,7 @@ def train_one_class(
     batch_size=None,
     learning_rate=None,
     seed=0,
-    feature_weights=None,
+    feature_weights="auto",
     callbacks=None,
     verbose=0,
 ) -> Trained:
@@ -102,7 +102,7 @@ def train_one_class(
     layers = setup.core(1)
     core = Sequential([keras.Input(setup.shape), *layers])
     loss = HKR(ALPHA, margin)
-    plan.compile(core, n, loss)
+    plan.compile(core, -(-n // plan.batch_size), loss)
     gradient = value_and_input_gradient(lambda z: _output(core, z), core.variables)
     z = scaler.scale.astype("float64") * (setup.x - scaler.mean)
     room = BOX * np.ptp(z, axis=0)
@@ -113,7 +113,7 @@ def train_one_class(
         positives = z[np.resize(rng.permutation(len(z)), n)]
         negatives = [mined(gradient, low, high, margin, chunk, rng) for _ in range(chunks)]
         both = np.concatenate([positives, *negatives])
-        batches = Shuffled(both, labels, 2 * plan.batch_size, rng, strata=labels)
+        batches = Shuffled((both, labels), 2 * plan.batch_size, [setup.seed, epoch], strata=labels)
         fitted = core.fit(
             batches,
             initial_epoch=epoch,

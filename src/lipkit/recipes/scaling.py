@@ -13,6 +13,8 @@ from lipkit.certifier.weights import checked
 from lipkit.recipes import checks
 
 FLOOR = 5.0  # of a feature's standard deviation, in units of the radius
+GRID = 2.0**-16  # of scaled inputs
+TAILS = 0.025  # share of the lowest and of the highest values that do not widen a spread
 NO_RADIUS = 0.3  # the radius where none is given, in units of the median standard deviation
 
 
@@ -21,8 +23,9 @@ class Scaler:
     """z = scale (x - mean), for a radius.
 
     Attributes:
-        scale, mean: numbers, or arrays of a sample's shape; `scale` in the model's float32.
+        scale, mean: numbers, or arrays of a sample's shape.
         weights: the feature weights, resolved to numbers; None for 1.
+        source: where they come from: `"spread"`, `"std"`, `"given"` or `"none"`.
         eps: the radius, resolved.
         stretch: the largest factor between distances of x and of z.
     """
@@ -30,6 +33,7 @@ class Scaler:
     scale: np.ndarray
     mean: np.ndarray
     weights: np.ndarray | None
+    source: str
     eps: float
     stretch: float
 
@@ -40,8 +44,18 @@ class Scaler:
                 "Features are scaled along the last axis. Use "
                 "keras.config.set_image_data_format('channels_last')."
             )
-        offset = -self.scale.astype("float64") * self.mean
-        return keras.layers.Rescaling(self.scale.tolist(), offset.tolist(), name="scaler")
+        scale = self.scale.astype("float32")  # the model's
+        offset = -scale.astype("float64") * self.mean
+        return keras.layers.Rescaling(scale.tolist(), offset.tolist(), name="scaler")
+
+    def scaled(self, x):
+        """Samples as vectors z (n, features), on a grid so fine that it changes nothing.
+
+        Where another unit of a feature changes the last bits of its numbers, z stays the same, and
+        so does all that is learned from it.
+        """
+        z = (self.scale * (x - self.mean)).reshape(len(x), -1)
+        return np.round(z / GRID) * GRID
 
 
 def weights_of(settings):
@@ -75,6 +89,20 @@ def weighted_space(model, x, weights):
     return copy, (weights * x).astype(x.dtype)
 
 
+def spreads(x) -> np.ndarray:
+    """A robust standard deviation of each feature of vectors (n, features).
+
+    That of the values after the lowest and highest 2.5 % are set to the quantiles; the standard
+    deviation itself where nothing varies between these. Of a feature with two values their
+    distance: a change of a boolean counts 1, that of a category sqrt(2).
+    """
+    low, high = np.quantile(x, [TAILS, 1 - TAILS], axis=0)
+    spread = np.where(high > low, np.clip(x, low, high).std(axis=0), x.std(axis=0))
+    smallest, largest = x.min(axis=0), x.max(axis=0)
+    two = ((x == smallest) | (x == largest)).all(axis=0)
+    return np.where(two, largest - smallest, spread)
+
+
 def fit(x, weights, eps) -> Scaler:
     """Standardise vectors feature by feature, and other samples as a whole.
 
@@ -84,7 +112,8 @@ def fit(x, weights, eps) -> Scaler:
 
     Args:
         x: (n, ...) finite float64.
-        weights: weights of the features; `"std"` for 1 / std; None for 1.
+        weights: weights of the features; `"spread"` or `"std"` for 1 / what is called so; None or
+            `"none"` for 1; `"auto"` for `"spread"` of vectors and `"none"` of other samples.
         eps: radius that matters; None for 0.3 times the median of w std.
 
     Raises:
@@ -97,13 +126,29 @@ def fit(x, weights, eps) -> Scaler:
     if not np.any(varies):
         raise ValueError("`x` must have a feature that varies. Received: constant features only")
     checks.visible("features", std, largest, varies)
-    if isinstance(weights, str) and weights == "std":
-        weights = 1 / np.where(varies, std, 1.0)
+    weights, source = _resolved(weights, x, std, varies)
     if weights is not None:
-        weights = checked(weights, x.shape[1:], "feature_weights")
         std = np.where(varies, (weights * x).std(axis=axes), 0.0)
     eps = NO_RADIUS * float(np.median(std[varies])) if eps is None else eps
     w = np.ones(()) if weights is None else weights
     floor = FLOOR * eps if x.ndim == 2 else 0.0
-    scale = (varies * w / np.maximum(std, floor)).astype("float32")
-    return Scaler(scale, mean, weights, eps, float(np.max(scale / w)))
+    scale = varies * w / np.where(varies, np.maximum(std, floor), 1.0)
+    return Scaler(scale, mean, weights, source, eps, float(np.max(scale / w)))
+
+
+def _resolved(weights, x, std, varies):
+    """The weights as numbers, or None, and where they come from."""
+    name = "none" if weights is None else weights if isinstance(weights, str) else "given"
+    if name == "auto":
+        name = "spread" if x.ndim == 2 else "none"
+    if name == "none":
+        return None, name
+    if name in ("std", "spread"):
+        if name == "spread" and x.ndim != 2:
+            raise ValueError(
+                "feature_weights='spread' is for vectors (n, features): use 'std', 'none' or "
+                f"numbers. Received: samples of shape {x.shape[1:]}"
+            )
+        unit = std if name == "std" else spreads(x)
+        weights = 1 / np.where(varies, unit, 1.0)
+    return checked(weights, x.shape[1:], "feature_weights"), name

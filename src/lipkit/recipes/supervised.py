@@ -12,13 +12,12 @@ from numpy.typing import ArrayLike
 from lipkit._checks import real
 from lipkit.losses import HKR, LseHKR
 from lipkit.metrics import HKRBinaryAccuracy
-from lipkit.recipes import checks
+from lipkit.recipes import checks, networks, searched
 from lipkit.recipes.batches import Shuffled
-from lipkit.recipes.training import Plan, Setup, Trained, as_floats
+from lipkit.recipes.training import BUDGET, Plan, Setup, Trained, as_floats
 
 TASKS = ("classification", "regression")
-MARGIN = 2.0  # that the hinge asks for, in units of the radius
-ALPHA_BINARY, ALPHA_SEVERAL = 100.0, 10.0  # weights of the hinge
+MARGIN = 2.0  # that the hinge asks for, in units of the radius, where none is given
 ROUNDING = 1 - 1e-5  # of a constant asked for, which float32 kernels exceed by less
 
 
@@ -28,11 +27,17 @@ def train(
     *,
     recipe: str = "auto",
     eps: float | None = None,
+    alpha: float | None = None,
+    min_margin: float | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
+    budget: float = BUDGET,
+    validation_fraction: float | None = None,
     seed: int = 0,
-    feature_weights: ArrayLike | Literal["std"] | None = None,
+    feature_weights: ArrayLike | Literal["auto", "spread", "std", "none"] | None = "auto",
+    sample_weight: ArrayLike | None = None,
+    class_weight: dict | Literal["balanced"] | None = None,
     task: Literal["classification", "regression"] = "classification",
     lipschitz: float | None = None,
     callbacks: Sequence[keras.callbacks.Callback] | None = None,
@@ -40,35 +45,53 @@ def train(
 ) -> Trained:
     """Train a Lipschitz network on raw data.
 
-    Two classes get one logit (HKR loss), more get one each (`LseHKR`), 1-Lipschitz in the scaled
-    inputs; targets get one output and a squared error. With features scaled by s and weighted by w,
-    the hinge asks for twice the margin that certifies `eps`: min_margin = 2 eps max(s / w).
+    Two classes get one logit, more get one each, 1-Lipschitz in the scaled inputs; targets get one
+    output. Vectors are standardised feature by feature, other samples as a whole: with weights w of
+    the features, s = w / max(w std, 5 eps) and w / std, where `eps` that is not given counts as 0.3
+    times the median of w std.
 
-    Vectors are standardised feature by feature, other samples as a whole: s = w / max(w std, 5 eps)
-    and w / std. So a feature counts less if it varies by less than 5 `eps`, in whose units all
-    distances are. Where features have different units, give `feature_weights`.
+    With the recipes `"mlp"` and `"linear"` a small search decides how large the logits are that the
+    cross-entropy sees, or how large the constant of a regression is: candidates are trained side by
+    side on parts of the samples and judged on the rest. If `eps` is not given, those count whose
+    accuracy there is at most 0.01 below the best one's; the one is kept that certifies the largest
+    radius to all but 0.03 of its accuracy, and `eps` is that radius. If it is given, the candidate
+    is kept with the highest certified accuracy at `eps`. What was found is in `settings["trade"]`.
 
-    The hinge counts samples, not classes: repeat the samples of rare classes to weigh them more.
+    With `"cnn"` the loss is HKR (`LseHKR` for several classes), and asks for twice the margin that
+    certifies `eps`: min_margin = 2 eps max(s / w).
 
     Args:
         x: (n, ...) samples, finite numbers in any units.
         y: (n,) classes 0 ... k - 1, each of which occurs; or targets, finite numbers.
         recipe: `"auto"`, `"mlp"`, `"cnn"` or `"linear"`, as described in `RECIPES`.
-        eps: radius to be certified, between 1e-30 and 1e30, in units of the data, or of
-            |w (x' - x)|; None for 0.3 times the median of the features' standard deviations.
+        eps: radius to be certified, between 1e-30 and 1e30, in units of the feature weights; None
+            for a choice.
+        alpha: weight of the hinge, >= 0: trains with HKR instead of the cross-entropy.
+        min_margin: margin that the hinge asks for, > 0, in scaled inputs: the same.
         epochs, batch_size, learning_rate: None for a choice by the size of the data. The rate is
             Adam's at the start, and falls to 0.
+        budget: of the search, to which the number of its steps is proportional, > 0: about the
+            seconds of CPU time that it takes with 1,000 samples.
+        validation_fraction: share of the samples on which the search judges, in (0, 1). None for
+            three parts that leave out a third each, from 2,000 samples on for 0.2, of at most
+            20,000. The model that is kept is trained on all of at most 20,000 samples, of more on
+            the rest.
         seed: seed of the initial values and the batches, >= 0.
         feature_weights: w, so that distances are sqrt(sum (w_i dx_i)^2): positive numbers, one for
-            each feature; or `"std"` for 1 / std, which counts standard deviations; None for 1.
+            each feature; `"spread"` for 1 / a robust standard deviation, the distance of its values
+            for a feature that has two; `"std"` for 1 / std; `"none"` or None for 1; `"auto"` for
+            `"spread"` of vectors and `"none"` of other samples.
+        sample_weight: (n,) weights of the samples in the loss and in the judgement, >= 0.
+        class_weight: the same for classes: a dictionary {class: weight}, or `"balanced"` for equal
+            weights of all classes, with which accuracies of the search are balanced ones.
         task: `"classification"` or `"regression"`.
         lipschitz: for regression, the largest Lipschitz constant of the model, in units of the
-            target per unit of distance; None for a penalty on it.
-        callbacks, verbose: as in Keras's `fit`.
+            target per unit of distance; None for a search.
+        callbacks, verbose: as in Keras's `fit`, whose model trains all candidates.
 
     Returns:
-        `Trained` with the model, history and settings. The history's loss is that of standardised
-        targets.
+        `Trained` with the model, history and settings. The history's loss is the mean of all
+        candidates', for targets that of standardised ones.
 
     Raises:
         ValueError: the data or the arguments do not fit; the message says which.
@@ -81,53 +104,98 @@ def train(
         >>> 0 <= trained.certify(x, labels).certified_accuracy(0.1) <= 1
         True
 
-    Reference: Serrurier et al., CVPR 2021, arXiv:2006.06520 (HKR).
+    Reference: Serrurier et al., CVPR 2021, arXiv:2006.06520 (HKR); Béthune et al., "Pay attention
+    to your loss", NeurIPS 2022, arXiv:2104.05097 (the temperature of the cross-entropy).
     """
     if task not in TASKS:
         raise ValueError(f"`task` must be one of {TASKS}. Received: task={task!r}")
+    _check_task(task, lipschitz, alpha=alpha, min_margin=min_margin, class_weight=class_weight)
+    setup = Setup(x, recipe=recipe, eps=eps, seed=seed, feature_weights=feature_weights)
+    budget = real("budget", budget, "(0, inf)")
+    alpha = None if alpha is None else real("alpha", alpha, "[0, inf)")
+    min_margin = None if min_margin is None else real("min_margin", min_margin, "(0, inf)")
+    if validation_fraction is not None:
+        validation_fraction = real("validation_fraction", validation_fraction, "(0, 1)")
+    single = setup.recipe not in networks.WIDTHS
+    rates = (epochs, batch_size, learning_rate)
+    plan = Plan.of(len(setup.x), *rates, None if single else budget)
+    fit = _history_of
+    options = {"shuffle": False, "callbacks": callbacks, "verbose": verbose}
+    if task == "regression":
+        return _targets(setup, y, plan, sample_weight, lipschitz, validation_fraction, fit, options)
+    y, count = checks.classes(y, len(setup.x))
+    weights = checks.weights(len(y), sample_weight, class_weight, y, count)
+    if single:
+        return _single(setup, y, count, plan, weights, alpha, min_margin, fit, options)
+    eps = setup.scaler.eps if setup.eps_source == "given" else None
+    layers, history, eps, chosen = searched.classes(
+        setup, y, count, plan, weights, eps, alpha, min_margin, validation_fraction, fit, options
+    )
+    chosen |= {"task": task, "classes": count, "class_weight": class_weight, "budget": budget}
+    if setup.eps_source != "given":
+        chosen |= {"eps": eps, "eps_source": "searched"}
+    return Trained(setup.model(*layers), history, setup.settings(plan, **chosen))
+
+
+def _check_task(task, lipschitz, **of_classes):
+    """Refuse arguments that mean nothing for the task."""
     if task == "classification" and lipschitz is not None:
         raise ValueError(
             "`lipschitz` applies only to task='regression': scaling a classifier's logits does not "
             f"change its decisions. Received: lipschitz={lipschitz!r}"
         )
-    setup = Setup(x, recipe=recipe, eps=eps, seed=seed, feature_weights=feature_weights)
-    plan = Plan.of(len(setup.x), epochs, batch_size, learning_rate)
-    options = {"shuffle": False, "callbacks": callbacks, "verbose": verbose}
-    if task == "classification":
-        return _classes(setup, y, plan, options)
-    return _targets(setup, y, plan, lipschitz, options)
+    for name, value in of_classes.items():
+        if task == "regression" and value is not None:
+            raise ValueError(
+                f"`{name}` applies only to task='classification'. Received: {name}={value!r}"
+            )
 
 
-def _classes(setup, y, plan, options):
-    y, count = checks.classes(y, len(setup.x))
-    margin = MARGIN * setup.scaler.eps * setup.scaler.stretch
+def _single(setup, y, count, plan, weights, alpha, min_margin, fit, options):
+    """Train one classifier with HKR."""
+    alpha = searched.hinge_weight(count) if alpha is None else alpha
+    margin = MARGIN * setup.scaler.eps * setup.scaler.stretch if min_margin is None else min_margin
     if count == 2:
-        loss, accuracy = HKR(ALPHA_BINARY, margin), HKRBinaryAccuracy()
+        loss, accuracy = HKR(alpha, margin), HKRBinaryAccuracy()
     else:
-        loss = LseHKR(ALPHA_SEVERAL, margin)
+        loss = LseHKR(alpha, margin)
         accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
     model = setup.model(*setup.core(1 if count == 2 else count))
-    plan.compile(model, len(y), loss, [accuracy])
-    batches = Shuffled(setup.x, y, plan.batch_size, setup.seed, strata=y)
-    history = model.fit(batches, epochs=plan.epochs, **options).history
+    history = _fit(setup, model, y, plan, weights, y, fit, options, loss, [accuracy])
     chosen = {"task": "classification", "classes": count, "loss": loss.name}
     chosen |= {"alpha": loss.alpha, "min_margin": margin}
-    return Trained(model, as_floats(history), setup.settings(plan, **chosen))
+    return Trained(model, history, setup.settings(plan, **chosen))
 
 
-def _targets(setup, y, plan, lipschitz, options):
+def _fit(setup, model, y, plan, weights, strata, fit, options, *compiled):
+    arrays = (setup.x, y) if weights is None else (setup.x, y, weights)
+    batches = Shuffled(arrays, plan.batch_size, setup.seed, strata=strata)
+    plan.compile(model, len(batches), *compiled)
+    return fit(model, batches, epochs=plan.epochs, **options)
+
+
+def _targets(setup, y, plan, weights, lipschitz, fraction, fit, options):
     y = checks.targets(y, len(setup.x))
+    weights = checks.weights(len(y), weights)
     mean, std = float(y.mean()), float(y.std()) if np.ptp(y) else 1.0
     checks.visible("targets", std, np.abs(y).max(), True)
     constant = lipschitz
     if lipschitz is not None:
         lipschitz = real("lipschitz", lipschitz, "(0, inf)")
         constant = lipschitz / (setup.scaler.stretch * std) * ROUNDING
-    layers = setup.core(1, constant)
-    model = setup.model(*layers)
-    plan.compile(model, len(y), "mean_squared_error")
-    batches = Shuffled(setup.x, (y - mean) / std, plan.batch_size, setup.seed)
-    history = model.fit(batches, epochs=plan.epochs, **options).history
+    z, chosen = (y - mean) / std, {"loss": "mean_squared_error"}
+    if setup.recipe in networks.WIDTHS:
+        layers, history, chosen = searched.targets(
+            setup, z, plan, weights, constant, fraction, fit, options
+        )
+    else:
+        layers = setup.core(1, constant)
+        model = setup.model(*layers)
+        history = _fit(setup, model, z, plan, weights, None, fit, options, "mean_squared_error")
     model = setup.model(*layers, keras.layers.Rescaling(std, mean, name="units"))
-    chosen = {"task": "regression", "lipschitz": lipschitz, "loss": "mean_squared_error"}
-    return Trained(model, as_floats(history), setup.settings(plan, **chosen))
+    chosen |= {"task": "regression", "lipschitz": lipschitz}
+    return Trained(model, history, setup.settings(plan, **chosen))
+
+
+def _history_of(model, batches, **options):
+    return as_floats(model.fit(batches, **options).history)

@@ -10,7 +10,9 @@ from lipkit.certifier import certify, reweighted
 from lipkit.models import Sequential
 from lipkit.recipes import checks, networks, scaling
 
-STEPS, EPOCHS = 1000, 10  # at least, where no number of epochs is given
+STEPS, EPOCHS = 1000, 10  # at least, where no number of epochs is given, of a single network
+BUDGET = 30.0  # seconds of CPU time that the steps of a search are meant to take, at 1,000 rows
+FEWEST, MOST = 800, 2000  # steps of a search with that budget: one for each row, within these
 
 
 @dataclass(frozen=True)
@@ -61,15 +63,16 @@ class Setup:
         self.x = checks.samples(x)
         self.shape = self.x.shape[1:]
         self.recipe = networks.resolved(recipe, self.shape)
+        self.eps_source = "data" if eps is None else "given"
         eps = None if eps is None else real("eps", eps, "[1e-30, 1e30]")
         self.scaler = scaling.fit(self.x, feature_weights, eps)
         self.seed = integer("seed", seed, 0)
-        self._seeds = iter(np.random.default_rng(self.seed).integers(2**31, size=16).tolist())
+        self.seeds = iter(np.random.default_rng(self.seed).integers(2**31, size=16).tolist())
 
     def core(self, outputs, constant=1.0):
         """The layers behind the scaler; see `networks.head`."""
-        head = networks.head(outputs, self._seeds, constant)
-        return [*networks.hidden(self.recipe, self._seeds), head]
+        head = networks.head(outputs, self.seeds, constant)
+        return [*networks.hidden(self.recipe, self.seeds), head]
 
     def model(self, *layers):
         """A model of raw inputs: the scaler, then these layers."""
@@ -81,7 +84,9 @@ class Setup:
         return {
             "recipe": self.recipe,
             "eps": self.scaler.eps,
+            "eps_source": self.eps_source,
             "feature_weights": None if weights is None else weights.tolist(),
+            "feature_weights_source": self.scaler.source,
             "input_shape": list(self.shape),
             "seed": self.seed,
             **vars(plan),
@@ -98,21 +103,26 @@ class Plan:
     learning_rate: float
 
     @classmethod
-    def of(cls, n, epochs, batch_size, learning_rate):
-        """Check the values given for n samples, and choose those that are None."""
+    def of(cls, n, epochs, batch_size, learning_rate, budget=None):
+        """Check the values given for n samples, and choose those that are None.
+
+        `budget` is that of a search; None for a single network.
+        """
         default = min(max(128, n // 200), 1024)
         size = min(n, default if batch_size is None else integer("batch_size", batch_size))
-        enough = max(EPOCHS, -(-STEPS // -(-n // size)))
+        least, steps = EPOCHS, STEPS
+        if budget is not None:
+            least, steps = 1, max(round(min(max(n, FEWEST), MOST) * budget / BUDGET), 1)
+        enough = max(least, -(-steps // -(-n // size)))
         return cls(
             enough if epochs is None else integer("epochs", epochs),
             size,
             0.01 if learning_rate is None else real("learning_rate", learning_rate, "(0, inf)"),
         )
 
-    def compile(self, model, n, loss, metrics=()):
-        """Adam whose rate falls to 0 along a half cosine, over all steps on n samples."""
-        steps = self.epochs * -(-n // self.batch_size)
-        rate = keras.optimizers.schedules.CosineDecay(self.learning_rate, steps)
+    def compile(self, model, steps, loss=None, metrics=()):
+        """Adam whose rate falls to 0 along a half cosine, over all epochs of so many steps."""
+        rate = keras.optimizers.schedules.CosineDecay(self.learning_rate, self.epochs * steps)
         model.compile(keras.optimizers.Adam(rate), loss, metrics=list(metrics))
 
 

@@ -1,0 +1,114 @@
+"""Several networks trained side by side as one model: each candidate, on each part of the rows.
+
+One step of the stack costs little more than one of a single network, whose time is that of its
+calls; and its program is compiled once.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+from lipkit import parametrizations
+from lipkit.layers import GroupSort2
+
+ROWS = 4096  # evaluated at a time
+
+
+class _Dense(keras.layers.Layer):
+    """Dense layers side by side: (candidates, parts, batch, m) -> (candidates, parts, batch, n)."""
+
+    def __init__(self, units, shape, start, rule):
+        super().__init__()
+        self._units, self._shape, self._start, self._rule = units, shape, start, rule
+
+    def build(self, shape):
+        """Kernels (candidates, parts, m, n) that all start from the same one."""
+        shape = (*self._shape, shape[-1], self._units)
+        start, retract = self._start(shape[-2:]), self._rule.retract
+        self.kernel = self.add_weight(
+            shape=shape,
+            initializer=lambda shape, dtype: ops.ones(shape, dtype) * ops.cast(start, dtype),
+            constraint=retract and (lambda w: retract(ops.convert_to_tensor(w))),
+        )
+        self.bias = self.add_weight(shape=(*self._shape, 1, self._units), initializer="zeros")
+        self.built = True
+
+    def call(self, x):
+        return ops.add(ops.matmul(x, self._rule(ops.convert_to_tensor(self.kernel))), self.bias)
+
+    def member(self, candidate, part):
+        """Kernel and bias of one network, as NumPy arrays."""
+        kernel, bias = (ops.convert_to_numpy(v)[candidate, part] for v in (self.kernel, self.bias))
+        return kernel, bias[0]
+
+
+class Stack(keras.Model):
+    """Networks of sorted dense layers, each with a head whose outputs are `scale`-Lipschitz.
+
+    Args:
+        widths: units of the hidden layers.
+        outputs: number of outputs.
+        scales: (candidates,) the constants of the outputs of the candidates.
+        parts: number of parts of the data.
+        seeds: iterator of the seeds of the layers.
+        loss: maps y (rows,) and outputs (rows, outputs), or (rows,) of one, to a value for each.
+    """
+
+    def __init__(self, widths, outputs, scales, parts, seeds, loss):
+        super().__init__()
+        shape, rule = (len(scales), parts), parametrizations.Stiefel()
+        rules = [*[rule] * len(widths), parametrizations.UnitColumns()]
+        self.dense = [
+            _Dense(units, shape, keras.initializers.Orthogonal(seed=next(seeds)), rule)
+            for units, rule in zip((*widths, outputs), rules, strict=True)
+        ]
+        self._sort, self._of_rows = GroupSort2(), loss
+        self.scales, self.outputs, self.parts = np.asarray(scales, "float32"), outputs, parts
+
+    def build(self, shape):
+        """As in Keras: (batch, parts, features)."""
+        last = shape[-1]
+        for layer in self.dense:
+            layer.build((None, last))
+            last = layer._units
+        self.built = True
+
+    def call(self, x):
+        """(batch, parts, features) -> (batch, candidates, parts, outputs)."""
+        h = ops.expand_dims(ops.transpose(x, (1, 0, 2)), 0)
+        for layer in self.dense[:-1]:
+            h = self._sort(layer(h))
+        h = self.dense[-1](h) * ops.reshape(ops.convert_to_tensor(self.scales), (-1, 1, 1, 1))
+        return ops.transpose(h, (2, 0, 1, 3))
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The mean over candidates and parts of their losses; y and weights are (batch, parts)."""
+        outputs = y_pred.shape[-1]
+
+        def rows(v):
+            like = y_pred[..., 0]
+            return ops.reshape(ops.cast(v[:, None], like.dtype) + 0 * like, (-1,))
+
+        flat = ops.reshape(y_pred, (-1, outputs) if outputs > 1 else (-1,))
+        values = self._of_rows(rows(y), flat)
+        return ops.mean(values if sample_weight is None else values * rows(sample_weight))
+
+    def values(self, x, part):
+        """What the networks of a part give, divided by their scales: (candidates, n, outputs)."""
+        rows = np.repeat(x[:, None].astype("float32"), self.parts, axis=1)
+        found = self.predict(rows, batch_size=ROWS, verbose=0)[:, :, part]
+        return found.astype("float64").transpose(1, 0, 2) / self.scales[:, None, None]
+
+    def head(self, part):
+        """Kernels of the heads on one part, with columns of norm 1: (candidates, m, outputs)."""
+        kernel = ops.convert_to_numpy(self.dense[-1].kernel)[:, part].astype("float64")
+        return kernel / np.linalg.norm(kernel, axis=1, keepdims=True)
+
+    def give(self, candidate, part, layers, constant=1.0):
+        """Set the weights of single layers, hidden ones first, to those of one network.
+
+        `constant` is that of the last one.
+        """
+        for dense, layer in zip(self.dense, layers, strict=True):
+            kernel, bias = dense.member(candidate, part)
+            layer.set_weights([kernel, bias * (constant if layer is layers[-1] else 1)])
