@@ -211,7 +211,7 @@ def test_features_that_never_vary_are_not_read():
 def test_batches_have_one_size_and_hold_all_samples_and_classes():
     strata = np.repeat([0, 1, 2], [60, 30, 12])
     x = np.arange(102.0)
-    batches = Shuffled(x, strata, 25, seed=0, strata=strata)
+    batches = Shuffled((x, strata), 25, 0, strata=strata)
     epochs = []
     for _ in range(2):
         drawn = [batches[i] for i in range(len(batches))]
@@ -222,7 +222,7 @@ def test_batches_have_one_size_and_hold_all_samples_and_classes():
             counts = np.bincount(s.astype(int), minlength=3)
             assert (np.abs(counts - 25 * np.array([60, 30, 12]) / 102) < 2).all()
         epochs.append(np.concatenate([b for b, _ in drawn]).tolist())
-        batches.on_epoch_end()
+        batches.epoch += 1
     assert epochs[0] != epochs[1]
 
 

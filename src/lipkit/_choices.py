@@ -8,7 +8,7 @@ from dataclasses import dataclass
 BACKENDS = ("tensorflow", "jax", "torch")  # Keras's own default first
 RECIPES = {
     "auto": "mlp for vectors (n, features), cnn for images (n, height, width, channels)",
-    "mlp": "two sorted dense layers of 64 units",
+    "mlp": "two sorted dense layers, of 64 units for each network of a search",
     "cnn": "two sorted convolutions of stride 2, 16 and 32 filters, and a sorted dense layer",
     "linear": "one layer, for samples of any shape",
 }

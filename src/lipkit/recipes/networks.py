@@ -37,8 +37,11 @@ def resolved(recipe, shape):
     return recipe
 
 
-def hidden(recipe, seeds):
-    """The layers before the head, each with a seed of its own from the iterator."""
+def hidden(recipe, seeds, times=1):
+    """The layers before the head, each with a seed of its own from the iterator.
+
+    Those of `"mlp"` are `times` as wide as one network of a search.
+    """
 
     def dense(units):
         start = keras.initializers.Orthogonal(seed=next(seeds))
@@ -47,7 +50,7 @@ def hidden(recipe, seeds):
     if recipe == "linear":
         return [keras.layers.Flatten()]
     if recipe == "mlp":
-        return [layer for units in WIDTHS[recipe] for layer in dense(units)]
+        return [layer for units in WIDTHS[recipe] for layer in dense(times * units)]
     blocks = []
     for filters in FILTERS:
         start = DeltaOrthogonal(strides=2, seed=next(seeds))

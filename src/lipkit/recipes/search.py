@@ -90,6 +90,12 @@ def _share(holds, weights):
     return holds @ weights / weights.sum()
 
 
+def _smooth(values):
+    """Means of neighbours on the ladder, which are alike: (1, 2, 1) / 4, at the ends (3, 1) / 4."""
+    around = np.concatenate([values[:1], values, values[-1:]])
+    return (around[:-2] + 2 * around[1:-1] + around[2:]) / 4
+
+
 def _radius(margin, weights, share):
     """The largest radius that this share of the rows is certified to; 0 if there is none."""
     order = np.argsort(-margin)
@@ -112,7 +118,7 @@ def choose_classes(margin, weights, scales, eps=None):
         The number of the candidate, eps, and a list of dictionaries: for each candidate `eps`,
         `accuracy` and `certified`, which is that at its eps, in the order of the radii.
     """
-    accuracy = _share(margin > 0, weights)
+    accuracy = _smooth(_share(margin > 0, weights))
     shares = np.maximum(accuracy - CERTIFIED_COST, 1e-3)
     radii = np.array([_radius(m, weights, s) for m, s in zip(margin, shares, strict=True)])
     at = radii if eps is None else np.full(len(radii), eps)

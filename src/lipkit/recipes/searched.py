@@ -79,12 +79,16 @@ class Sides:
         return stack, z, fit(stack, batches, epochs=plan.epochs, **options)
 
     def kept(self, stack, candidate, parts, constant=1.0):
-        """The layers behind the scaler of one network of the stack."""
-        layers = self.setup.core(stack.outputs, constant)
+        """The layers behind the scaler: the mean of the networks of all parts, if it is one."""
+        widths = networks.WIDTHS[self.setup.recipe]
+        numbers = range(len(parts.rows()))
+        if not widths or stack.features > widths[0]:
+            numbers = numbers[-1:]  # of the part with all rows, if there is one
+        layers = self.setup.core(stack.outputs, constant, len(numbers))
         self.setup.model(*layers)  # which builds them
         dense = [layer for layer in layers if isinstance(layer, keras.layers.Dense)]
-        part = parts.count if parts.whole else 0
-        stack.give(candidate, part, dense, constant)
+        for layer, (kernel, bias) in zip(dense, stack.mean(candidate, numbers), strict=True):
+            layer.set_weights([kernel, bias * (constant if layer is dense[-1] else 1)])
         return layers
 
     def margins(self, stack, z, parts):

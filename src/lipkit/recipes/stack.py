@@ -67,7 +67,7 @@ class Stack(keras.Model):
 
     def build(self, shape):
         """As in Keras: (batch, parts, features)."""
-        last = shape[-1]
+        self.features = last = shape[-1]
         for layer in self.dense:
             layer.build((None, last))
             last = layer._units
@@ -104,11 +104,33 @@ class Stack(keras.Model):
         kernel = ops.convert_to_numpy(self.dense[-1].kernel)[:, part].astype("float64")
         return kernel / np.linalg.norm(kernel, axis=1, keepdims=True)
 
-    def give(self, candidate, part, layers, constant=1.0):
-        """Set the weights of single layers, hidden ones first, to those of one network.
+    def mean(self, candidate, parts):
+        """Kernels and biases of the mean of a candidate's networks, as one network.
 
-        `constant` is that of the last one.
+        Networks beside each other are one with kernels of blocks. Scaled by 1 / sqrt(parts) in the
+        first layer and in the head, which the sorting in between lets through, it is their mean;
+        and it is of the same kind: the blocks of the hidden kernels are orthogonal, and so are the
+        rows of the first kernel where it is wide.
+
+        Args:
+            candidate: its number.
+            parts: the numbers of the networks: several only where the first kernel is wide.
         """
-        for dense, layer in zip(self.dense, layers, strict=True):
-            kernel, bias = dense.member(candidate, part)
-            layer.set_weights([kernel, bias * (constant if layer is layers[-1] else 1)])
+        share = len(parts) ** -0.5
+        layers = [[dense.member(candidate, part) for part in parts] for dense in self.dense]
+        found = [[_blocks([kernel for kernel, _ in layer]), None] for layer in layers]
+        for place, layer in zip(found, layers, strict=True):
+            place[1] = np.concatenate([bias for _, bias in layer]) * share
+        first, last = layers[0], layers[-1]
+        if len(layers) > 1:
+            found[0][0] = np.concatenate([kernel for kernel, _ in first], axis=1) * share
+        heads = [kernel / np.linalg.norm(kernel, axis=0) for kernel, _ in last]
+        return [*found[:-1], [np.concatenate(heads) * share, np.mean([b for _, b in last], axis=0)]]
+
+
+def _blocks(kernels):
+    """The matrix with these blocks on its diagonal."""
+    (m, n), count = kernels[0].shape, len(kernels)
+    found = np.zeros((count, m, count, n), kernels[0].dtype)
+    found[range(count), :, range(count)] = kernels
+    return found.reshape(count * m, count * n)

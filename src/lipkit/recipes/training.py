@@ -69,10 +69,10 @@ class Setup:
         self.seed = integer("seed", seed, 0)
         self.seeds = iter(np.random.default_rng(self.seed).integers(2**31, size=16).tolist())
 
-    def core(self, outputs, constant=1.0):
-        """The layers behind the scaler; see `networks.head`."""
-        head = networks.head(outputs, self.seeds, constant)
-        return [*networks.hidden(self.recipe, self.seeds), head]
+    def core(self, outputs, constant=1.0, times=1):
+        """The layers behind the scaler; see `networks`."""
+        layers = networks.hidden(self.recipe, self.seeds, times)
+        return [*layers, networks.head(outputs, self.seeds, constant)]
 
     def model(self, *layers):
         """A model of raw inputs: the scaler, then these layers."""
