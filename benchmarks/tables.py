@@ -3,7 +3,7 @@
 python benchmarks/peers/tables.py build/tables  # in the environment of the packages that ship them
 KERAS_BACKEND=jax python benchmarks/tables.py build/tables
 
-Baselines see the same numbers as lipkit, standardised. Times are CPU time of `fit`, without imports.
+Baselines see the same numbers as lipkit, standardised. Times are CPU times of `fit`, no imports.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def ours(x, y, rows, held, **options):
         "lipkit": certificates.certified_accuracy(0.0),
         "balanced": balanced_accuracy_score(y[held], certificates.label),
         "certified": certificates.certified_accuracy(settings["eps"]),
-        **{name: settings[name] for name in ("eps", "constant")},
+        **{name: settings[name] for name in ("eps", "constant", "recipe", "epochs")},
         "seconds": seconds,
     }
 

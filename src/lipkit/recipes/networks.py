@@ -14,7 +14,7 @@ FILTERS = (16, 32)
 
 
 def resolved(recipe, shape):
-    """The name of the network for samples of this shape.
+    """The names of the networks to try for samples of this shape.
 
     Raises:
         ValueError: if the name is unknown or the network does not take such samples.
@@ -22,7 +22,8 @@ def resolved(recipe, shape):
     if not isinstance(recipe, str) or recipe not in RECIPES:
         raise ValueError(f"`recipe` must be one of {list(RECIPES)}. Received: recipe={recipe!r}")
     if recipe == "auto":
-        recipe = next((name for name, rank in RANK.items() if rank == len(shape)), "linear")
+        found = next((name for name, rank in RANK.items() if rank == len(shape)), "linear")
+        return ("linear", "mlp") if found == "mlp" else resolved(found, shape)
     if len(shape) != RANK.get(recipe, len(shape)):
         raise ValueError(
             f"recipe={recipe!r} does not accept samples of shape {tuple(shape)}. Use "
@@ -34,7 +35,7 @@ def resolved(recipe, shape):
             f"recipe='cnn' needs images of at least {smallest} x {smallest}. Received: samples of "
             f"shape {tuple(shape)}"
         )
-    return recipe
+    return (recipe,)
 
 
 def hidden(recipe, seeds, times=1):

@@ -16,6 +16,7 @@ FOLDS, SMALL = 3, 2000  # parts, where there are fewer rows than that; otherwise
 FRACTION, MOST = 0.2, 20_000  # of rows that one part leaves out, and the largest number of them
 ACCURACY_COST = 0.01  # of the best candidate's accuracy on rows left out
 CERTIFIED_COST = 0.03  # of the candidate's own accuracy, within the radius
+SCORE_COST = 0.005  # of the best candidate's R² on rows left out
 
 
 @dataclass(frozen=True)
@@ -103,50 +104,54 @@ def _radius(margin, weights, share):
     return max(float(margin[order][np.argmax(reached)]), 0.0)
 
 
-def choose_classes(margin, weights, scales, eps=None):
+def choose_classes(margin, weights, eps=None):
     """The candidate to keep, the radius and the trade.
 
     Args:
-        margin: (candidates, n) radii on rows left out, negative where the decision is wrong.
+        margin: (ladders, candidates, n) radii on rows left out, negative where the decision is
+            wrong.
         weights: (n,) of the rows.
-        scales: (candidates,) their constants.
         eps: a radius: the candidate with most rows certified to it is taken. None: of the
             candidates whose accuracy is at most `ACCURACY_COST` below the best, that which has the
             largest radius at a cost of `CERTIFIED_COST`.
 
     Returns:
-        The number of the candidate, eps, and a list of dictionaries: for each candidate `eps`,
-        `accuracy` and `certified`, which is that at its eps, in the order of the radii.
+        The place of the candidate (ladder, candidate), eps, and for each candidate a dictionary of
+        `eps`, `accuracy`, smoothed along the ladder, and `certified`, the share at its eps.
     """
-    accuracy = _smooth(_share(margin > 0, weights))
+    accuracy = np.stack([_smooth(_share(ladder > 0, weights)) for ladder in margin])
     shares = np.maximum(accuracy - CERTIFIED_COST, 1e-3)
-    radii = np.array([_radius(m, weights, s) for m, s in zip(margin, shares, strict=True)])
+    places = list(np.ndindex(accuracy.shape))
+    radii = np.array([_radius(margin[i], weights, shares[i]) for i in places])
     at = radii if eps is None else np.full(len(radii), eps)
-    certified = _share((margin > 0) & (margin >= at[:, None]), weights)
+    certified = np.array(
+        [
+            _share((margin[i] > 0) & (margin[i] >= r), weights)
+            for i, r in zip(places, at, strict=True)
+        ]
+    )
     if eps is None:
-        chosen = np.argmax(np.where(accuracy >= accuracy.max() - ACCURACY_COST, radii, -1.0))
+        allowed = accuracy.ravel() >= accuracy.max() - ACCURACY_COST
+        chosen = int(np.argmax(np.where(allowed, radii, -1.0)))
     else:
-        chosen = np.lexsort((radii, certified))[-1]
+        chosen = int(np.lexsort((radii, certified))[-1])
     trade = [
-        {"eps": float(r), "accuracy": float(a), "certified": float(c), "constant": float(s)}
-        for r, a, c, s in zip(at, accuracy, certified, scales, strict=True)
+        {"eps": float(r), "accuracy": float(a), "certified": float(c)}
+        for r, a, c in zip(at, accuracy.ravel(), certified, strict=True)
     ]
-    trade.sort(key=lambda entry: (entry["eps"], -entry["constant"]))
-    return int(chosen), float(at[chosen]), trade
+    return places[chosen], float(at[chosen]), trade
 
 
-def choose_targets(errors, variance, scales, cost=0.005):
-    """The candidate with the smallest constant whose R² is at most `cost` below the best.
+def choose_targets(scores):
+    """The candidate with the smallest constant whose score is at most `SCORE_COST` below the best.
 
     Args:
-        errors: (candidates,) mean squared errors on rows left out.
-        variance: of the targets.
-        scales: (candidates,) their constants, ascending.
+        scores: (ladders, candidates) R² on rows left out, constants ascending.
 
     Returns:
-        The number of the candidate, and a list of dictionaries with `constant` and `r2`.
+        The place of the candidate, and for each a dictionary of `r2`.
     """
-    scores = 1 - errors / variance
-    chosen = int(np.argmax(scores >= scores.max() - cost))
-    trade = [{"constant": float(s), "r2": float(r)} for s, r in zip(scales, scores, strict=True)]
-    return chosen, trade
+    allowed = scores >= scores.max() - SCORE_COST
+    candidate = int(np.argmax(allowed.any(axis=0)))
+    ladder = int(np.argmax(np.where(allowed[:, candidate], scores[:, candidate], -np.inf)))
+    return (ladder, candidate), [{"r2": float(score)} for score in scores.ravel()]

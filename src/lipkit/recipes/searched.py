@@ -1,6 +1,7 @@
 """The recipe of vectors: candidates trained side by side, and the one that is kept."""
 
 import functools
+import itertools
 from dataclasses import dataclass
 
 import keras
@@ -44,46 +45,74 @@ def loss_of_classes(count, alpha=None, min_margin=None):
     return name, functools.partial(function, alpha=alpha, min_margin=1.0), alpha, ladder
 
 
-@dataclass(frozen=True)
-class Sides:
-    """What is trained side by side.
+class Search:
+    """Candidates of all recipes, plans and constants, trained side by side on parts of the rows.
 
     Args:
         setup: `Setup` of the samples.
-        plan: `Plan` of the steps.
         y: (n,) classes or standardised targets.
         weights: (n,) of the samples, with mean 1; None for 1.
         strata: (n,) classes, to be spread over parts and batches.
+        ladder: constants of the candidates.
+        settled: whether nothing is to be found if there is one candidate.
+        fit: as in `supervised.Fit`.
     """
 
-    setup: object
-    plan: object
-    y: np.ndarray
-    weights: np.ndarray | None
-    strata: np.ndarray
+    def __init__(self, setup, y, weights, strata, ladder, settled, fit):
+        self.setup, self.y, self.weights = setup, y, weights
+        self.strata, self.ladder, self._fit = strata, ladder, fit
+        plans = [(recipe, plan) for recipe in setup.recipes for plan in fit.plans]
+        self._plans = [(r, p) for r, p in plans if r != "linear" or p is fit.plans[-1]]
+        alone = len(self._plans) == len(ladder) == 1 and settled
+        self.parts = search.Parts.of(strata, 0 if alone else fit.fraction, setup.seed)
+        self.left_out = self.parts.left_out()
+        self.z = setup.scaler.scaled(setup.x)
 
-    def fit(self, outputs, ladder, loss, parts, fit, options):
-        """The trained stack and its history."""
-        setup, plan = self.setup, self.plan
-        z = setup.scaler.scaled(setup.x)
-        widths = networks.WIDTHS[setup.recipe]
-        rows = parts.rows()
-        stack = Stack(widths, outputs, ladder, len(rows), setup.seeds, loss)
-        stack.build((None, len(rows), z.shape[1]))
-        size = min(plan.batch_size, *map(len, rows))
-        steps = max(-(-len(part) // size) for part in rows)
-        plan.compile(stack, steps)
-        arrays = (z, self.y) if self.weights is None else (z, self.y, self.weights)
-        batches = Shuffled(arrays, size, setup.seed, strata=self.strata, parts=rows)
-        options = {**options, "callbacks": [batches.follow(), *(options["callbacks"] or ())]}
-        return stack, z, fit(stack, batches, epochs=plan.epochs, **options)
+    def train(self, outputs, loss):
+        """Train all; the stacks, one for each recipe and plan."""
+        rows = self.parts.rows()
+        arrays = (self.z, self.y) if self.weights is None else (self.z, self.y, self.weights)
+        self.stacks, self._histories = [], []
+        for recipe, plan in self._plans:
+            seeds = iter(self.setup.seeds_from_start())
+            stack = Stack(networks.WIDTHS[recipe], outputs, self.ladder, len(rows), seeds, loss)
+            stack.build((None, len(rows), self.z.shape[1]))
+            size = min(plan.batch_size, *map(len, rows))
+            batches = Shuffled(arrays, size, self.setup.seed, strata=self.strata, parts=rows)
+            plan.compile(stack, len(batches))
+            callbacks = [batches.follow(), *(self._fit.options["callbacks"] or ())]
+            options = {**self._fit.options, "callbacks": callbacks, "epochs": plan.epochs}
+            self._histories.append(self._fit(stack, batches, **options))
+            self.stacks.append(stack)
+        return self.stacks
 
-    def kept(self, stack, candidate, parts, constant=1.0):
-        """The layers behind the scaler: the mean of the networks of all parts, if it is one."""
+    def on_left_out(self, values):
+        """values(part, rows) of the rows that parts leave out, side by side: (..., n)."""
+        return np.concatenate([values(*out) for out in self.left_out], axis=-1)
+
+    def found(self, place, trade, scaled=False, **settings):
+        """What is kept of a place (stack, candidate), the mean of the networks of all parts.
+
+        `scaled`: whether the model has the constant of the candidate; otherwise it has 1.
+        """
+        (recipe, plan), stack = self._plans[place[0]], self.stacks[place[0]]
+        self.setup.recipe, constant = recipe, float(self.ladder[place[1]])
+        names = [(r, p.epochs, c) for (r, p), c in itertools.product(self._plans, self.ladder)]
+        settings |= {"constant": constant, "trade": None}
+        if trade is not None:
+            settings["trade"] = [
+                {**entry, "recipe": r, "epochs": epochs, "constant": float(c)}
+                for entry, (r, epochs, c) in zip(trade, names, strict=True)
+            ]
+        layers = self._mean(stack, place[1], constant if scaled else 1.0)
+        return Found(layers, self._histories[place[0]], self.setup.settings(plan, **settings))
+
+    def _mean(self, stack, candidate, constant):
+        """The layers behind the scaler."""
         widths = networks.WIDTHS[self.setup.recipe]
-        numbers = range(len(parts.rows()))
-        if not widths or stack.features > widths[0]:
-            numbers = numbers[-1:]  # of the part with all rows, if there is one
+        numbers = range(stack.parts)
+        if not widths or self.z.shape[1] > widths[0]:
+            numbers = numbers[-1:]  # only of the part with all rows: the mean is no such network
         layers = self.setup.core(stack.outputs, constant, len(numbers))
         self.setup.model(*layers)  # which builds them
         dense = [layer for layer in layers if isinstance(layer, keras.layers.Dense)]
@@ -91,55 +120,56 @@ class Sides:
             layer.set_weights([kernel, bias * (constant if layer is dense[-1] else 1)])
         return layers
 
-    def margins(self, stack, z, parts):
-        """Radii of the rows left out (candidates, rows), and these rows; see `search.margins`."""
-        found = [
-            search.margins(stack.values(z[rows], part), self.y[rows], stack.head(part))
-            for part, rows in parts.left_out()
-        ]
-        return np.concatenate(found, axis=1), np.concatenate([r for _, r in parts.left_out()])
+
+@dataclass(frozen=True)
+class Found:
+    """What a search found: the layers behind the scaler, their history and the settings."""
+
+    layers: list
+    history: dict
+    settings: dict
 
 
-def classes(setup, y, count, plan, weights, eps, alpha, min_margin, fraction, fit, options):
-    """Train a classifier: the layers behind the scaler, the history and what was chosen."""
+def classes(setup, y, count, weights, alpha, min_margin, eps, fit) -> Found:
+    """Search for a classifier whose radius is `eps`, or for that as well."""
     name, loss, alpha, ladder = loss_of_classes(count, alpha, min_margin)
-    fraction = 0 if len(ladder) == 1 and eps is not None else fraction
-    parts = search.Parts.of(y, fraction, setup.seed)
-    sides = Sides(setup, plan, y, weights, y)
-    stack, z, history = sides.fit(1 if count == 2 else count, ladder, loss, parts, fit, options)
-    stretch, chosen, trade = setup.scaler.stretch, 0, None
-    if parts.count:
-        margin, rows = sides.margins(stack, z, parts)
-        w = np.ones(len(rows)) if weights is None else weights[rows]
-        chosen, eps, trade = search.choose_classes(margin / stretch, w, ladder, eps)
-    settings = {
-        "loss": name,
-        "constant": float(ladder[chosen]),
-        "alpha": alpha,
-        "min_margin": None if alpha is None else 1 / ladder[chosen],
-        "trade": trade,
-    }
-    return sides.kept(stack, chosen, parts), history, eps, settings
+    search_ = Search(setup, y, weights, y, ladder, eps is not None, fit)
+    source = "searched" if eps is None else "given"
+    stacks, place, trade = search_.train(1 if count == 2 else count, loss), (0, 0), None
+    if search_.left_out:
+
+        def radii(stack):
+            margin = search_.on_left_out(
+                lambda part, rows: search.margins(
+                    stack.values(search_.z[rows], part), y[rows], stack.head(part)
+                )
+            )
+            return margin / setup.scaler.stretch
+
+        ones = np.ones(len(y)) if weights is None else weights
+        of_rows = search_.on_left_out(lambda _, rows: ones[rows])
+        place, eps, trade = search.choose_classes(np.stack([*map(radii, stacks)]), of_rows, eps)
+    chosen = {"eps": eps, "eps_source": source, "loss": name, "alpha": alpha}
+    chosen["min_margin"] = None if alpha is None else 1 / ladder[place[1]]
+    return search_.found(place, trade, **chosen)
 
 
-def targets(setup, y, plan, weights, constant, fraction, fit, options):
-    """Train on standardised targets: the layers, the history and what was chosen.
+def targets(setup, y, weights, constant, fit) -> Found:
+    """Search for a regression on standardised targets.
 
     `constant` is that of the network in units of scaled inputs; None for a search.
     """
     ladder = search.TARGETS_LADDER if constant is None else (constant,)
-    strata = np.zeros(len(y), int)
-    parts = search.Parts.of(strata, fraction if constant is None else 0, setup.seed)
-    sides = Sides(setup, plan, y, weights, strata)
-    stack, z, history = sides.fit(1, ladder, _squares, parts, fit, options)
-    chosen, trade = 0, None
-    if parts.count:
-        error = [
-            (stack.values(z[rows], part)[..., 0] * np.array(ladder)[:, None] - y[rows]) ** 2
-            for part, rows in parts.left_out()
-        ]
-        chosen, trade = search.choose_targets(
-            np.concatenate(error, axis=1).mean(axis=1), y.var(), ladder
-        )
-    settings = {"loss": "mean_squared_error", "constant": float(ladder[chosen]), "trade": trade}
-    return sides.kept(stack, chosen, parts, ladder[chosen]), history, settings
+    search_ = Search(setup, y, weights, np.zeros(len(y)), ladder, True, fit)
+    stacks, place, trade = search_.train(1, _squares), (0, 0), None
+    if search_.left_out:
+        scales = np.array(ladder)[:, None]
+
+        def score(stack):
+            errors = search_.on_left_out(
+                lambda part, rows: stack.values(search_.z[rows], part)[..., 0] * scales - y[rows]
+            )
+            return 1 - np.square(errors).mean(axis=-1) / y.var()
+
+        place, trade = search.choose_targets(np.stack([*map(score, stacks)]))
+    return search_.found(place, trade, scaled=True, loss="mean_squared_error")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import keras
@@ -12,7 +13,7 @@ from numpy.typing import ArrayLike
 from lipkit._checks import real
 from lipkit.losses import HKR, LseHKR
 from lipkit.metrics import HKRBinaryAccuracy
-from lipkit.recipes import checks, networks, searched
+from lipkit.recipes import checks, searched
 from lipkit.recipes.batches import Shuffled
 from lipkit.recipes.training import BUDGET, Plan, Setup, Trained, as_floats
 
@@ -116,25 +117,17 @@ def train(
     min_margin = None if min_margin is None else real("min_margin", min_margin, "(0, inf)")
     if validation_fraction is not None:
         validation_fraction = real("validation_fraction", validation_fraction, "(0, 1)")
-    single = setup.recipe not in networks.WIDTHS
-    rates = (epochs, batch_size, learning_rate)
-    plan = Plan.of(len(setup.x), *rates, None if single else budget)
-    fit = _history_of
+    plan = Plan.of(len(setup.x), epochs, batch_size, learning_rate)
     options = {"shuffle": False, "callbacks": callbacks, "verbose": verbose}
+    fit = Fit(plan, setup.plans(plan, epochs, budget), validation_fraction, options)
     if task == "regression":
-        return _targets(setup, y, plan, sample_weight, lipschitz, validation_fraction, fit, options)
+        return _targets(setup, y, sample_weight, lipschitz, fit)
     y, count = checks.classes(y, len(setup.x))
     weights = checks.weights(len(y), sample_weight, class_weight, y, count)
-    if single:
-        return _single(setup, y, count, plan, weights, alpha, min_margin, fit, options)
-    eps = setup.scaler.eps if setup.eps_source == "given" else None
-    layers, history, eps, chosen = searched.classes(
-        setup, y, count, plan, weights, eps, alpha, min_margin, validation_fraction, fit, options
-    )
-    chosen |= {"task": task, "classes": count, "class_weight": class_weight, "budget": budget}
-    if setup.eps_source != "given":
-        chosen |= {"eps": eps, "eps_source": "searched"}
-    return Trained(setup.model(*layers), history, setup.settings(plan, **chosen))
+    train_classes = _classes if setup.searches else _single
+    trained = train_classes(setup, y, count, weights, alpha, min_margin, fit)
+    about = {"task": task, "classes": count, "class_weight": class_weight}
+    return replace(trained, settings={**trained.settings, **about})
 
 
 def _check_task(task, lipschitz, **of_classes):
@@ -151,7 +144,28 @@ def _check_task(task, lipschitz, **of_classes):
             )
 
 
-def _single(setup, y, count, plan, weights, alpha, min_margin, fit, options):
+@dataclass(frozen=True)
+class Fit:
+    """How to train: with a plan, or with those of a search."""
+
+    plan: Plan
+    plans: list[Plan]
+    fraction: float | None
+    options: dict
+
+    def alone(self, setup, model, y, weights, strata, *compiled):
+        """The history of one model, compiled with a loss and perhaps metrics."""
+        arrays = (setup.x, y) if weights is None else (setup.x, y, weights)
+        batches = Shuffled(arrays, self.plan.batch_size, setup.seed, strata=strata)
+        self.plan.compile(model, len(batches), *compiled)
+        return self(model, batches, epochs=self.plan.epochs, **self.options)
+
+    def __call__(self, model, batches, **options):
+        """Keras's `fit`; gives the history."""
+        return as_floats(model.fit(batches, **options).history)
+
+
+def _single(setup, y, count, weights, alpha, min_margin, fit):
     """Train one classifier with HKR."""
     alpha = searched.hinge_weight(count) if alpha is None else alpha
     margin = MARGIN * setup.scaler.eps * setup.scaler.stretch if min_margin is None else min_margin
@@ -161,41 +175,37 @@ def _single(setup, y, count, plan, weights, alpha, min_margin, fit, options):
         loss = LseHKR(alpha, margin)
         accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
     model = setup.model(*setup.core(1 if count == 2 else count))
-    history = _fit(setup, model, y, plan, weights, y, fit, options, loss, [accuracy])
-    chosen = {"task": "classification", "classes": count, "loss": loss.name}
-    chosen |= {"alpha": loss.alpha, "min_margin": margin}
-    return Trained(model, history, setup.settings(plan, **chosen))
+    history = fit.alone(setup, model, y, weights, y, loss, [accuracy])
+    chosen = {"loss": loss.name, "alpha": loss.alpha, "min_margin": margin}
+    return Trained(model, history, setup.settings(fit.plan, **chosen))
 
 
-def _fit(setup, model, y, plan, weights, strata, fit, options, *compiled):
-    arrays = (setup.x, y) if weights is None else (setup.x, y, weights)
-    batches = Shuffled(arrays, plan.batch_size, setup.seed, strata=strata)
-    plan.compile(model, len(batches), *compiled)
-    return fit(model, batches, epochs=plan.epochs, **options)
+def _classes(setup, y, count, weights, alpha, min_margin, fit):
+    """Search for a classifier."""
+    eps = setup.scaler.eps if setup.eps_source == "given" else None
+    found = searched.classes(setup, y, count, weights, alpha, min_margin, eps, fit)
+    return Trained(setup.model(*found.layers), found.history, found.settings)
 
 
-def _targets(setup, y, plan, weights, lipschitz, fraction, fit, options):
+def _targets(setup, y, sample_weight, lipschitz, fit):
+    """Train on standardised targets."""
     y = checks.targets(y, len(setup.x))
-    weights = checks.weights(len(y), weights)
+    weights = checks.weights(len(y), sample_weight)
     mean, std = float(y.mean()), float(y.std()) if np.ptp(y) else 1.0
     checks.visible("targets", std, np.abs(y).max(), True)
     constant = lipschitz
     if lipschitz is not None:
         lipschitz = real("lipschitz", lipschitz, "(0, inf)")
         constant = lipschitz / (setup.scaler.stretch * std) * ROUNDING
-    z, chosen = (y - mean) / std, {"loss": "mean_squared_error"}
-    if setup.recipe in networks.WIDTHS:
-        layers, history, chosen = searched.targets(
-            setup, z, plan, weights, constant, fraction, fit, options
-        )
+    z = (y - mean) / std
+    if setup.searches:
+        found = searched.targets(setup, z, weights, constant, fit)
+        layers, history, settings = found.layers, found.history, found.settings
     else:
         layers = setup.core(1, constant)
         model = setup.model(*layers)
-        history = _fit(setup, model, z, plan, weights, None, fit, options, "mean_squared_error")
+        history = fit.alone(setup, model, z, weights, None, "mean_squared_error")
+        settings = setup.settings(fit.plan, loss="mean_squared_error")
     model = setup.model(*layers, keras.layers.Rescaling(std, mean, name="units"))
-    chosen |= {"task": "regression", "lipschitz": lipschitz}
-    return Trained(model, history, setup.settings(plan, **chosen))
-
-
-def _history_of(model, batches, **options):
-    return as_floats(model.fit(batches, **options).history)
+    settings |= {"task": "regression", "lipschitz": lipschitz}
+    return Trained(model, history, settings)

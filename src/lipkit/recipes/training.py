@@ -1,6 +1,6 @@
 """What all recipes share: the model around its scaler, the plan of the steps, and the result."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -13,6 +13,7 @@ from lipkit.recipes import checks, networks, scaling
 STEPS, EPOCHS = 1000, 10  # at least, where no number of epochs is given, of a single network
 BUDGET = 30.0  # seconds of CPU time that the steps of a search are meant to take, at 1,000 rows
 FEWEST, MOST = 800, 2000  # steps of a search with that budget: one for each row, within these
+SHORT = 1 / 6  # of these steps, for candidates that follow the data less closely
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,32 @@ class Setup:
     def __init__(self, x, *, recipe, eps, seed, feature_weights):
         self.x = checks.samples(x)
         self.shape = self.x.shape[1:]
-        self.recipe = networks.resolved(recipe, self.shape)
+        self.recipes = networks.resolved(recipe, self.shape)
+        self.recipe = self.recipes[-1]  # until a search has chosen
         self.eps_source = "data" if eps is None else "given"
         eps = None if eps is None else real("eps", eps, "[1e-30, 1e30]")
         self.scaler = scaling.fit(self.x, feature_weights, eps)
         self.seed = integer("seed", seed, 0)
-        self.seeds = iter(np.random.default_rng(self.seed).integers(2**31, size=16).tolist())
+        self.seeds = iter(self.seeds_from_start())
+
+    def seeds_from_start(self):
+        """The seeds of the layers of a network."""
+        return np.random.default_rng(self.seed).integers(2**31, size=16).tolist()
+
+    @property
+    def searches(self):
+        """Whether the network is one that a search finds."""
+        return self.recipe in networks.WIDTHS
+
+    def plans(self, plan, epochs, budget):
+        """The plans of a search: a short one and a long one, where no epochs are given."""
+        if epochs is not None:
+            return [plan]
+        n = len(self.x)
+        steps = min(max(n, FEWEST), MOST) * budget / BUDGET
+        per_epoch = -(-n // plan.batch_size)
+        counts = {max(round(part * steps / per_epoch), 1) for part in (SHORT, 1)}
+        return [replace(plan, epochs=count) for count in sorted(counts)]
 
     def core(self, outputs, constant=1.0, times=1):
         """The layers behind the scaler; see `networks`."""
@@ -103,17 +124,11 @@ class Plan:
     learning_rate: float
 
     @classmethod
-    def of(cls, n, epochs, batch_size, learning_rate, budget=None):
-        """Check the values given for n samples, and choose those that are None.
-
-        `budget` is that of a search; None for a single network.
-        """
+    def of(cls, n, epochs, batch_size, learning_rate):
+        """Check the values given for n samples, and choose those that are None."""
         default = min(max(128, n // 200), 1024)
         size = min(n, default if batch_size is None else integer("batch_size", batch_size))
-        least, steps = EPOCHS, STEPS
-        if budget is not None:
-            least, steps = 1, max(round(min(max(n, FEWEST), MOST) * budget / BUDGET), 1)
-        enough = max(least, -(-steps // -(-n // size)))
+        enough = max(EPOCHS, -(-STEPS // -(-n // size)))
         return cls(
             enough if epochs is None else integer("epochs", epochs),
             size,
