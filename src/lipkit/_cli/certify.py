@@ -1,6 +1,7 @@
 """`lipkit certify`: radii of a model's answers on a data set."""
 
 import csv
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,9 @@ from lipkit._cli.app import DONE, NOT_CERTIFIED
 from lipkit._files.places import new_file
 from lipkit._table import table
 from lipkit.certifier.arithmetic import FORMATS
+from lipkit.certifier.status import Status
 from lipkit.data import cells
+from lipkit.data.dataset import encoded_format
 from lipkit.runs import load
 
 SHARE = options.checked(lambda value: 0 <= value <= 1, "must be between 0 and 1")
@@ -41,6 +44,11 @@ def certify(
         ),
     ] = "real",
     chosen: options.Output = None,
+    id: options.Id = None,
+    encoding: options.Encoding = None,
+    decimal: options.Decimal = None,
+    missing: options.Missing = None,
+    sheet: options.Sheet = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write each row's radius to a .csv or .json file."),
@@ -50,12 +58,13 @@ def certify(
 ):
     """Certify a model's answers: no input within the radius of a row has another answer.
 
-    Works for models that lipkit trained and for any other made of known layers. Ends with status 1
-    if the model cannot be certified, no row is, or the share is below --require.
+    Works for models that lipkit trained and for any other made of known layers. A row that does not
+    fit the model, as one with a missing cell, is not certified, and the others are. Ends with
+    status 1 if the model cannot be certified, no row is, or the share is below --require.
 
     For example:
 
-        lipkit certify runs/cancer new_patients.csv --out radii.csv
+        lipkit certify runs/cancer new_patients.csv --id patient --out radii.csv
         lipkit certify runs/cancer runs/cancer/test.npz --eps 0.5 --require 0.9
         lipkit certify somebodys.onnx pixels.npz --json
     """
@@ -64,16 +73,20 @@ def certify(
     if require is not None and eps is None:
         raise ValueError("--require needs a radius: --eps.")
     loaded = load(model, run)
-    dataset = inputs.read(loaded, data, target)
+    known = encoded_format(loaded.info.data.encoding if loaded.info else {})
+    format = options.format(encoding, decimal, missing, sheet, known)
+    dataset = inputs.read(loaded, data, target, id, format)
     if require is not None and dataset.y is None:
         raise ValueError(f"--require needs the true classes, which {data} does not have.")
     result = inputs.certify(loaded, dataset, data, arithmetic, options.output(chosen))
+    said = inputs.statuses(result, dataset)
+    reasons = Counter(sorted(text for text in said if text != Status.CERTIFIED))
     if out is not None:
         with new_file(out, overwrite) as new:
             if out.suffix == ".json":
                 result.save(new)
             else:
-                _write_csv(new, result, dataset.classes)
+                _write_csv(new, result, dataset, said)
     sure = result.certified
     radii = [0.0, *([eps] if eps is not None else np.quantile(result.radius, [0.25, 0.5, 0.75]))]
     shares = [[float(r), _share(result, r)] for r in radii]
@@ -84,7 +97,8 @@ def certify(
         "data_sha256": dataset.sha256,
         "inputs": len(result),
         "certified": int(sure.sum()),
-        "not_certified": result.reasons(),
+        "not_certified": reasons,
+        "imputed": int(np.count_nonzero(_filled(dataset))),
         "arithmetic": arithmetic,
         "assumptions": list(result.assumptions),
         "median_radius": float(np.median(result.radius)),
@@ -95,7 +109,8 @@ def certify(
     rows = [(f"{radius:.4g}", f"{share:.4f}") for radius, share in shares]
     unit = [f"radii {output.unit(loaded.weights)}"] * (loaded.weights is not None)
     lines = [
-        *str(result).splitlines(),
+        str(result).partition("\n")[0],
+        *_reasons(reasons, document["imputed"]),
         *unit,
         *table(("radius", document["share"]), rows),
         output.identity(model, loaded.sha256),
@@ -113,12 +128,40 @@ def _share(result, radius):
     return float(np.mean(result.certified & (result.radius >= radius)))
 
 
-def _write_csv(path, result, classes):
-    names = [str(c) for c in classes] or [str(c) for c in range(int(result.label.max()) + 1)]
-    with path.open("w", newline="") as file:
+def _filled(dataset):
+    """The number of filled cells of each row."""
+    return np.zeros(len(dataset.x), int) if dataset.imputed is None else dataset.imputed
+
+
+def _reasons(counts, imputed, most=10):
+    """Lines about rows without a certificate, and rows with filled cells."""
+    for text, count in counts.most_common(most):
+        yield f"  {count} not certified: {text.removeprefix('not certified: ')}"
+    if len(counts) > most:
+        yield f"  and {len(counts) - most} other reasons: --out FILE has that of each row"
+    if imputed:
+        yield f"  {imputed} have filled cells: their radii are those of the filled rows"
+
+
+def _write_csv(path, result, dataset, said):
+    """A line for each row: `row` counts those of the file from 1, below the column names."""
+    numbers = range(int(max(result.label.max(), -1 if result.y is None else result.y.max())) + 1)
+    names = np.array([*(dataset.classes or map(str, numbers)), ""], dtype=object)  # last: no label
+    truth = names[result.y] if result.y is not None else [""] * len(result)
+    columns = {
+        "row": range(1, len(result) + 1),
+        "label": map(cells.escaped, names[result.label]),
+        "truth": map(cells.escaped, truth),
+        "radius": map(repr, result.radius.tolist()),
+        "margin": map(repr, result.margin.tolist()),
+        "status": map(cells.escaped, said),
+        "imputed": _filled(dataset).tolist(),
+    }
+    if dataset.ids is not None:
+        name = dataset.encoding["id"]
+        ids = map(cells.escaped, dataset.ids)
+        columns = {"id" if name in columns else cells.escaped(name): ids, **columns}
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(("row", "label", "radius", "status"))
-        for i in range(len(result)):
-            label = names[result.label[i]] if result.label[i] >= 0 else ""
-            texts = label, repr(float(result.radius[i])), result.status[i]
-            writer.writerow((i + 1, *map(cells.escaped, texts)))
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))

@@ -7,11 +7,12 @@ import numpy as np
 import lipkit
 from lipkit.certifier import reweighted
 from lipkit.data import files, frames
+from lipkit.data.dataset import Dataset
 from lipkit.runs.training import batch_size
 
 
-def read(loaded, path, target=None) -> files.Dataset:
-    """The data set in a file, encoded as the model's run says.
+def read(loaded, path, target=None, id=None, format=None) -> Dataset:
+    """The data set in a file, encoded as the model's run says; rows that do not fit are NaN.
 
     A model without a run takes numbers in the order of the columns, and its classes are numbers.
 
@@ -19,17 +20,21 @@ def read(loaded, path, target=None) -> files.Dataset:
         loaded: `lipkit.runs.Loaded`.
         path: file or folder.
         target: column of the classes; None: that of the run, if a table has it.
+        id: column that names the rows; None: that of the run, if a table has it.
+        format: how cells are written; None: as in the run.
 
     Raises:
         ValueError: the file does not fit the model.
     """
     info = loaded.info
-    table = path.suffix.lower() in frames.SUFFIXES
     dataset = files.read(
         path,
-        target or (info.data.target if info and table else None),
-        encoding=info and info.data.encoding,
+        target or (info.data.target if info and frames.is_table(path) else None),
+        encoding=info.data.encoding if info else {},
         classes=info and info.classes,
+        id=id,
+        format=format,
+        partly=True,
     )
     if target and dataset.y is None:
         raise ValueError(f"{path} has no column {target!r}.")
@@ -72,3 +77,11 @@ def certify(loaded, dataset, path, arithmetic, output=None):
             "--target names a column that is not an input."
         )
     return reweighted(result, loaded.model, loaded.weights)
+
+
+def statuses(result, dataset) -> list[str]:
+    """What is said of each row: the status of its certificate, or why it could not be read."""
+    texts = [str(status) for status in result.status]
+    for row, problem in dataset.problems.items():
+        texts[row] = f"not certified: {problem}"
+    return texts

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import keras
 import typer
 
 from lipkit._selection import BACKENDS, check_backend
+from lipkit.data.formats import MARKS, USUAL
 
 
 def checked(check, message):
@@ -40,7 +42,7 @@ Data = Annotated[
     Path,
     typer.Argument(
         metavar="DATA",
-        help="CSV or Parquet table, NPZ file of arrays x and y, or folder of images, one "
+        help="CSV, XLSX or Parquet table, NPZ file of arrays x and y, or folder of images, one "
         "sub-folder per class.",
     ),
 ]
@@ -59,6 +61,27 @@ Eps = Annotated[
 Target = Annotated[
     str | None, typer.Option(metavar="COL", help="Column of a table that holds the classes.")
 ]
+Id = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COL", help="Column that names the rows: not an input, and kept with the results."
+    ),
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Of a CSV file, such as latin-1. (Default: UTF-8.)"),
+]
+Decimal = Annotated[
+    str | None,
+    typer.Option(metavar="MARK", callback=one_of(MARKS), help="Mark of decimals: . or ,"),
+]
+Missing = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TEXT", help="Text that stands for a missing value. Repeatable."),
+]
+Sheet = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Sheet of a workbook that has several.")
+]
 Output = Annotated[
     str | None,
     typer.Option(
@@ -76,6 +99,12 @@ Backend = Annotated[
     str | None,
     typer.Option(callback=one_of(BACKENDS), help="Keras backend: " + ", ".join(BACKENDS)),
 ]
+
+
+def format(encoding, decimal, missing, sheet, known=USUAL):
+    """How cells are written: as the options say, and otherwise as is known."""
+    given = {"encoding": encoding, "decimal": decimal, "missing": missing, "sheet": sheet}
+    return replace(known, **{name: value for name, value in given.items() if value})
 
 
 def output(text):

@@ -58,6 +58,15 @@ def train(
     drop: Annotated[
         list[str] | None, typer.Option(metavar="COL", help="Column to leave out. Repeatable.")
     ] = None,
+    dates: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COL", help="Column of dates, as days since 1970. Repeatable."),
+    ] = None,
+    id: options.Id = None,
+    encoding: options.Encoding = None,
+    decimal: options.Decimal = None,
+    missing: options.Missing = None,
+    sheet: options.Sheet = None,
     impute: Annotated[
         str | None,
         typer.Option(
@@ -111,6 +120,9 @@ def train(
         seed=seed,
         categorical=categorical or (),
         drop=drop or (),
+        dates=dates or (),
+        id=id,
+        format=options.format(encoding, decimal, missing, sheet),
         impute=impute,
         feature_weights=feature_weights and _weights(feature_weights),
         image_size=_size(image_size),
