@@ -74,7 +74,7 @@ def certify(
         raise ValueError("--require needs a radius: --eps.")
     loaded = load(model, run)
     known = encoded_format(loaded.info.data.encoding if loaded.info else {})
-    format = options.format(encoding, decimal, missing, sheet, known)
+    format = known.changed(encoding=encoding, decimal=decimal, missing=missing, sheet=sheet)
     dataset = inputs.read(loaded, data, target, id, format)
     if require is not None and dataset.y is None:
         raise ValueError(f"--require needs the true classes, which {data} does not have.")

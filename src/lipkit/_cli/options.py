@@ -2,7 +2,6 @@
 
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,6 @@ import keras
 import typer
 
 from lipkit._selection import BACKENDS, check_backend
-from lipkit.data.formats import MARKS, USUAL
 
 
 def checked(check, message):
@@ -73,7 +71,7 @@ Encoding = Annotated[
 ]
 Decimal = Annotated[
     str | None,
-    typer.Option(metavar="MARK", callback=one_of(MARKS), help="Mark of decimals: . or ,"),
+    typer.Option(metavar="MARK", help="Mark of decimals: . or ,"),
 ]
 Missing = Annotated[
     list[str] | None,
@@ -99,12 +97,6 @@ Backend = Annotated[
     str | None,
     typer.Option(callback=one_of(BACKENDS), help="Keras backend: " + ", ".join(BACKENDS)),
 ]
-
-
-def format(encoding, decimal, missing, sheet, known=USUAL):
-    """How cells are written: as the options say, and otherwise as is known."""
-    given = {"encoding": encoding, "decimal": decimal, "missing": missing, "sheet": sheet}
-    return replace(known, **{name: value for name, value in given.items() if value})
 
 
 def output(text):

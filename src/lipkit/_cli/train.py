@@ -12,6 +12,7 @@ from lipkit import recipes, runs
 from lipkit._cli import options, output
 from lipkit._files.opened import read_json
 from lipkit.data import imputation
+from lipkit.data.formats import USUAL
 from lipkit.runs.training import LARGEST_TEST
 
 POSITIVE = options.checked(lambda value: 0 < value < float("inf"), "must be a finite number > 0")
@@ -122,7 +123,7 @@ def train(
         drop=drop or (),
         dates=dates or (),
         id=id,
-        format=options.format(encoding, decimal, missing, sheet),
+        format=USUAL.changed(encoding=encoding, decimal=decimal, missing=missing, sheet=sheet),
         impute=impute,
         feature_weights=feature_weights and _weights(feature_weights),
         image_size=_size(image_size),

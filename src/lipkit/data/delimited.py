@@ -119,8 +119,8 @@ def parse(pandas, file, path, texts, format):
         )
     except (csv.Error, pandas.errors.ParserError) as error:
         raise ValueError(
-            f"{path} is not a readable table: {error}. Each row needs one cell for each name: put "
-            "quotes around texts that have the separator in them."
+            f"{path} is not a readable table: {str(error).strip()}. Each row needs one cell for "
+            "each name: put quotes around texts that have the separator in them."
         ) from None
     # of a separator at the end of each line
     nothing = [name for name in names if name.startswith("Unnamed: ") and frame[name].isna().all()]

@@ -1,7 +1,7 @@
 """How the cells of a table are written."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 MARKS = (".", ",")
 PLAIN = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?inf(inity)?", re.IGNORECASE)
@@ -45,6 +45,10 @@ class Format:
                 "`encoding` must be one that Python knows, such as utf-8, latin-1 or cp1252. "
                 f"Received: encoding={self.encoding!r}"
             ) from None
+
+    def changed(self, **given):
+        """The same format but for the arguments that are given, those that are not None."""
+        return replace(self, **{name: value for name, value in given.items() if value is not None})
 
     def number(self, value) -> float | None:
         """The number in a cell; None if it holds none, or an integer that float64 rounds."""
