@@ -109,6 +109,21 @@ def test_truth_is_written_where_it_is_known(folder):
     assert printed["accuracy"] == right
 
 
+def test_rows_without_a_class_are_certified_and_do_not_count(folder):
+    frame = pandas.read_csv(folder / "t.csv", sep=";", dtype=str)
+    frame.assign(sick=frame.sick.where(frame.index % 2 == 0)).to_csv(
+        folder / "half.csv", sep=";", index=False
+    )
+    half, printed = certified(folder, "half.csv")
+    rows, _ = certified(folder, "t.csv")
+    assert [row["radius"] for row in half] == [row["radius"] for row in rows]
+    assert [row["truth"] for row in half[:2]] == [frame.sick[0], ""]
+    right = np.mean([row["truth"] == row["label"] for row in rows[::2]])
+    assert printed["accuracy"] == right and printed["shares"][0][1] <= right
+    frame.assign(sick="").to_csv(folder / "none.csv", sep=";", index=False)
+    assert certified(folder, "none.csv")[1]["accuracy"] is None
+
+
 def test_names_of_rows_are_of_a_column_that_is_chosen(folder):
     frame = pandas.read_csv(folder / "t.csv", sep=";", dtype=str).drop(columns="patient")
     frame.assign(row=[f"n{i}" for i in range(60)]).to_csv(folder / "o.csv", sep=";", index=False)

@@ -77,7 +77,7 @@ def certify(
     format = known.changed(encoding=encoding, decimal=decimal, missing=missing, sheet=sheet)
     dataset = inputs.read(loaded, data, target, id, format)
     if require is not None and dataset.y is None:
-        raise ValueError(f"--require needs the true classes, which {data} does not have.")
+        raise ValueError(f"--require needs true classes (--target), which {data} does not have.")
     result = inputs.certify(loaded, dataset, data, arithmetic, options.output(chosen))
     said = inputs.statuses(result, dataset)
     reasons = Counter(sorted(text for text in said if text != Status.CERTIFIED))
@@ -102,7 +102,7 @@ def certify(
         "arithmetic": arithmetic,
         "assumptions": list(result.assumptions),
         "median_radius": float(np.median(result.radius)),
-        "accuracy": None if result.y is None else float(np.mean(result.label == result.y)),
+        "accuracy": None if result.y is None else _accuracy(result),
         "share": "certified accuracy" if result.y is not None else "certified share",
         "shares": shares,
     }
@@ -122,10 +122,14 @@ def certify(
 
 
 def _share(result, radius):
-    """Share of the rows that are certified to this radius, and right where that is known."""
-    if result.y is not None:
-        return result.certified_accuracy(float(radius))
-    return float(np.mean(result.certified & (result.radius >= radius)))
+    """Share of the rows that are certified to this radius; of those with a class: and right."""
+    sure = result.certified & (result.radius >= radius)
+    return float(np.mean(sure)) if result.y is None else _accuracy(result, sure)
+
+
+def _accuracy(result, counted=True):
+    """Share of the rows with a class that are right, and counted."""
+    return float(np.mean((counted & (result.label == result.y))[result.y >= 0]))
 
 
 def _filled(dataset):

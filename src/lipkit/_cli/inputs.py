@@ -37,7 +37,7 @@ def read(loaded, path, target=None, id=None, format=None) -> Dataset:
         partly=True,
     )
     if target and dataset.y is None:
-        raise ValueError(f"{path} has no column {target!r}.")
+        raise ValueError(f"{path} has no column {target!r} with classes (--target).")
     return dataset if info else _plain(dataset, path)
 
 
@@ -51,12 +51,15 @@ def _plain(dataset, path):
             f"{path}: {what} text, and only the run of a model says how it counts them: add "
             "--run RUN (the folder of `lipkit train`)."
         )
-    y = None if dataset.y is None else np.array([int(name) for name in names])[dataset.y]
+    y = None if dataset.y is None else np.array([*map(int, names), -1])[dataset.y]
     return replace(dataset, y=y, classes=())
 
 
 def certify(loaded, dataset, path, arithmetic, output=None):
-    """Certificates of a data set, in the distances of the run; its shape must be the model's."""
+    """Certificates of a data set, in the distances of the run; its shape must be the model's.
+
+    Their `y` is -1 where the class of a row is missing.
+    """
     if loaded.weights is not None and arithmetic != "real":
         raise ValueError(
             f"--arithmetic {arithmetic}: this run measures distances with feature weights, for "
@@ -65,7 +68,7 @@ def certify(loaded, dataset, path, arithmetic, output=None):
     result = lipkit.certify(
         loaded.model,
         dataset.x,
-        dataset.y,
+        None if dataset.y is None else np.maximum(dataset.y, 0),
         arithmetic=arithmetic,
         output=output,
         batch_size=batch_size(dataset.x),
@@ -76,6 +79,8 @@ def certify(loaded, dataset, path, arithmetic, output=None):
             f"{path} does not fit the model: {result.status[0]}: {result.misfit}.{columns} "
             "--target names a column that is not an input."
         )
+    if result.y is not None:
+        result = replace(result, y=np.where(dataset.y < 0, -1, result.y))
     return reweighted(result, loaded.model, loaded.weights)
 
 

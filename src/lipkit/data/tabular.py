@@ -25,7 +25,7 @@ def read(path, target, encoding, classes, *, categorical, drop, dates, id, forma
     frames.check_columns(frame, wanted, path)
     y = None
     if target in frame.columns:
-        y, classes = _target(frame[target], target, classes)
+        y, classes = _target(frame[target], target, classes, partly)
     ids = _ids(frame[id]) if id in frame.columns else None
     inputs = frame.drop(columns=[*drop, *({target, id} & {*frame.columns})])
     columns = known or tables.infer(inputs, categorical, dates, format)
@@ -66,15 +66,21 @@ def _fill(x, columns, problems, partly):
     return (gaps & fillable).sum(axis=1) if fillable.any() else None
 
 
-def _target(series, target, classes):
+def _target(series, target, classes, partly):
+    """Classes of the rows and their names; in files that are read partly -1 where it is missing."""
     missing = series.isna().to_numpy()
-    if missing.any():
+    if missing.any() and not partly:
         raise ValueError(
             f"Target {target!r} has {missing.sum()} missing values, first in row "
             f"{np.argmax(missing) + 1}. Fill them in, or leave these rows out."
         )
-    texts = series.map(cells.unescaped) if series.dtype.kind not in "biuf" else series
-    return labels.encode(texts.to_numpy(), f"Target {target!r}", classes)
+    if missing.all():
+        return None, classes
+    values = series[~missing]
+    texts = values.map(cells.unescaped) if series.dtype.kind not in "biuf" else values
+    y = np.full(len(series), -1)
+    y[~missing], classes = labels.encode(texts.to_numpy(), f"Target {target!r}", classes)
+    return y, classes
 
 
 def _ids(series):
