@@ -79,7 +79,7 @@ def certify(loaded, dataset, path, arithmetic, output=None):
             f"{path} does not fit the model: {result.status[0]}: {result.misfit}.{columns} "
             "--target names a column that is not an input."
         )
-    if result.y is not None:
+    if dataset.y is not None and result.y is not None:
         result = replace(result, y=np.where(dataset.y < 0, -1, result.y))
     return reweighted(result, loaded.model, loaded.weights)
 
