@@ -41,7 +41,7 @@ def check_wheel(path):
         text = email.message_from_bytes(wheel.read(metadata)).get_payload()
     assert "lipkit/py.typed" in names
     tops = {name.split("/")[0] for name in names}
-    assert {t for t in tops if "dist-info" not in t} == {"lipkit", "lipkit_command.py"}, tops
+    assert {t for t in tops if "dist-info" not in t} == {"lipkit", "lipkit_command"}, tops
     assert "```python" in text and not re.search(r"\]\((?!https?:)", text)
 
 

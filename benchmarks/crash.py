@@ -35,11 +35,11 @@ from typer.testing import CliRunner
 import lipkit
 from lipkit import _demo as demo
 from lipkit import plots, recipes
-from lipkit._cli import app
 from lipkit._files import atomic
 from lipkit.runs import RunFolder
 from lipkit.runs.models import read as read_model
 from lipkit.runs.schema import FILES, MANIFEST
+from lipkit_command.commands import app
 
 OUT = Path(__file__).parent / "results" / "crash.json"
 DELAYS = (0, 0, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)  # seconds after an event
@@ -71,7 +71,7 @@ def prepared(folder):
         [keras.Input((2,)), lipkit.layers.SpectralDense(4), lipkit.layers.FrobeniusDense(1)]
     )
     toy = demo.train(replace(demo.Settings(), epochs=1, steps=1, samples=40))
-    sys.modules["lipkit._cli.demo"].train = lambda *_: toy
+    demo.train = lambda *_: toy
     for name in ("scatter", "decision_function", "decision_surface"):
         setattr(plots, name, lambda *_: plt.subplots(figsize=(1, 1))[1])
     return train

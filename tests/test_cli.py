@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 import lipkit
 from lipkit import recipes
-from lipkit._cli import app
 from lipkit.certifier import Certificates
+from lipkit_command.commands import app
 
 CLASSES = ("benign", "malignant")
 

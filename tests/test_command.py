@@ -9,8 +9,9 @@ import sys
 import keras
 import numpy as np
 import pytest
-from test_cli import COMMAND, invoke, line_of
+from test_cli import COMMAND, COMMANDS, invoke, line_of
 
+import lipkit
 from lipkit import recipes
 
 
@@ -22,7 +23,7 @@ def model(tmp_path):
 
 @pytest.mark.once
 def test_nothing_in_the_working_folder_is_imported(python, tmp_path):
-    """`--backend` starts a process; a keras.py that lay there was run."""
+    """A keras.py that lay there was run when `--backend` started a process of its own."""
     for name in ("keras", "lipkit", "numpy", "typer", "encodings"):
         (tmp_path / f"{name}.py").write_text("open('ran', 'w')")
     other = {"jax": "torch", "torch": "tensorflow", "tensorflow": "jax"}[keras.backend.backend()]
@@ -30,6 +31,48 @@ def test_nothing_in_the_working_folder_is_imported(python, tmp_path):
     result = python(code, "train", "none.csv", "--out", "run", "--backend", other)
     assert result.stderr == "lipkit: There is no file or folder none.csv.\n"
     assert result.returncode == 2 and not (tmp_path / "ran").exists()
+
+
+CHECK = """
+import sys, lipkit_command
+try:
+    lipkit_command.main()
+finally:
+    heavy = {"lipkit", "keras", "numpy", "jax", "tensorflow", "torch"} & {*sys.modules}
+    assert not heavy, heavy
+"""
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        ("--version", 0, f"lipkit {lipkit.__version__}\n"),
+        ("--help", 0, "lipkit train DATA.csv"),
+        *((f"{name} --help", 0, f"Usage: lipkit {name}") for name in COMMANDS),
+        ("", 0, "lipkit train DATA.csv"),
+        ("trian", 2, "No such command 'trian'"),
+        ("train d.csv --out run --tarjet y", 2, "No such option: --tarjet"),
+        ("train d.csv", 2, "Missing option '--out'"),
+        ("train d.csv --out run --recipe magic", 2, "'--recipe': must be one of auto"),
+        ("train d.csv --out run --image-size x", 2, "HEIGHT,WIDTH"),
+        ("train none.csv --out run", 2, "no file or folder none.csv"),
+        ("train d.csv --out run --feature-weights none.json", 2, "no file or folder none.json"),
+        ("certify none.keras d.csv", 2, "no file or folder none.keras"),
+        ("certify d.csv d.csv --arithmetic bfloat16", 2, "must be one of real, float32, float64"),
+        ("certify d.csv d.csv --require 0.5", 2, "needs a radius"),
+        ("certify d.csv d.csv --out r.txt", 2, "expected a .csv or .json file"),
+        ("bound d.csv --input-shape x", 2, "28,28,1"),
+        ("export d.csv --to onnx --out m.keras", 2, "end in .onnx"),
+        ("demo --backend mxnet", 2, "must be one of tensorflow, jax, torch"),
+        ("demo squares", 2, "must be one of moons, circles"),
+    ],
+)
+def test_arguments_are_checked_before_keras_is_imported(arguments, status, said, python, tmp_path):
+    (tmp_path / "d.csv").write_text("a,y\n")
+    result = python(CHECK, *arguments.split())
+    assert result.returncode == status, result.stderr
+    assert said in (result.stderr if status else result.stdout)
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,10 @@ from typer.testing import CliRunner
 
 from lipkit import _demo as demo
 from lipkit import plots
-from lipkit._cli import app
-from lipkit._cli import demo as command
 from lipkit.data import BalancedBatches, circles, moons
 from lipkit.layers import FrobeniusDense, FullSort, SpectralDense
 from lipkit.models import Sequential
+from lipkit_command.commands import app
 
 
 @pytest.mark.parametrize("make", [moons, circles])
@@ -169,7 +168,7 @@ def test_unwritable_folder_fails_before_training(tmp_path, monkeypatch):
     def train(*_):
         raise AssertionError("trained before the folder was checked")
 
-    monkeypatch.setattr(command, "train", train)
+    monkeypatch.setattr(demo, "train", train)
     (tmp_path / "file").write_text("")
     result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path / "file" / "sub")])
     assert result.exit_code == 2 and "Cannot write to" in result.output
@@ -205,7 +204,7 @@ def test_command_runs_on_the_backend_asked_for(python, tmp_path):  # slow: the w
         (
             ["--backend", "tensorflow"],
             {"KERAS_BACKEND": "jax"},
-            "'tensorflow', .*--backend, is not",
+            "'--backend': tensorflow is not installed: pip install 'lipkit.tensorflow.'",
         ),
         ([], {"KERAS_BACKEND": "tensorflow"}, "'tensorflow', .*KERAS_BACKEND, is not installed"),
         ([], {"KERAS_BACKEND": "theano"}, "Unknown Keras backend 'theano'"),
@@ -225,6 +224,6 @@ def test_defaults_of_the_command_are_those_of_the_experiment(monkeypatch, tmp_pa
         assert settings == demo.Settings()
         raise Stop
 
-    monkeypatch.setattr(command, "train", train)
+    monkeypatch.setattr(demo, "train", train)
     result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path)])
     assert isinstance(result.exception, Stop)

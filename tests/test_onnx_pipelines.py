@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 import lipkit
 from lipkit import NotCertifiable
-from lipkit._cli.app import app
 from lipkit.certifier import bounding, evaluate, rounding
 from lipkit.certifier.arithmetic import FORMATS
 from lipkit.certifier.reader.onnx import OnnxFile
+from lipkit_command.app import app
 
 DATA = Path(__file__).parent / "data"
 ML = "ai.onnx.ml"

@@ -36,14 +36,14 @@ def texts(tree):
 
 
 def test_no_other_module_names_the_files_of_a_run():
-    source = ROOT / "src" / "lipkit"
+    source = ROOT / "src"
     naming = {
         path.relative_to(source).as_posix()
         for path in source.rglob("*.py")
         if any(NAMES.search(text) for text in texts(ast.parse(path.read_text())))
     }
     # the demo's folder is not a run
-    assert naming == {"runs/schema.py", "_cli/demo.py"}
+    assert naming == {"lipkit/runs/schema.py", "lipkit_command/demo.py"}
 
 
 def test_help_and_tutorial_name_the_files_that_there_are():
@@ -51,7 +51,7 @@ def test_help_and_tutorial_name_the_files_that_there_are():
     listing = (ROOT / "docs" / "tutorials" / "csv.md").read_text()
     table = "".join(line for line in listing.splitlines() if line.startswith("|"))
     assert set(NAMES.findall(table)) == listed
-    command = sys.modules["lipkit._cli.train"].train.__doc__
+    command = sys.modules["lipkit_command.train"].train.__doc__
     assert set(NAMES.findall(command)) == listed
     assert {path.name for path in SAVED.iterdir()} == listed
 

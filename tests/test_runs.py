@@ -342,7 +342,7 @@ def test_demo_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     small = lipkit.Sequential([keras.Input((2,)), lipkit.layers.FrobeniusDense(1)])
     monkeypatch.setattr(demo, "network", lambda *_: small)
     toy = demo.train(demo.Settings(epochs=1, steps=1, samples=20))
-    monkeypatch.setattr(sys.modules["lipkit._cli.demo"], "train", lambda *_: toy)
+    monkeypatch.setattr(demo, "train", lambda *_: toy)
     monkeypatch.setattr(plots, "decision_function", lambda _, *points: plots.scatter(*points))
     start = ["demo", "--out", tmp_path / "demo"]
 

@@ -1,37 +1,18 @@
 """The published toy experiment: an HKR classifier of two moons or circles in the plane."""
 
-from dataclasses import dataclass
-
 import keras
 
 from lipkit import data
+from lipkit._choices import TOYS
+from lipkit._choices import DemoSettings as Settings
 from lipkit.layers import FrobeniusDense, FullSort, SpectralDense
 from lipkit.losses import HKR, KR, HingeMargin
 from lipkit.metrics import HKRBinaryAccuracy
 from lipkit.models import Sequential
 from lipkit.optimizers import StiefelMuon
 
-DATA_SETS = {"moons": data.moons, "circles": data.circles}
+DATA_SETS = {name: getattr(data, name) for name in TOYS}
 OPTIMIZERS = {"adam": keras.optimizers.Adam, "stiefel_muon": StiefelMuon}
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The published notebook's settings."""
-
-    data_set: str = "moons"
-    samples: int = 5000
-    noise: float = 0.05
-    epochs: int = 10
-    steps: int = 158
-    batch_size: int = 256
-    alpha: float = 10.0
-    min_margin: float = 0.29
-    learning_rate: float = 0.01
-    cosine: bool = False
-    optimizer: str = "adam"
-    seed: int = 0
-    parametrization: str = "polar"
 
 
 def network(parametrization="polar"):

@@ -10,9 +10,9 @@ import os
 import sys
 from pathlib import Path
 
+from lipkit._choices import BACKENDS
 from lipkit.errors import BackendError
 
-BACKENDS = ("tensorflow", "jax", "torch")  # Keras's own default first
 INSTALL = "Install one: pip install 'lipkit[jax]', 'lipkit[tensorflow]' or 'lipkit[torch]'."
 
 

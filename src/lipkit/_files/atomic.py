@@ -265,6 +265,15 @@ def _remove(scratch, out, lock):
         scratch.rmdir()
 
 
+def existing(path: Path) -> Path:
+    """The path, if there is something; else FileNotFoundError."""
+    if not path.exists():
+        sweep(path.absolute().parent)  # which brings back what was called `old`
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file or folder {path}.")
+    return path
+
+
 def sweep(folder) -> None:
     """Remove what processes that ended half-way left in a folder, but keep what was whole."""
     for scratch in sorted(Path(folder).glob(PREFIX + "*")):

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lipkit import _choices
+
 
 class Arithmetic(NamedTuple):
     """A floating-point format, and the program that computes in it.
@@ -28,6 +30,6 @@ FORMATS = {
     name: Arithmetic(
         name, float(np.finfo(name).eps) / 2, float(np.finfo(name).tiny), float(np.finfo(name).max)
     )
-    for name in ("float32", "float64")
+    for name in _choices.FORMATS
 }
 DOUBLE = FORMATS["float64"]._replace(program="numpy")  # the certifier's own

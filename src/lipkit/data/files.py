@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from lipkit._files import opened
+from lipkit._files.atomic import existing
 from lipkit.data import arrays, frames, images, imputation, labels, tabular
 from lipkit.data.dataset import Dataset
 
@@ -61,9 +62,7 @@ def read(
                 f"`{name}` must be a list of column names. Received: {name}={columns!r}. Write "
                 f"{name}=[{columns!r}]."
             )
-    if not path.exists():
-        raise FileNotFoundError(f"There is no file or folder {path}.")
-    if not path.is_dir():
+    if not existing(path).is_dir():
         opened.regular(path)
         _check_suffix(path)
     if not frames.is_table(path) and (target or categorical or drop or dates or id or impute):

@@ -3,7 +3,8 @@
 import re
 from dataclasses import dataclass, replace
 
-MARKS = (".", ",")
+from lipkit._choices import DECIMALS
+
 PLAIN = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?inf(inity)?", re.IGNORECASE)
 
 
@@ -32,7 +33,7 @@ class Format:
     sheet: str | None = None
 
     def __post_init__(self):
-        if self.decimal not in MARKS:
+        if self.decimal not in DECIMALS:
             raise ValueError(f"`decimal` must be '.' or ','. Received: decimal={self.decimal!r}")
         texts = self.missing
         if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):

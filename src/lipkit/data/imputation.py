@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-METHODS = {"median": np.nanmedian, "mean": np.nanmean}
+from lipkit._choices import IMPUTATIONS
+
+METHODS = {name: getattr(np, f"nan{name}") for name in IMPUTATIONS}
 
 
 def _parts(x, columns):

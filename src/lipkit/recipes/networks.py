@@ -2,15 +2,10 @@
 
 import keras
 
+from lipkit._choices import RECIPES
 from lipkit.initializers import DeltaOrthogonal
 from lipkit.layers import FrobeniusDense, GroupSort2, SpectralConv2D, SpectralDense
 
-RECIPES = {
-    "auto": "mlp for vectors (n, features), cnn for images (n, height, width, channels)",
-    "mlp": "two sorted dense layers of 128 units",
-    "cnn": "two sorted convolutions of stride 2, 16 and 32 filters, and a sorted dense layer",
-    "linear": "one layer, for samples of any shape",
-}
 RANK = {"mlp": 1, "cnn": 3}
 HIDDEN = 128
 FILTERS = (16, 32)

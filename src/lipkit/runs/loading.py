@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from lipkit._files.atomic import sweep
+from lipkit._files.atomic import existing, sweep
 from lipkit._files.opened import regular, sha256
 from lipkit.certifier.reader.onnx import import_onnx
 from lipkit.recipes.scaling import weights_of
@@ -78,8 +78,7 @@ def load(path, run=None) -> Loaded:
     """
     path, run = Path(path), None if run is None else Path(run)
     sweep(path.absolute().parent)
-    if not path.exists():
-        raise FileNotFoundError(f"There is no file or folder {path}.")
+    existing(path)
     about = RunFolder.open(run or path, (INFO,)) if run or path.is_dir() else None
     info = about.info if about else None
     if path.is_dir():

@@ -7,11 +7,11 @@ import numpy as np
 import lipkit
 from lipkit.certifier import reweighted
 from lipkit.data import files, frames
-from lipkit.data.dataset import Dataset
+from lipkit.data.dataset import Dataset, encoded_format
 from lipkit.runs.training import batch_size
 
 
-def read(loaded, path, target=None, id=None, format=None) -> Dataset:
+def read(loaded, path, target=None, id=None, **written) -> Dataset:
     """The data set in a file, encoded as the model's run says; rows that do not fit are NaN.
 
     A model without a run takes numbers in the order of the columns, and its classes are numbers.
@@ -21,19 +21,20 @@ def read(loaded, path, target=None, id=None, format=None) -> Dataset:
         path: file or folder.
         target: column of the classes; None: that of the run, if a table has it.
         id: column that names the rows; None: that of the run, if a table has it.
-        format: how cells are written; None: as in the run.
+        written: arguments of `lipkit.data.Format`; those that are None are as in the run.
 
     Raises:
         ValueError: the file does not fit the model.
     """
     info = loaded.info
+    encoding = info.data.encoding if info else {}
     dataset = files.read(
         path,
         target or (info.data.target if info and frames.is_table(path) else None),
-        encoding=info.data.encoding if info else {},
+        encoding=encoding,
         classes=info and info.classes,
         id=id,
-        format=format,
+        format=encoded_format(encoding).changed(**written),
         partly=True,
     )
     if target and dataset.y is None:
@@ -82,11 +83,3 @@ def certify(loaded, dataset, path, arithmetic, output=None):
     if dataset.y is not None and result.y is not None:
         result = replace(result, y=np.where(dataset.y < 0, -1, result.y))
     return reweighted(result, loaded.model, loaded.weights)
-
-
-def statuses(result, dataset) -> list[str]:
-    """What is said of each row: the status of its certificate, or why it could not be read."""
-    texts = [str(status) for status in result.status]
-    for row, problem in dataset.problems.items():
-        texts[row] = f"not certified: {problem}"
-    return texts

@@ -1,4 +1,7 @@
-"""The `lipkit` command, outside the package: importing that one needs a usable Keras backend."""
+"""The `lipkit` command, outside the package: importing that one takes Keras and a usable backend.
+
+Arguments are checked without it; each command imports what it needs when it runs.
+"""
 
 import os
 import sys
@@ -37,7 +40,7 @@ def _quiet():
 def _run():
     """Run the command line, or say in one line why it cannot be."""
     try:
-        from lipkit._cli import app
+        from lipkit_command.commands import app
     except ImportError as error:
         print(f"lipkit: {error}", file=sys.stderr)
         sys.exit(2)
@@ -55,7 +58,3 @@ def main():
     warnings.simplefilter("ignore")
     with _quiet():
         _run()
-
-
-if __name__ == "__main__":
-    main()

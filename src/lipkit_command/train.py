@@ -5,15 +5,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
-from lipkit import recipes, runs
-from lipkit._cli import options, output
-from lipkit._files.opened import read_json
-from lipkit.data import imputation
-from lipkit.data.formats import USUAL
-from lipkit.runs.training import LARGEST_TEST
+from lipkit_command import options, output
+from lipkit_command.plain import choices
 
 POSITIVE = options.checked(lambda value: 0 < value < float("inf"), "must be a finite number > 0")
 
@@ -41,8 +36,8 @@ def train(
     recipe: Annotated[
         str,
         typer.Option(
-            callback=options.one_of(recipes.RECIPES),
-            help="Kind of network: " + ", ".join(recipes.RECIPES) + ".",
+            callback=options.one_of(choices.RECIPES),
+            help="Kind of network: " + ", ".join(choices.RECIPES) + ".",
         ),
     ] = "auto",
     epochs: Annotated[
@@ -71,8 +66,8 @@ def train(
     impute: Annotated[
         str | None,
         typer.Option(
-            metavar="median|mean",
-            callback=options.one_of(imputation.METHODS),
+            metavar="|".join(choices.IMPUTATIONS),
+            callback=options.one_of(choices.IMPUTATIONS),
             help="Fill missing cells (empty, NA, null ...) with it, or with the most frequent "
             "category.",
         ),
@@ -81,6 +76,7 @@ def train(
         Path | None,
         typer.Option(
             metavar="FILE",
+            callback=options.there,
             help='JSON such as {"age": 2.0}: distances, and so --eps and all radii of this run, '
             "count a year as 2.",
         ),
@@ -109,7 +105,13 @@ def train(
         lipkit train homes.parquet --target city --eps 0.5 --impute median --drop id --out runs/h
         lipkit train photos/ --image-size 64,64 --epochs 20 --out runs/photos
     """
-    options.use_backend(backend)
+    size = _size(image_size)
+
+    from lipkit import runs
+    from lipkit.data import Format
+    from lipkit.runs.training import LARGEST_TEST
+    from lipkit_command.progress import Epochs
+
     found = runs.train(
         data,
         out,
@@ -123,12 +125,12 @@ def train(
         drop=drop or (),
         dates=dates or (),
         id=id,
-        format=USUAL.changed(encoding=encoding, decimal=decimal, missing=missing, sheet=sheet),
+        format=Format().changed(encoding=encoding, decimal=decimal, missing=missing, sheet=sheet),
         impute=impute,
         feature_weights=feature_weights and _weights(feature_weights),
-        image_size=_size(image_size),
+        image_size=size,
         overwrite=overwrite,
-        callbacks=[output.Epochs()],
+        callbacks=[Epochs()],
         command=["lipkit", *sys.argv[1:]],
     )
     _show(as_json, found, capped=test_size * found.info.data.rows > LARGEST_TEST)
@@ -136,6 +138,8 @@ def train(
 
 def _weights(path):
     """The weights of columns, by name, that a JSON file holds."""
+    from lipkit._files.opened import read_json
+
     try:
         return {str(name): float(weight) for name, weight in read_json(path).items()}
     except (ValueError, TypeError, AttributeError):
@@ -145,6 +149,8 @@ def _weights(path):
 
 
 def _show(as_json, found, capped):
+    import numpy as np
+
     info, certificates, out = found.info, found.certificates, found.directory
     data, split, settings = info.data, info.split, info.settings
     eps = settings["eps"]

@@ -5,18 +5,13 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-import keras
-import matplotlib
-import numpy as np
 import typer
 
-from lipkit import plots
-from lipkit._cli import options, output
-from lipkit._cli.app import NOT_CERTIFIED, fail
-from lipkit._demo import DATA_SETS, Settings, train
-from lipkit._files.places import new_folder
-from lipkit._table import printable
+from lipkit_command import options
+from lipkit_command.app import NOT_CERTIFIED, fail
+from lipkit_command.plain import choices, printable
 
+DEFAULT = choices.DemoSettings()
 PICTURES = ("data", "model", "export", "surface")
 _even = options.checked(lambda value: value % 2 == 0, "must be even (half of a batch per class)")
 _weight = options.checked(lambda value: value >= 0, "must be >= 0 (inf for the hinge alone)")
@@ -28,17 +23,17 @@ _noise = options.checked(
 
 def demo(
     data_set: Annotated[
-        str, typer.Argument(callback=options.one_of(DATA_SETS), help=" or ".join(DATA_SETS))
-    ] = Settings.data_set,
-    epochs: Annotated[int, typer.Option(min=1)] = Settings.epochs,
-    batch_size: Annotated[int, typer.Option(min=2, callback=_even)] = Settings.batch_size,
+        str, typer.Argument(callback=options.one_of(choices.TOYS), help=" or ".join(choices.TOYS))
+    ] = DEFAULT.data_set,
+    epochs: Annotated[int, typer.Option(min=1)] = DEFAULT.epochs,
+    batch_size: Annotated[int, typer.Option(min=2, callback=_even)] = DEFAULT.batch_size,
     alpha: Annotated[
         float, typer.Option(callback=_weight, help="Weight of the hinge.")
-    ] = Settings.alpha,
-    min_margin: Annotated[float, typer.Option(callback=_margin)] = Settings.min_margin,
-    noise: Annotated[float, typer.Option(callback=_noise)] = Settings.noise,
-    samples: Annotated[int, typer.Option(min=2, help="Points in all.")] = Settings.samples,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = Settings.seed,
+    ] = DEFAULT.alpha,
+    min_margin: Annotated[float, typer.Option(callback=_margin)] = DEFAULT.min_margin,
+    noise: Annotated[float, typer.Option(callback=_noise)] = DEFAULT.noise,
+    samples: Annotated[int, typer.Option(min=2, help="Points in all.")] = DEFAULT.samples,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = DEFAULT.seed,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("lipkit-demo"),
     overwrite: options.Overwrite = False,
     backend: options.Backend = None,
@@ -49,8 +44,11 @@ def demo(
 
         lipkit demo circles --epochs 5 --out /tmp/circles
     """
-    options.use_backend(backend)
-    settings = Settings(
+    from lipkit import _demo
+    from lipkit._files.places import new_folder
+    from lipkit_command.progress import Epochs
+
+    settings = _demo.Settings(
         data_set=data_set,
         epochs=epochs,
         batch_size=batch_size,
@@ -62,12 +60,18 @@ def demo(
     )
     names = ("metrics.json", "model.keras", "export.keras", *(f"{name}.png" for name in PICTURES))
     with new_folder(out, names, "a demo", overwrite) as folder:
-        _write(folder, settings, *train(settings, [output.Epochs(lines=True)]))
+        _write(folder, settings, *_demo.train(settings, [Epochs(lines=True)]))
     for name in sorted(names):
         typer.echo(printable(out / name))
 
 
 def _write(directory, settings, model, points, history):
+    import keras
+    import matplotlib
+    import numpy as np
+
+    from lipkit import plots
+
     export = model.vanilla_export()
     difference = model.predict(points[0], verbose=0) - export.predict(points[0], verbose=0)
     metrics = {

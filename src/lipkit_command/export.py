@@ -3,13 +3,9 @@
 from pathlib import Path
 from typing import Annotated
 
-import keras
 import typer
 
-from lipkit._cli import options, output
-from lipkit._files.places import new_file
-from lipkit.export import vanilla_model
-from lipkit.runs import load
+from lipkit_command import options, output
 
 SUFFIXES = {"keras": ".keras", "onnx": ".onnx", "saved_model": "", "litert": ".tflite"}
 
@@ -36,6 +32,12 @@ def export(
     if out.suffix != SUFFIXES[to]:
         wanted = f"end in {SUFFIXES[to]}" if SUFFIXES[to] else "be a folder, without a suffix"
         raise ValueError(f"--out must {wanted} for --to {to}. Received: {out}")
+
+    import keras
+
+    from lipkit._files.places import new_file
+    from lipkit.runs import load
+
     loaded = load(model)
     if to != "onnx" and not isinstance(loaded.model, keras.Model):
         raise ValueError(f"{model}: only Keras models can be exported to {to}.")
@@ -50,6 +52,8 @@ def export(
 
 
 def _export(loaded, to, path):
+    from lipkit.export import vanilla_model
+
     if to == "keras":
         vanilla_model(loaded.model).save(path)
     elif to == "onnx":
@@ -62,6 +66,8 @@ def _export(loaded, to, path):
 
 def _keras_export(plain, to, path):
     """Keras's own export; what its backend cannot do is said in one line."""
+    import keras
+
     name = {"saved_model": "tf_saved_model"}.get(to, to)
     try:
         plain.export(str(path), format=name, verbose=False)

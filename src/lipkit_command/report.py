@@ -5,13 +5,16 @@ from typing import Annotated
 
 import typer
 
-from lipkit._cli import options, output
-from lipkit.runs import read
-from lipkit.runs.schema import MANIFEST
+from lipkit_command import options, output
 
 
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `lipkit train` wrote.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN", callback=options.there, help="Folder that `lipkit train` wrote."
+        ),
+    ],
     as_json: options.Json = False,
 ):
     """Write a run's report: one HTML page that needs no network.
@@ -21,6 +24,8 @@ def report(
         lipkit report runs/cancer
     """
     from lipkit.report.page import write
+    from lipkit.runs import read
+    from lipkit.runs.schema import MANIFEST
 
     found = read(run)
     path, sha256 = write(found), found.sha256.get(MANIFEST)

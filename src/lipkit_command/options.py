@@ -1,14 +1,13 @@
 """Arguments and options that commands share."""
 
 import os
-import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
-import keras
 import typer
 
-from lipkit._selection import BACKENDS, check_backend
+from lipkit_command.plain import choices, existing
 
 
 def checked(check, message):
@@ -27,19 +26,37 @@ def one_of(names):
     return checked(lambda value: value in names, f"must be one of {', '.join(names)}")
 
 
+def there(path):
+    """A callback that refuses a path where nothing is, before the package is imported."""
+    return path if path is None else existing(path)
+
+
+def _use_backend(name):
+    """A callback that makes Keras take a backend, which is fixed at its import."""
+    if name is not None:
+        one_of(choices.BACKENDS)(name)
+        if find_spec(name) is None:
+            raise typer.BadParameter(f"{name} is not installed: pip install 'lipkit[{name}]'")
+        os.environ["KERAS_BACKEND"] = name
+    return name
+
+
 radius = checked(lambda value: 0 <= value < float("inf"), "must be a finite number >= 0")
 share = checked(lambda value: 0 < value < 1, "must be between 0 and 1")
 
 Model = Annotated[
     Path,
     typer.Argument(
-        metavar="MODEL", help="Folder that `lipkit train` wrote, a .keras file or an .onnx file."
+        metavar="MODEL",
+        callback=there,
+        help="Folder that `lipkit train` wrote, a .keras file or an .onnx file.",
     ),
 ]
 Data = Annotated[
     Path,
     typer.Argument(
         metavar="DATA",
+        callback=there,
         help="CSV, XLSX or Parquet table, NPZ file of arrays x and y, or folder of images, one "
         "sub-folder per class.",
     ),
@@ -48,6 +65,7 @@ Run = Annotated[
     Path | None,
     typer.Option(
         metavar="RUN",
+        callback=there,
         help="Run that MODEL was exported from: it says how columns become numbers and what the "
         "classes are called. (Default: MODEL, if it is a run.)",
     ),
@@ -71,7 +89,11 @@ Encoding = Annotated[
 ]
 Decimal = Annotated[
     str | None,
-    typer.Option(metavar="MARK", help="Mark of decimals: . or ,"),
+    typer.Option(
+        metavar="MARK",
+        callback=one_of(choices.DECIMALS),
+        help="Mark before decimals: " + " or ".join(choices.DECIMALS),
+    ),
 ]
 Missing = Annotated[
     list[str] | None,
@@ -95,25 +117,10 @@ Json = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]
 Backend = Annotated[
     str | None,
-    typer.Option(callback=one_of(BACKENDS), help="Keras backend: " + ", ".join(BACKENDS)),
+    typer.Option(callback=_use_backend, help="Keras backend: " + ", ".join(choices.BACKENDS)),
 ]
 
 
 def output(text):
     """A name, or the number of an output."""
     return int(text) if text is not None and text.isdecimal() else text
-
-
-def use_backend(backend) -> None:
-    """Run this command again in a new interpreter if it is not on the backend asked for.
-
-    Keras's backend is fixed at its import.
-    """
-    if backend in (None, keras.backend.backend()):
-        return
-    check_backend(backend, "the option --backend")
-    # -P: nothing that lies in the working folder, as a keras.py, is imported
-    flags = [*("-I",) * sys.flags.isolated, "-P", "-m", "lipkit_command"]
-    command = [sys.executable, *flags, *sys.argv[1:]]
-    os.dup2(sys.stderr.fileno(), 2)
-    os.execve(sys.executable, command, {**os.environ, "KERAS_BACKEND": backend})

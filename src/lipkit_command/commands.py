@@ -1,7 +1,7 @@
-"""The command line: one module a command."""
+"""The commands: one module each."""
 
-from lipkit._cli import attack, bound, certify, demo, export, report, train, w1
-from lipkit._cli.app import app
+from lipkit_command import attack, bound, certify, demo, export, report, train, w1
+from lipkit_command.app import app
 
 for module in (train, certify, bound, attack, export, report, w1, demo):
     app.command()(getattr(module, module.__name__.rpartition(".")[2]))

@@ -6,13 +6,12 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
-from lipkit._table import printable
-from lipkit.errors import NotCertifiable
+from lipkit_command.plain import printable, version
 
 DONE, NOT_CERTIFIED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 UsageError: type[Exception] = typer.BadParameter.__base__  # of click, or of typer's copy of it
@@ -93,11 +92,12 @@ class OneLine(TyperGroup):
 
 def _say(error):
     """End with one line about what a user can change; other exceptions are bugs."""
+    errors = sys.modules.get("lipkit.errors")  # of no error before the package is imported
     match error:
         case UsageError():
             message = error.format_message()
             fail(message if not error.ctx else f"{message} ({error.ctx.command_path} --help)")
-        case NotCertifiable():
+        case ValueError() if errors and isinstance(error, errors.NotCertifiable):
             fail(f"not certified: {error}", NOT_CERTIFIED)
         case MemoryError():
             fail(f"out of memory: {error}")
@@ -117,8 +117,20 @@ app = typer.Typer(
 )
 
 
+def _version(asked: bool):
+    if asked:
+        typer.echo(f"lipkit {version}")
+        raise typer.Exit
+
+
 @app.callback()
-def _root(context: typer.Context):
+def _root(
+    context: typer.Context,
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+):
     """Lipschitz networks and their certificates: how far an input can move before the answer does.
 
     Start with `lipkit train DATA.csv --target COLUMN --out RUN`, then `lipkit report RUN`.

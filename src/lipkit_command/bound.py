@@ -5,10 +5,7 @@ from typing import Annotated
 
 import typer
 
-import lipkit
-from lipkit._cli import options, output
-from lipkit.certifier.weights import weighted_bound
-from lipkit.runs import load
+from lipkit_command import options, output
 
 
 def _shape(text):
@@ -41,6 +38,11 @@ def bound(
         lipkit bound somebodys.keras --input-shape 28,28,1 --json
     """
     shape = _shape(input_shape)
+
+    import lipkit
+    from lipkit.certifier.weights import weighted_bound
+    from lipkit.runs import load
+
     loaded = load(model)
     proven = lipkit.lipschitz_bound(loaded.model, shape, options.output(chosen))
     layers = [dataclasses.asdict(layer) for layer in proven.layers]

@@ -3,14 +3,10 @@
 from dataclasses import replace
 from typing import Annotated
 
-import keras
 import typer
 
-from lipkit import attacks
-from lipkit._cli import inputs, options, output
-from lipkit._cli.app import DONE, NOT_CERTIFIED
-from lipkit.recipes import scaling
-from lipkit.runs import Loaded, load
+from lipkit_command import options, output
+from lipkit_command.app import DONE, NOT_CERTIFIED
 
 
 def attack(
@@ -18,6 +14,10 @@ def attack(
     data: options.Data,
     target: options.Target = None,
     run: options.Run = None,
+    encoding: options.Encoding = None,
+    decimal: options.Decimal = None,
+    missing: options.Missing = None,
+    sheet: options.Sheet = None,
     rows: Annotated[int, typer.Option(min=1, help="Attack only the first rows.")] = 1000,
     steps: Annotated[int, typer.Option(min=1, help="Gradient steps.")] = 20,
     restarts: Annotated[int, typer.Option(min=1, help="Random starts of the gradient steps.")] = 1,
@@ -34,10 +34,18 @@ def attack(
         lipkit attack runs/cancer runs/cancer/test.npz
         lipkit attack somebodys.keras pixels.npz --rows 200 --steps 100 --restarts 5
     """
+    import keras
+
+    from lipkit import attacks
+    from lipkit.recipes import scaling
+    from lipkit.runs import Loaded, load
+    from lipkit_command import inputs
+
     loaded = load(model, run)
     if not isinstance(loaded.model, keras.Model):
         raise ValueError(f"{model}: attacks follow gradients, so they need a Keras model.")
-    dataset = inputs.read(loaded, data, target).head(rows)
+    written = {"encoding": encoding, "decimal": decimal, "missing": missing, "sheet": sheet}
+    dataset = inputs.read(loaded, data, target, **written).head(rows)
     space, x = scaling.weighted_space(loaded.model, dataset.x, loaded.weights)
     certificates = inputs.certify(Loaded(space), replace(dataset, x=x), data, "real")
     found = attacks.falsify(space, x, certificates, seed=seed, steps=steps, restarts=restarts)
