@@ -3,6 +3,8 @@
 import datetime
 import decimal
 import gzip
+import struct
+import zlib
 
 import numpy as np
 import openpyxl
@@ -398,6 +400,15 @@ def test_images_that_are_read(case, tmp_path):
     check(files.read(tmp_path), [x, np.full(x.shape, 0.2)], Y)
 
 
+def test_bitmaps_with_16_bits_for_all_colours_are_read(tmp_path):
+    """5, 6 and 5 bits: white and red, which 8 bits have."""
+    head = struct.pack("<2sIHHI", b"BM", 70, 0, 0, 66)
+    about = struct.pack("<IiiHHIIiiII", 40, 2, 1, 1, 16, 3, 4, 0, 0, 0, 0)
+    masks = struct.pack("<III", 0xF800, 0x07E0, 0x001F)
+    (tmp_path / "1.bmp").write_bytes(head + about + masks + struct.pack("<HH", 0xFFFF, 0xF800))
+    np.testing.assert_array_equal(files.read(tmp_path).x, [[[[1, 1, 1], [1, 0, 0]]]])
+
+
 def test_16_bits_are_resized_and_mixed_with_colours(tmp_path):
     deep = Image.fromarray(np.full((4, 4), 13107, "uint16"))  # a fifth of 65535
     data = files.read(pictures(tmp_path, deep, RED), image_size=(2, 2))
@@ -418,6 +429,20 @@ def animated(folder):
 
 def corrupt(folder):
     (folder / "u" / "2.png").write_bytes(b"\x89PNG")
+
+
+def deep_colours(folder):
+    """A PNG of two pixels with 16 bits for each colour, which Pillow does not write."""
+    parts = {
+        b"IHDR": struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0),
+        b"IDAT": zlib.compress(b"\0" + np.arange(6, dtype=">u2").tobytes()),
+        b"IEND": b"",
+    }
+    with (folder / "u" / "2.png").open("wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        for name, data in parts.items():
+            check = zlib.crc32(name + data)
+            file.write(struct.pack(">I", len(data)) + name + data + struct.pack(">I", check))
 
 
 def beside(folder):
@@ -441,6 +466,7 @@ def emptied(folder):
         (other_size, "2 x 3 pixels, expected 2 x 2.*--image-size HEIGHT,WIDTH"),
         (transparent, "transparent in places: save it without transparency"),
         (animated, "2.gif has 2 frames: save each as an image of its own"),
+        (deep_colours, "2.png has pixels of mode RGB that do not have 8 bits.*save it with 8"),
         (corrupt, "2.png is not a readable image"),
         (beside, "1.png: put each into the sub-folder of its class"),
         (nested, "one folder too deep: choose .*train"),

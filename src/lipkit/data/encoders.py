@@ -62,8 +62,9 @@ def _numbers(series, column, part, format):
         good &= (values == 0) | (values == 1)
     part[:, 0] = np.where(good, values, np.nan)
     expected = EXPECTED[column.kind] if exact else "integers of at most 2**53"
-    for row in np.flatnonzero(~missing & ~good):
-        yield row, f"must hold {expected}, and has {_shown(series.iloc[row])}"
+    bad = np.flatnonzero(~missing & ~good)
+    for row, cell in zip(bad, series.iloc[bad], strict=True):
+        yield row, f"must hold {expected}, and has {_shown(cell)}"
 
 
 def _parsed(cells, column, format):
@@ -90,9 +91,7 @@ def _categories(series, column, part, format):
     places = np.array([place.get(text, -1) for text in texts] + [-1])[codes]
     part[:] = places[:, None] == np.arange(part.shape[1])
     part[places < 0] = np.nan
+    known = some(column.categories)
     for row in np.flatnonzero((places < 0) & (codes >= 0)):
-        yield (
-            row,
-            f"has {texts[codes[row]]!r}, which the model was not trained on: it knows "
-            f"{some(column.categories)}",
-        )
+        text = texts[codes[row]]
+        yield row, f"has {text!r}, which the model was not trained on: it knows {known}"

@@ -57,6 +57,7 @@ def _open(path):
             with Image.open(regular(path)) as image:
                 if image.width * image.height > PIXELS:
                     raise ValueError(f"it has {image.width} x {image.height} pixels, too many")
+                stored = str(image.tile)  # how, before Pillow makes 8 bits of colours with 16
                 image.load()
                 frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -65,10 +66,10 @@ def _open(path):
         raise ValueError(f"{path} has {frames} frames: save each as an image of its own.")
     if image.mode in DEEP:
         return Image.fromarray(np.asarray(image, "float32"))
-    if image.mode not in GREY + COLOUR:
+    if image.mode not in GREY + COLOUR or any(f";16{order}" in stored for order in "BLN"):
         raise ValueError(
-            f"{path} has pixels of mode {image.mode}: save it with 8 bits per channel, or as grey "
-            "with 16."
+            f"{path} has pixels of mode {image.mode} that do not have 8 bits per channel: save it "
+            "with 8, or as grey with 16."
         )
     transparent = image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info
     if transparent and image.convert("RGBA").getextrema()[3][0] < 255:

@@ -85,7 +85,10 @@ def encode(values, name, classes=None, names=None) -> tuple[np.ndarray, tuple[st
     unknown = [text for text in names if text not in classes]
     if unknown:
         known = ", ".join(map(repr, classes[:10])) + (", ..." if len(classes) > 10 else "")
-        raise ValueError(f"{name} has the class {unknown[0]!r}; the model has {known}.")
+        raise ValueError(
+            f"{name} has the class {unknown[0]!r}; the model has {known}. Correct it, or leave out "
+            "these rows."
+        )
     return np.array([classes.index(text) for text in names], "int64")[y], tuple(classes)
 
 
