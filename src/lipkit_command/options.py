@@ -114,6 +114,13 @@ Output = Annotated[
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")
 ]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on where this training, with the same data and options, was broken off.",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]
 Backend = Annotated[
     str | None,

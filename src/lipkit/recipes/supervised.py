@@ -14,7 +14,8 @@ from lipkit.losses import HKR, LseHKR
 from lipkit.metrics import HKRBinaryAccuracy
 from lipkit.recipes import checks
 from lipkit.recipes.batches import Shuffled
-from lipkit.recipes.training import Plan, Setup, Trained, as_floats
+from lipkit.recipes.stages import Stages
+from lipkit.recipes.training import Plan, Setup, Trained
 
 TASKS = ("classification", "regression")
 MARGIN = 2.0  # that the hinge asks for, in units of the radius
@@ -37,6 +38,7 @@ def train(
     lipschitz: float | None = None,
     callbacks: Sequence[keras.callbacks.Callback] | None = None,
     verbose: int = 0,
+    stages: Stages | None = None,
 ) -> Trained:
     """Train a Lipschitz network on raw data.
 
@@ -65,6 +67,7 @@ def train(
         lipschitz: for regression, the largest Lipschitz constant of the model, in units of the
             target per unit of distance; None for a penalty on it.
         callbacks, verbose: as in Keras's `fit`.
+        stages: `Stages`, by which the training can be interrupted and resumed.
 
     Returns:
         `Trained` with the model, history and settings. The history's loss is that of standardised
@@ -93,12 +96,13 @@ def train(
     setup = Setup(x, recipe=recipe, eps=eps, seed=seed, feature_weights=feature_weights)
     plan = Plan.of(len(setup.x), epochs, batch_size, learning_rate)
     options = {"shuffle": False, "callbacks": callbacks, "verbose": verbose}
+    fit = (stages or Stages()).fit
     if task == "classification":
-        return _classes(setup, y, plan, options)
-    return _targets(setup, y, plan, lipschitz, options)
+        return _classes(setup, y, plan, fit, options)
+    return _targets(setup, y, plan, lipschitz, fit, options)
 
 
-def _classes(setup, y, plan, options):
+def _classes(setup, y, plan, fit, options):
     y, count = checks.classes(y, len(setup.x))
     margin = MARGIN * setup.scaler.eps * setup.scaler.stretch
     if count == 2:
@@ -109,13 +113,13 @@ def _classes(setup, y, plan, options):
     model = setup.model(*setup.core(1 if count == 2 else count))
     plan.compile(model, len(y), loss, [accuracy])
     batches = Shuffled(setup.x, y, plan.batch_size, setup.seed, strata=y)
-    history = model.fit(batches, epochs=plan.epochs, **options).history
+    history = fit(model, batches, epochs=plan.epochs, **options)
     chosen = {"task": "classification", "classes": count, "loss": loss.name}
     chosen |= {"alpha": loss.alpha, "min_margin": margin}
-    return Trained(model, as_floats(history), setup.settings(plan, **chosen))
+    return Trained(model, history, setup.settings(plan, **chosen))
 
 
-def _targets(setup, y, plan, lipschitz, options):
+def _targets(setup, y, plan, lipschitz, fit, options):
     y = checks.targets(y, len(setup.x))
     mean, std = float(y.mean()), float(y.std()) if np.ptp(y) else 1.0
     checks.visible("targets", std, np.abs(y).max(), True)
@@ -127,7 +131,7 @@ def _targets(setup, y, plan, lipschitz, options):
     model = setup.model(*layers)
     plan.compile(model, len(y), "mean_squared_error")
     batches = Shuffled(setup.x, (y - mean) / std, plan.batch_size, setup.seed)
-    history = model.fit(batches, epochs=plan.epochs, **options).history
+    history = fit(model, batches, epochs=plan.epochs, **options)
     model = setup.model(*layers, keras.layers.Rescaling(std, mean, name="units"))
     chosen = {"task": "regression", "lipschitz": lipschitz, "loss": "mean_squared_error"}
-    return Trained(model, as_floats(history), setup.settings(plan, **chosen))
+    return Trained(model, history, setup.settings(plan, **chosen))
