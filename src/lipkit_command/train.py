@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lipkit_command import options, output
+from lipkit_command.app import DONE, INTERRUPTED
 from lipkit_command.plain import choices
 
 POSITIVE = options.checked(lambda value: 0 < value < float("inf"), "must be a finite number > 0")
@@ -54,6 +55,15 @@ def train(
     drop: Annotated[
         list[str] | None, typer.Option(metavar="COL", help="Column to leave out. Repeatable.")
     ] = None,
+    dates: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COL", help="Column of dates, as days since 1970. Repeatable."),
+    ] = None,
+    id: options.Id = None,
+    encoding: options.Encoding = None,
+    decimal: options.Decimal = None,
+    missing: options.Missing = None,
+    sheet: options.Sheet = None,
     impute: Annotated[
         str | None,
         typer.Option(
@@ -77,6 +87,7 @@ def train(
         typer.Option(metavar="H,W", help="Resize all images; radii refer to the resized ones."),
     ] = None,
     backend: options.Backend = None,
+    resume: options.Resume = False,
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ):
@@ -90,6 +101,10 @@ def train(
     test.npz and certificates.json (held-out samples and their certificates), run.json (all
     settings), manifest.json (the SHA-256 of each file).
 
+    Ctrl-C ends the training after the epoch that runs, and RUN holds the model so far; pressed
+    again, it leaves no RUN. What a process that ended had reached is in the folder RUN.unfinished,
+    with which --resume goes on.
+
     For example:
 
         lipkit train cancer.csv --target diagnosis --out runs/cancer
@@ -99,6 +114,7 @@ def train(
     size = _size(image_size)
 
     from lipkit import runs
+    from lipkit.data import Format
     from lipkit.runs.training import LARGEST_TEST
     from lipkit_command.progress import Epochs
 
@@ -113,14 +129,19 @@ def train(
         seed=seed,
         categorical=categorical or (),
         drop=drop or (),
+        dates=dates or (),
+        id=id,
+        format=Format().changed(encoding=encoding, decimal=decimal, missing=missing, sheet=sheet),
         impute=impute,
         feature_weights=feature_weights and _weights(feature_weights),
         image_size=size,
         overwrite=overwrite,
+        resume=resume,
         callbacks=[Epochs()],
         command=["lipkit", *sys.argv[1:]],
     )
     _show(as_json, found, capped=test_size * found.info.data.rows > LARGEST_TEST)
+    return INTERRUPTED if found.info.settings["interrupted"] else DONE
 
 
 def _weights(path):
@@ -139,6 +160,7 @@ def _show(as_json, found, capped):
     import numpy as np
 
     info, certificates, out = found.info, found.certificates, found.directory
+    epochs = len(next(iter(info.history.values())))
     data, split, settings = info.data, info.split, info.settings
     eps = settings["eps"]
     certified = certificates.certified_accuracy(eps)
@@ -147,7 +169,11 @@ def _show(as_json, found, capped):
     lines = output.facts(
         [
             ("data", f"{data.path}: {data.rows} rows of {size}, {len(info.classes)} classes"),
-            ("network", f"{settings['recipe']}, trained on {split.train} rows"),
+            (
+                "network",
+                f"{settings['recipe']}, trained on {split.train} rows"
+                + f", interrupted after {epochs} epochs" * bool(settings["interrupted"]),
+            ),
             ("held out", f"{split.test} rows" + ", the most that lipkit holds out" * capped),
             ("accuracy", f"{info.accuracy:.4f} on the rows held out"),
             ("certified", f"{certified:.4f} are right, and stay right within {eps:.4g} (proven)"),

@@ -1,9 +1,9 @@
 """The two toy problems of the published notebook, and batches with both classes in each."""
 
-import keras
 import numpy as np
 
 from lipkit._checks import integer, real
+from lipkit.data.epochs import ByEpoch
 
 
 def _two_curves(first, second, noise, rng):
@@ -80,7 +80,7 @@ def circles(n_samples=5000, noise=0.05, factor=0.4, seed=None):
     )
 
 
-class BalancedBatches(keras.utils.PyDataset):
+class BalancedBatches(ByEpoch):
     """Batches drawn with replacement, half from each class, so that the KR term sees both.
 
     The draws depend on the seed and on `epoch` alone. `fit` of `lipkit.Model` and
@@ -110,7 +110,6 @@ class BalancedBatches(keras.utils.PyDataset):
         (4, (64, 2), 32)
     """
 
-    # no `workers`: Keras hands batches that they drew ahead to the epoch that follows
     def __init__(self, x, y, batch_size=256, steps=None, seed=None):
         super().__init__()
         self._x, self._y = np.asarray(x), np.asarray(y)
@@ -134,7 +133,6 @@ class BalancedBatches(keras.utils.PyDataset):
         self._half = batch_size // 2
         self._steps = steps or -(-len(self._y) // batch_size)
         self._seed = int(np.random.default_rng(seed).integers(2**32))
-        self.epoch = 0
 
     def __len__(self):
         return self._steps
@@ -146,15 +144,3 @@ class BalancedBatches(keras.utils.PyDataset):
             [members[rng.integers(len(members), size=self._half)] for members in self._classes]
         )
         return self._x[rows], self._y[rows]
-
-    def on_epoch_end(self):
-        """Draw other batches in the next epoch."""
-        self.epoch += 1
-
-    def follow(self):
-        """A callback for `fit` that sets `epoch` to the one that begins."""
-
-        def begin(epoch, logs=None):
-            self.epoch = epoch + 1
-
-        return keras.callbacks.LambdaCallback(on_epoch_begin=begin)

@@ -55,7 +55,7 @@ class Search:
         strata: (n,) classes, to be spread over parts and batches.
         ladder: constants of the candidates.
         settled: whether nothing is to be found if there is one candidate.
-        fit: as in `supervised.Fit`.
+        fit: as in `supervised.Procedure`.
     """
 
     def __init__(self, setup, y, weights, strata, ladder, settled, fit):
@@ -82,7 +82,7 @@ class Search:
             plan.compile(stack, len(batches))
             callbacks = [batches.follow(), *(self._fit.options["callbacks"] or ())]
             options = {**self._fit.options, "callbacks": callbacks, "epochs": plan.epochs}
-            self._histories.append(self._fit(stack, batches, **options))
+            self._histories.append(self._fit.stages.fit(stack, batches, **options))
             self.stacks.append(stack)
         return self.stacks
 

@@ -15,7 +15,8 @@ from lipkit.losses import HKR, LseHKR
 from lipkit.metrics import HKRBinaryAccuracy
 from lipkit.recipes import checks, searched
 from lipkit.recipes.batches import Shuffled
-from lipkit.recipes.training import BUDGET, Plan, Setup, Trained, as_floats
+from lipkit.recipes.stages import Stages
+from lipkit.recipes.training import BUDGET, Plan, Setup, Trained
 
 TASKS = ("classification", "regression")
 MARGIN = 2.0  # that the hinge asks for, in units of the radius, where none is given
@@ -43,6 +44,7 @@ def train(
     lipschitz: float | None = None,
     callbacks: Sequence[keras.callbacks.Callback] | None = None,
     verbose: int = 0,
+    stages: Stages | None = None,
 ) -> Trained:
     """Train a Lipschitz network on raw data.
 
@@ -89,6 +91,7 @@ def train(
         lipschitz: for regression, the largest Lipschitz constant of the model, in units of the
             target per unit of distance; None for a search.
         callbacks, verbose: as in Keras's `fit`, whose model trains all candidates.
+        stages: `Stages`, by which the training can be interrupted and resumed.
 
     Returns:
         `Trained` with the model, history and settings. The history's loss is the mean of all
@@ -119,7 +122,8 @@ def train(
         validation_fraction = real("validation_fraction", validation_fraction, "(0, 1)")
     plan = Plan.of(len(setup.x), epochs, batch_size, learning_rate)
     options = {"shuffle": False, "callbacks": callbacks, "verbose": verbose}
-    fit = Fit(plan, setup.plans(plan, epochs, budget), validation_fraction, options)
+    plans = setup.plans(plan, epochs, budget)
+    fit = Procedure(plan, plans, validation_fraction, options, stages or Stages())
     if task == "regression":
         return _targets(setup, y, sample_weight, lipschitz, fit)
     y, count = checks.classes(y, len(setup.x))
@@ -145,24 +149,21 @@ def _check_task(task, lipschitz, **of_classes):
 
 
 @dataclass(frozen=True)
-class Fit:
+class Procedure:
     """How to train: with a plan, or with those of a search."""
 
     plan: Plan
     plans: list[Plan]
     fraction: float | None
     options: dict
+    stages: Stages
 
     def alone(self, setup, model, y, weights, strata, *compiled):
         """The history of one model, compiled with a loss and perhaps metrics."""
         arrays = (setup.x, y) if weights is None else (setup.x, y, weights)
         batches = Shuffled(arrays, self.plan.batch_size, setup.seed, strata=strata)
         self.plan.compile(model, len(batches), *compiled)
-        return self(model, batches, epochs=self.plan.epochs, **self.options)
-
-    def __call__(self, model, batches, **options):
-        """Keras's `fit`; gives the history."""
-        return as_floats(model.fit(batches, **options).history)
+        return self.stages.fit(model, batches, epochs=self.plan.epochs, **self.options)
 
 
 def _single(setup, y, count, weights, alpha, min_margin, fit):

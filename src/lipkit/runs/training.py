@@ -16,10 +16,13 @@ from lipkit.certifier import Certificates, certify, lipschitz_bound, reweighted
 from lipkit.data import files, frames, splits
 from lipkit.data.imputation import METHODS
 from lipkit.errors import NotCertifiable
+from lipkit.runs import resuming
 from lipkit.runs.schema import DataInfo, RunInfo, Split
 from lipkit.runs.writing import new_run, write
 
 LARGEST_TEST = 100_000  # samples held out
+UNASKED = ("data", "out", "overwrite", "resume", "callbacks", "command")  # arguments that a run's
+# content does not depend on, but for the content of the data
 
 
 def batch_size(x) -> int:
@@ -62,20 +65,26 @@ def train(
     seed=0,
     categorical=(),
     drop=(),
+    dates=(),
+    id=None,
+    format=None,
     impute=None,
     feature_weights=None,
     image_size=None,
     overwrite=False,
+    resume=False,
     callbacks=None,
     command=None,
 ) -> TrainedRun:
     """Train a classifier on a data file, certify held-out samples, and write all of it as a run.
 
-    The folder appears at the end, whole; after an error `out` is as it was.
+    The folder appears at the end, whole; after an error `out` is as it was. Ctrl-C ends the
+    training after the epoch, and the run is that of the model so far; a second one breaks off. What
+    a process that ended has trained is in the folder `OUT.unfinished`, from which `resume` goes on.
 
     Args:
-        data: CSV, TSV or Parquet table, NPZ file of arrays x and y, or folder of images with one
-            sub-folder for each class; see `lipkit.data.files.read`.
+        data: CSV, TSV, XLSX or Parquet table, NPZ file of arrays x and y, or folder of images with
+            one sub-folder for each class; see `lipkit.data.files.read`.
         out: path of the run folder.
         target: column of a table that holds the classes.
         recipe: network, a name in `lipkit.recipes.RECIPES`.
@@ -86,12 +95,17 @@ def train(
         seed: seed of the split, the initial values and the batches, from 0 to 2**32 - 1.
         categorical: list of the columns to be read as categories, whatever they hold.
         drop: list of the columns to leave out.
+        dates: list of the columns of dates, to be read as days since 1970-01-01.
+        id: column that names the rows: it is left out.
+        format: `lipkit.data.Format`, how the cells of a table are written; None for the usual ways.
         impute: `"median"` or `"mean"`, to fill missing cells with it, or with the most frequent
             category; None: missing cells are an error.
         feature_weights: {column or feature: weight}, 1 for the others: distances, and so `eps` and
             all radii, count a unit of that column as `weight`; None for 1.
         image_size: (height, width) that all images are resized to.
-        overwrite: whether a run that is at `out` may be replaced.
+        overwrite: whether a run that is at `out` may be replaced, and an unfinished one removed.
+        resume: whether to go on with an unfinished run for `out`, which must be of the same data
+            and arguments. If there is none, training begins.
         callbacks: as in Keras's `fit`.
         command: list of strings, the command line to record; None for that of this process.
 
@@ -109,17 +123,22 @@ def train(
         >>> lipkit.runs.latest(".").name
         'moons'
     """
+    asked = {name: value for name, value in locals().items() if name not in UNASKED}
     started, data = time.monotonic(), Path(data)
     test_size = real("test_size", test_size, "(0, 1)")
     seed = integer("seed", seed, 0)
     if impute not in (None, *METHODS):
         raise ValueError(f"`impute` must be one of {[*METHODS]}. Received: impute={impute!r}")
+    resuming.check(out, resume, overwrite)
     with new_run(out, overwrite) as folder:
         dataset = files.read(
             data,
             target,
             categorical=categorical,
             drop=drop,
+            dates=dates,
+            id=id,
+            format=format,
             impute=impute is not None,
             image_size=image_size,
         )
@@ -127,56 +146,60 @@ def train(
         rows, held = splits.stratified(y, test_size, seed, LARGEST_TEST, dataset.classes)
         if impute:
             dataset = files.impute(dataset, impute, rows)
-        keras.utils.set_random_seed(seed)  # Keras shuffles batches with a generator of its own
-        trained = recipes.train(
-            dataset.x[rows],
-            y[rows],
-            recipe=recipe,
-            eps=eps,
-            epochs=epochs,
-            seed=seed,
-            feature_weights=feature_weights and _weights(feature_weights, dataset),
-            callbacks=callbacks,
-        )
-        if not all(np.isfinite(values).all() for values in trained.history.values()):
-            raise NotCertifiable(
-                "the training gave infinite or undefined values; nothing was written"
+        with resuming.kept(out, {**asked, "data": dataset.sha256}, resume) as stages:
+            keras.utils.set_random_seed(seed)  # Keras shuffles batches with a generator of its own
+            with stages:
+                trained = recipes.train(
+                    dataset.x[rows],
+                    y[rows],
+                    recipe=recipe,
+                    eps=eps,
+                    epochs=epochs,
+                    seed=seed,
+                    feature_weights=feature_weights and _weights(feature_weights, dataset),
+                    callbacks=callbacks,
+                    stages=stages,
+                )
+            if not all(np.isfinite(values).all() for values in trained.history.values()):
+                raise NotCertifiable(
+                    "the training gave infinite or undefined values; nothing was written"
+                )
+            plain = trained.model.vanilla_export()
+            bound = float(lipschitz_bound(plain))
+            x, y = dataset.x[held], y[held]
+            certificates = certify(plain, x, y, batch_size=batch_size(x))
+            certificates = reweighted(certificates, plain, trained.settings["feature_weights"])
+            info = RunInfo(
+                lipkit=__version__,
+                backend=keras.backend.backend(),
+                created=datetime.now(UTC).isoformat(timespec="seconds"),
+                classes=list(dataset.classes),
+                settings={**trained.settings, "interrupted": stages.interrupted or None},
+                split=Split(train=len(rows), test=len(held)),
+                history=trained.history,
+                accuracy=float(np.mean(certificates.label == certificates.y)),
+                lipschitz_bound=bound,
+                command=list(sys.orig_argv if command is None else command),
+                seconds=time.monotonic() - started + stages.earlier,
+                data=DataInfo(
+                    path=str(data),
+                    sha256=dataset.sha256,
+                    rows=len(dataset.x),
+                    kind=dataset.kind,
+                    target=target,
+                    features=list(dataset.features),
+                    image_shape=list(dataset.x.shape[1:]) if dataset.kind == "images" else None,
+                    encoding=dataset.encoding,
+                ),
             )
-        plain = trained.model.vanilla_export()
-        bound = float(lipschitz_bound(plain))
-        x, y = dataset.x[held], y[held]
-        certificates = certify(plain, x, y, batch_size=batch_size(x))
-        certificates = reweighted(certificates, plain, trained.settings["feature_weights"])
-        info = RunInfo(
-            lipkit=__version__,
-            backend=keras.backend.backend(),
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            classes=list(dataset.classes),
-            settings=trained.settings,
-            split=Split(train=len(rows), test=len(held)),
-            history=trained.history,
-            accuracy=float(np.mean(certificates.label == certificates.y)),
-            lipschitz_bound=bound,
-            command=list(sys.orig_argv if command is None else command),
-            seconds=time.monotonic() - started,
-            data=DataInfo(
-                path=str(data),
-                sha256=dataset.sha256,
-                rows=len(dataset.x),
-                kind=dataset.kind,
-                target=target,
-                features=list(dataset.features),
-                image_shape=list(dataset.x.shape[1:]) if dataset.kind == "images" else None,
-                encoding=dataset.encoding,
-            ),
-        )
-        sha256 = write(folder, info, trained.model, x, y, certificates)
+            sha256 = write(folder, info, trained.model, x, y, certificates)
+    resuming.clear(out)
     return TrainedRun(Path(out), info, certificates, sha256)
 
 
 def _classes(dataset, data):
     """The classes of the rows, if there are any to tell apart."""
-    if dataset.y is None and data.suffix.lower() in frames.SUFFIXES:
+    if dataset.y is None and frames.is_table(data):
         raise ValueError("`target` is missing (--target): name the column that holds the classes.")
     if dataset.y is None:
         raise ValueError(f"{data} has no classes: expected sub-folders of images, or an array y.")
