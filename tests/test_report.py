@@ -562,4 +562,9 @@ def test_page_in_print(reports, page):
     page.open(reports["binary"].path / "report.html")
     found = page.evaluate(CHECKS)
     assert found["width"] <= 718 and not found["dark"]
+    breaks = "(e, name) => getComputedStyle(document.querySelector(e))[name]"
+    for element in ("figure", ".example", ".tiles", "tr", "main > section"):
+        assert page.evaluate(f"({breaks})('{element}', 'breakInside')") == "avoid"
+    assert page.evaluate(f"({breaks})('main > section', 'breakAfter')") == "page"  # the first
+    assert page.evaluate(f"({breaks})('nav', 'display')") == "none"
     assert page.pdf().startswith(b"%PDF")

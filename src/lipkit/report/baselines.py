@@ -78,19 +78,20 @@ def _training(run):
     if files.sha256(path) != info.data.sha256:
         raise ValueError(f"{path} has changed since the training.")
     data = files.read(path, info.data.target, encoding=info.data.encoding, classes=info.classes)
-    rows, held = (
-        np.column_stack([x.reshape(len(x), -1).astype("float64"), y])
-        for x, y in ((data.x, data.y), (run.x, run.y))
-    )
-    left = Counter(row.tobytes() for row in held)
-    kept = np.ones(len(rows), bool)
-    for i, row in enumerate(rows):
-        if left[key := row.tobytes()]:
+    left, kept = Counter(_keys(run.x, run.y)), np.ones(len(data.x), bool)
+    for i, key in enumerate(_keys(data.x, data.y)):
+        if left[key]:
             left[key] -= 1
             kept[i] = False
-    if len(rows) - kept.sum() != len(held):
+    if len(data.x) - kept.sum() != len(run.x):
         raise ValueError(f"{path} does not hold the test rows as they were read in the training.")
-    return rows[kept, :-1], rows[kept, -1].astype(int)
+    return data.x[kept].reshape(kept.sum(), -1), np.asarray(data.y)[kept]
+
+
+def _keys(x, y):
+    """What equal rows have in common: their bytes."""
+    rows = np.column_stack([x.reshape(len(x), -1).astype("float64"), np.asarray(y)])
+    return (row.tobytes() for row in rows)
 
 
 def baselines(found) -> Html | None:

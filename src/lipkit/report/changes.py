@@ -88,9 +88,10 @@ def nearest(run, rows, stay) -> Changes:
         switched, of = _switched(run, rows, stay)
         owner, starts = np.concatenate([owner, of]), np.concatenate([starts, switched])
     model, z, certificates = run.space
-    begun = (run.weights * starts).astype(z.dtype)
+    dtype = model.inputs[0].dtype
+    begun = (run.weights * starts).astype(dtype)
     ends = [
-        (run.weights * end(run.x, axis=0 if table else None)).astype(z.dtype)
+        (run.weights * end(run.x, axis=0 if table else None)).astype(dtype)
         for end in (np.min, np.max)
     ]
     found = counterfactual(model, begun, low=ends[0], high=ends[1], frozen=fixed)

@@ -7,19 +7,20 @@ from lipkit.report.markup import Html, tag
 from lipkit.report.numbers import at_least
 
 
-def trade(settings) -> list[tuple[float, float, float]]:
+def trade(settings) -> list[tuple[float, ...]]:
     """What the search of the radius found: (eps, accuracy, certified accuracy), by eps."""
     found = settings.get("trade")
-    points = []
-    for point in found if isinstance(found, list) else ():
-        values = [
-            point.get(key) if isinstance(point, dict) else None
-            for key in ("eps", "accuracy", "certified")
-        ]
-        if not all(isinstance(v, int | float) and math.isfinite(v) and v >= 0 for v in values):
-            return []
-        points.append(tuple(float(v) for v in values))
-    return sorted(points)
+    points = [
+        tuple(point.get(key) for key in ("eps", "accuracy", "certified"))
+        for point in (found if isinstance(found, list) else ())
+        if isinstance(point, dict)
+    ]
+    good = all(
+        isinstance(value, int | float) and 0 <= value < math.inf
+        for point in points
+        for value in point
+    )
+    return sorted(points) if good else []
 
 
 def sentence(found) -> str:

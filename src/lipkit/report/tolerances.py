@@ -17,7 +17,7 @@ def tolerances(found) -> Html | None:
     radius = float(np.median(run.certificates.radius[run.certified]))
     weights = np.broadcast_to(run.weights, run.x.shape[1:])
     rows = [
-        (column.name, *_alone(column, weights[place], radius, run.x[:, place]))
+        (column.name, *alone(column, weights[place], radius, run.x[:, place]))
         for column, place in columns(run)
     ]
     header = ("column", "may move by", "range", "share of range")
@@ -58,7 +58,7 @@ def _distance(run):
     )
 
 
-def _alone(column, weights, radius, values):
+def alone(column, weights, radius, values):
     """The move of one column, the range of its values, and the share of it."""
     if column.kind != "number":
         steps = _steps(weights)
