@@ -9,6 +9,7 @@ from lipkit.data.files import encoded_columns
 from lipkit.data.tables import Column
 from lipkit.explain import counterfactual, saliency
 
+SWITCHED = ("boolean", "category")  # kinds of columns that change as a whole, or not
 SWITCHES = 16  # of categories that are tried for a row, the most promising by the gradient
 
 
@@ -36,10 +37,11 @@ def columns(run) -> list[tuple[Column, slice]]:
     found = encoded_columns(data.encoding) or [Column(name, "number") for name in data.features]
     ends = np.cumsum([0, *(len(column.features) for column in found)]).tolist()
     places = [slice(*pair) for pair in pairwise(ends)]
+    binary = ((run.x == 0) | (run.x == 1)).all(axis=0)
     return [
         (
             replace(column, kind="boolean")
-            if column.kind == "number" and np.isin(run.x[:, place], (0, 1)).all()
+            if column.kind == "number" and binary[place].all()
             else column,
             place,
         )
@@ -84,7 +86,7 @@ def nearest(run, rows, stay) -> Changes:
     fixed = stay.copy()
     if table:
         for column, place in columns(run):
-            fixed[place] |= column.kind != "number"
+            fixed[place] |= column.kind in SWITCHED
         switched, of = _switched(run, rows, stay)
         owner, starts = np.concatenate([owner, of]), np.concatenate([starts, switched])
     model, z, certificates = run.space
@@ -120,7 +122,7 @@ def _switched(run, rows, stay):
         x = run.x[row].astype("float64")
         tried = []
         for column, place in columns(run):
-            if column.kind == "number" or stay[place].any():
+            if column.kind not in SWITCHED or stay[place].any():
                 continue
             choices = np.eye(len(column.categories)) if column.categories else np.eye(2)[:, 1:]
             gains = (choices - x[place]) @ slope[i, place]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from lipkit.report import pictures
-from lipkit.report.changes import columns, nearest
+from lipkit.report.changes import SWITCHED, columns, nearest
 from lipkit.report.markup import Html, table, tag
 from lipkit.report.numbers import at_least, changed, number
 
@@ -38,8 +38,8 @@ def examples(found) -> Html:
             "than the certified radius. It stays within the range of the test data. ",
             "In the differences, orange is brighter and blue is darker."
             if run.unit == "picture"
-            else "Of categories and booleans at most one changes, as a whole; columns that are not "
-            "listed stay as they are. ",
+            else "Of categories and columns of 0 and 1 at most one changes, as a whole; what is "
+            "not listed stays as it is. ",
             f"Frozen: {', '.join(found.freeze)}." if found.freeze else None,
         ),
         tag(
@@ -89,7 +89,7 @@ def _columns(run, x, delta, decided, becomes):
 
 def _change(column, value, delta):
     """Value, change and what it becomes, as the table has them."""
-    if column.kind == "number":
+    if column.kind not in SWITCHED:
         return changed(value[0], delta[0])
     names = column.categories or ("0", "1")
     ends = value, value + delta

@@ -75,7 +75,7 @@ def assumptions(found: Findings) -> Html:
         "training, or a cast of its weights, the model needs new ones.",
         "Distances are Euclidean, over all features together, in units of the data as the model "
         "gets them"
-        + ", times the weights that were given to the features" * run.weighted
+        + ", times the weights of the features" * run.weighted
         + "; a scaling inside the model is part of the proof.",
     ]
     limits = [

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lipkit.report.changes import columns
+from lipkit.report.changes import SWITCHED, columns
 from lipkit.report.markup import Html, table, tag
 from lipkit.report.numbers import at_least, number, percent
 
@@ -60,7 +60,7 @@ def _distance(run):
 
 def alone(column, weights, radius, values):
     """The move of one column, the range of its values, and the share of it."""
-    if column.kind != "number":
+    if column.kind in SWITCHED:
         steps = _steps(weights)
         free = [step <= radius for step in steps]
         return "any" if all(free) else "some" if any(free) else "no change", "", ""
