@@ -110,8 +110,8 @@ def baselines(found) -> Html | None:
         "div",
         tag(
             "p",
-            "The same rows for training and for the test. The baselines are those of scikit-learn "
-            "with their default settings, on standardised columns; nothing is proven of their "
+            "The same rows for training and for the test. The baselines are those of scikit-learn, "
+            "default but for more iterations, on standardised columns; nothing is proven of their "
             "answers here.",
         ),
         table(header, cells, "Accuracy on the test data", "lrrr"),

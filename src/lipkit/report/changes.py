@@ -87,7 +87,7 @@ def nearest(run, rows, stay) -> Changes:
     if table:
         for column, place in columns(run):
             fixed[place] |= column.kind in SWITCHED
-        switched, of = _switched(run, rows, stay)
+        switched, of = _switched(run, rows, fixed & ~stay)
         owner, starts = np.concatenate([owner, of]), np.concatenate([starts, switched])
     model, z, certificates = run.space
     dtype = model.inputs[0].dtype
@@ -113,17 +113,16 @@ def _wide(mask, x):
     return mask.reshape(-1, *[1] * (x.ndim - 1))
 
 
-def _switched(run, rows, stay):
+def _switched(run, rows, may_switch):
     """Copies of rows with one category or boolean switched, and which row each is of."""
     model, z, _ = run.space
+    known = [(column, place) for column, place in columns(run) if may_switch[place].all()]
     slope = saliency(model, z[rows]).astype("float64") * run.weights  # of the margin, per x
     points, owner = [], []
     for i, row in enumerate(rows):
         x = run.x[row].astype("float64")
         tried = []
-        for column, place in columns(run):
-            if column.kind not in SWITCHED or stay[place].any():
-                continue
+        for column, place in known:
             choices = np.eye(len(column.categories)) if column.categories else np.eye(2)[:, 1:]
             gains = (choices - x[place]) @ slope[i, place]
             tried += [

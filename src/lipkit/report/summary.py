@@ -112,7 +112,7 @@ def _warnings(found):
 
 def _next(found):
     """Advice, and commands to copy."""
-    (n, right, proven), name = _counts(found), shlex.quote(found.run.directory.name)
+    (n, right, proven), name = _counts(found), shlex.quote(found.run.directory.resolve().name)
     advice = (
         f"{right - proven} answers are right but not proven. The section Accuracy against radius "
         "shows within which radius as many are proven as you need: train for it with --eps. "
