@@ -15,7 +15,7 @@ from lipkit.runs import DataInfo, RunInfo, Split
 from lipkit.runs.schema import MANIFEST
 from lipkit.runs.writing import write
 
-VOID = {"meta", "img"}
+VOID = {"meta", "img", "wbr"}
 
 
 def scaled(x):

@@ -263,11 +263,11 @@ def test_baselines_are_trained_on_the_same_rows(trained):
     run = runs.read(trained / "run")
     page = Reader(write_report(trained / "run", baselines=True).read_text())
     rows = {row[0]: row[1:] for row in page.table("model")[1:]}
-    assert list(rows) == ["this model", "LogisticRegression", "MLPClassifier"]
+    assert list(rows) == ["this model", "logistic regression", "neural network"]
     n = len(run.y)
     assert int(rows["this model"][0]) == run.right.sum()
-    assert int(rows["LogisticRegression"][0]) == direct(trained, run)
-    assert 0.8 * n < int(rows["MLPClassifier"][0]) <= n
+    assert int(rows["logistic regression"][0]) == direct(trained, run)
+    assert 0.8 * n < int(rows["neural network"][0]) <= n
     proven = 100 * run.certificates.certified_accuracy(0.3)
     assert float(rows["this model"][2].removesuffix(" %")) == pytest.approx(proven, abs=0.051)
     assert "Comparison with scikit-learn" not in write_report(trained / "run").read_text()

@@ -11,7 +11,7 @@ from lipkit.data import files
 from lipkit.report.markup import Html, table, tag
 from lipkit.report.numbers import at_least, percent
 
-NAMES = "LogisticRegression", "MLPClassifier"
+NAMES = "logistic regression", "neural network"
 
 
 @dataclass(frozen=True)
@@ -110,9 +110,9 @@ def baselines(found) -> Html | None:
         "div",
         tag(
             "p",
-            "The same rows for training and for the test. The baselines are those of scikit-learn, "
-            "default but for more iterations, on standardised columns; nothing is proven of their "
-            "answers here.",
+            "The same rows for training and for the test. The others are scikit-learn's "
+            "LogisticRegression and MLPClassifier, default but for more iterations, on "
+            "standardised columns; nothing is proven of their answers here.",
         ),
         table(header, cells, "Accuracy on the test data", "lrrr"),
     )

@@ -76,7 +76,7 @@ def trade(points, eps, unit) -> Html:
     axes = Axes(
         (0, 1.03 * max(float(x[-1]), eps)),
         (10 * math.floor(low / 10), 100),
-        f"radius of the training, {unit}",
+        f"radius, {unit}",
         "validation data, %",
     )
     axes.upright(eps)

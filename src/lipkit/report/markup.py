@@ -122,6 +122,12 @@ def aligned(cells):
     ]
 
 
+def breakable(name) -> Html:
+    """A name that may be broken behind its underscores."""
+    first, *rest = name.split("_")
+    return join([first, *([Html("_"), tag("wbr"), part] for part in rest)])
+
+
 def short(text, most) -> str:
     """A text cut to so many characters."""
     return text if len(text) <= most else f"{text[: most - 1]}…"

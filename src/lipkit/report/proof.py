@@ -2,7 +2,7 @@
 
 from lipkit.report import figures
 from lipkit.report.findings import Findings, singular_values
-from lipkit.report.markup import Html, table, tag
+from lipkit.report.markup import Html, breakable, table, tag
 from lipkit.report.numbers import at_most
 from lipkit.runs.schema import PLAIN
 
@@ -23,7 +23,7 @@ def layers(found: Findings) -> Html:
         ]
     )
     rows = [
-        (b.name, b.kind, b.method, at_most(b.bound), TIMES.join(map(str, b.input_shape)))
+        (breakable(b.name), b.kind, b.method, at_most(b.bound), TIMES.join(map(str, b.input_shape)))
         for b in bound.layers
     ]
     header = ("layer", "kind", "method of the proof", "bound", "input")

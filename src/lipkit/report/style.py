@@ -85,7 +85,7 @@ th:last-child, td:last-child { padding-right: 0; }
 thead th { font-size: 13.5px; color: var(--muted); vertical-align: bottom;
   border-bottom-color: var(--muted); overflow-wrap: normal; }
 .number { text-align: right; font-variant-numeric: tabular-nums; }
-td.number { white-space: nowrap; }
+tbody .number { white-space: nowrap; }
 .facts tbody th { color: var(--muted); width: 24%; min-width: 132px; }
 .facts table { border-top: 1px solid var(--rule); }
 .facts caption { padding-bottom: 8px; }
@@ -177,6 +177,7 @@ summary { cursor: pointer; color: var(--muted); font-size: 14px; margin-bottom: 
   h2, h3, caption, thead { break-after: avoid; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   .scroll { overflow: visible; }
+  .pictures { grid-template-columns: repeat(3, 76px); }
   th, td { overflow-wrap: anywhere; }
   details::details-content { content-visibility: visible; block-size: auto; }
 }
