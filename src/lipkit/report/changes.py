@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from lipkit.data.files import encoded_columns
+from lipkit.data.dataset import encoded_columns
 from lipkit.data.tables import Column
 from lipkit.explain import counterfactual, saliency
 
