@@ -6,7 +6,7 @@ import keras
 from rich.console import Console
 from rich.progress import Progress
 
-LINES = 100  # of one training, at most
+LINES = 100  # of one training, about
 
 
 class Epochs(keras.callbacks.Callback):
@@ -14,8 +14,8 @@ class Epochs(keras.callbacks.Callback):
 
     Args:
         lines: a line for each epoch on stdout, the bar below. Otherwise all is on stderr: a bar
-            where that is a terminal, else a line for each epoch, or for every hundredth part of
-            them.
+            where that is a terminal, else a line for each epoch, or for the first and every
+            hundredth part of them.
     """
 
     def __init__(self, lines=False):
@@ -47,7 +47,7 @@ class Epochs(keras.callbacks.Callback):
         done, shown = epoch + 1, max(1, self._epochs // LINES)
         if self._terminal and not self._every:
             self._progress.update(self._task, description=f"training  {values}")
-        elif self._every or done % shown == 0 or done == self._epochs:
+        elif self._every or done % shown == 0 or done in (self._begun + 1, self._epochs):
             each = (time.monotonic() - self._start) / (done - self._begun)
             left = f"{each * (self._epochs - done):.0f} s left"
             line = f"epoch {done:{len(str(self._epochs))}d}/{self._epochs}  {values}  {left}"
