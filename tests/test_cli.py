@@ -318,7 +318,7 @@ BAD_DATA = {
     "one class": ("a,y\n1,u\n2,u\n", "has only one class, 'u'"),
     "one row": ("a,y\n1,u\n", "has only one class, 'u'"),
     "one row of a class": ("a,y\n1,u\n2,u\n3,v\n", "Class 'v' has one row"),
-    "missing cells": ("a,y\n1,u\n,v\n", r"missing values in a (1)"),
+    "missing cells": ("a,y\n1,u\n,v\n", "missing values in a (1, first in row 2)"),
     "strings in numbers": ("a,y\n1,u\ntwo,v\n", "'a' has numbers"),
     "wrong column": ("a,b\n1,u\n2,v\n", "no column 'y'"),
     "empty": ("", "is empty"),

@@ -1,6 +1,7 @@
 """Files that would hang, take all memory, or act on terminals and spreadsheets."""
 
 import csv
+import gzip
 import io
 import json
 import os
@@ -12,6 +13,7 @@ import zipfile
 import h5py
 import keras
 import numpy as np
+import openpyxl
 import pytest
 from PIL import Image
 from test_cli import invoke, line_of
@@ -46,7 +48,10 @@ def device(path):
 
 
 @pytest.mark.parametrize("make", [pipe, local, device])
-@pytest.mark.parametrize("name", ["m.keras", "m.h5", "m.onnx", "d.npz", "d.csv", "d.parquet"])
+@pytest.mark.parametrize(
+    "name",
+    ["m.keras", "m.h5", "m.onnx", "d.npz", "d.csv", "d.parquet", "d.csv.gz", "d.xlsx"],
+)
 def test_what_is_no_file_is_refused(name, make, folder, monkeypatch):
     """Reading a pipe never ended."""
     monkeypatch.chdir(folder)
@@ -156,7 +161,35 @@ def many_categories(path):
     return "its 1000 rows of 6000 numbers would take"
 
 
+def compressed_text(path):
+    with gzip.open(path, "wb") as file:
+        for _ in range(40):
+            file.write(b"1,2\n" * 2**18)
+    return "its text would take"
+
+
+def compressed_sheet(path):
+    workbook = openpyxl.Workbook()
+    workbook.active.append(["a", "y"])
+    workbook.save(path)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("xl/more.xml", b" " * 2**26)
+    return "its parts would take"
+
+
+def cells_far_apart(path):
+    """A row that has a cell in the last column has 16,384."""
+    workbook = openpyxl.Workbook()
+    for row in range(1, 400):
+        workbook.active.cell(row, 16384, 1)
+    workbook.save(path)
+    return "its cells would take"
+
+
 TABLES = [
+    (compressed_text, "d.csv.gz"),
+    (compressed_sheet, "d.xlsx"),
+    (cells_far_apart, "d.xlsx"),
     (lying_header, "d.npz"),
     (compressed_zeros, "d.npz"),
     (one_long_cell, "d.csv"),

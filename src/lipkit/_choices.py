@@ -12,6 +12,7 @@ RECIPES = {
     "cnn": "two sorted convolutions of stride 2, 16 and 32 filters, and a sorted dense layer",
     "linear": "one layer, for samples of any shape",
 }
+DECIMALS = (".", ",")  # marks before decimals
 IMPUTATIONS = ("median", "mean")
 FORMATS = ("float32", "float64")  # of floating-point numbers
 TOYS = ("moons", "circles")

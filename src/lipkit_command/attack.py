@@ -14,6 +14,10 @@ def attack(
     data: options.Data,
     target: options.Target = None,
     run: options.Run = None,
+    encoding: options.Encoding = None,
+    decimal: options.Decimal = None,
+    missing: options.Missing = None,
+    sheet: options.Sheet = None,
     rows: Annotated[int, typer.Option(min=1, help="Attack only the first rows.")] = 1000,
     steps: Annotated[int, typer.Option(min=1, help="Gradient steps.")] = 20,
     restarts: Annotated[int, typer.Option(min=1, help="Random starts of the gradient steps.")] = 1,
@@ -40,7 +44,8 @@ def attack(
     loaded = load(model, run)
     if not isinstance(loaded.model, keras.Model):
         raise ValueError(f"{model}: attacks follow gradients, so they need a Keras model.")
-    dataset = inputs.read(loaded, data, target).head(rows)
+    written = {"encoding": encoding, "decimal": decimal, "missing": missing, "sheet": sheet}
+    dataset = inputs.read(loaded, data, target, **written).head(rows)
     space, x = scaling.weighted_space(loaded.model, dataset.x, loaded.weights)
     certificates = inputs.certify(Loaded(space), replace(dataset, x=x), data, "real")
     found = attacks.falsify(space, x, certificates, seed=seed, steps=steps, restarts=restarts)

@@ -1,6 +1,5 @@
 """`lipkit certify`: radii of a model's answers on a data set."""
 
-import csv
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +35,11 @@ def certify(
         ),
     ] = "real",
     chosen: options.Output = None,
+    id: options.Id = None,
+    encoding: options.Encoding = None,
+    decimal: options.Decimal = None,
+    missing: options.Missing = None,
+    sheet: options.Sheet = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write each row's radius to a .csv or .json file."),
@@ -45,12 +49,13 @@ def certify(
 ):
     """Certify a model's answers: no input within the radius of a row has another answer.
 
-    Works for models that lipkit trained and for any other made of known layers. Ends with status 1
-    if the model cannot be certified, no row is, or the share is below --require.
+    Works for models that lipkit trained and for any other made of known layers. A row that does not
+    fit the model, as one with a missing cell, is not certified, and the others are. Ends with
+    status 1 if the model cannot be certified, no row is, or the share is below --require.
 
     For example:
 
-        lipkit certify runs/cancer new_patients.csv --out radii.csv
+        lipkit certify runs/cancer new_patients.csv --id patient --out radii.csv
         lipkit certify runs/cancer runs/cancer/test.npz --eps 0.5 --require 0.9
         lipkit certify somebodys.onnx pixels.npz --json
     """
@@ -64,22 +69,25 @@ def certify(
     from lipkit._files.places import new_file
     from lipkit._table import table
     from lipkit.runs import load
-    from lipkit_command import inputs
+    from lipkit_command import answers, inputs
 
     loaded = load(model, run)
-    dataset = inputs.read(loaded, data, target)
+    written = {"encoding": encoding, "decimal": decimal, "missing": missing, "sheet": sheet}
+    dataset = inputs.read(loaded, data, target, id, **written)
     if require is not None and dataset.y is None:
-        raise ValueError(f"--require needs the true classes, which {data} does not have.")
+        raise ValueError(f"--require needs true classes (--target), which {data} does not have.")
     result = inputs.certify(loaded, dataset, data, arithmetic, options.output(chosen))
+    said = answers.statuses(result, dataset)
+    reasons = answers.reasons(said)
     if out is not None:
         with new_file(out, overwrite) as new:
             if out.suffix == ".json":
                 result.save(new)
             else:
-                _write_csv(new, result, dataset.classes)
+                answers.write(new, result, dataset, said)
     sure = result.certified
     radii = [0.0, *([eps] if eps is not None else np.quantile(result.radius, [0.25, 0.5, 0.75]))]
-    shares = [[float(r), _share(result, r)] for r in radii]
+    shares = [[float(r), answers.share(result, r)] for r in radii]
     document = {
         "model": str(model),
         "sha256": loaded.sha256,
@@ -87,18 +95,20 @@ def certify(
         "data_sha256": dataset.sha256,
         "inputs": len(result),
         "certified": int(sure.sum()),
-        "not_certified": result.reasons(),
+        "not_certified": reasons,
+        "imputed": int(np.count_nonzero(answers.filled(dataset))),
         "arithmetic": arithmetic,
         "assumptions": list(result.assumptions),
         "median_radius": float(np.median(result.radius)),
-        "accuracy": None if result.y is None else float(np.mean(result.label == result.y)),
+        "accuracy": None if result.y is None else answers.accuracy(result),
         "share": "certified accuracy" if result.y is not None else "certified share",
         "shares": shares,
     }
     rows = [(f"{radius:.4g}", f"{share:.4f}") for radius, share in shares]
     unit = [f"radii {output.unit(loaded.weights)}"] * (loaded.weights is not None)
     lines = [
-        *str(result).splitlines(),
+        str(result).partition("\n")[0],
+        *answers.lines(reasons, document["imputed"]),
         *unit,
         *table(("radius", document["share"]), rows),
         output.identity(model, loaded.sha256),
@@ -107,23 +117,3 @@ def certify(
     output.show(as_json, document, lines)
     failed = not sure.any() or (require is not None and shares[1][1] < require)
     return NOT_CERTIFIED if failed else DONE
-
-
-def _share(result, radius):
-    """Share of the rows that are certified to this radius, and right where that is known."""
-    if result.y is not None:
-        return result.certified_accuracy(float(radius))
-    return float((result.certified & (result.radius >= radius)).mean())
-
-
-def _write_csv(path, result, classes):
-    from lipkit.data import cells
-
-    names = [str(c) for c in classes] or [str(c) for c in range(int(result.label.max()) + 1)]
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("row", "label", "radius", "status"))
-        for i in range(len(result)):
-            label = names[result.label[i]] if result.label[i] >= 0 else ""
-            texts = label, repr(float(result.radius[i])), result.status[i]
-            writer.writerow((i + 1, *map(cells.escaped, texts)))

@@ -7,11 +7,12 @@ import numpy as np
 import lipkit
 from lipkit.certifier import reweighted
 from lipkit.data import files, frames
+from lipkit.data.dataset import Dataset, encoded_format
 from lipkit.runs.training import batch_size
 
 
-def read(loaded, path, target=None) -> files.Dataset:
-    """The data set in a file, encoded as the model's run says.
+def read(loaded, path, target=None, id=None, **written) -> Dataset:
+    """The data set in a file, encoded as the model's run says; rows that do not fit are NaN.
 
     A model without a run takes numbers in the order of the columns, and its classes are numbers.
 
@@ -19,20 +20,25 @@ def read(loaded, path, target=None) -> files.Dataset:
         loaded: `lipkit.runs.Loaded`.
         path: file or folder.
         target: column of the classes; None: that of the run, if a table has it.
+        id: column that names the rows; None: that of the run, if a table has it.
+        written: arguments of `lipkit.data.Format`; those that are None are as in the run.
 
     Raises:
         ValueError: the file does not fit the model.
     """
     info = loaded.info
-    table = path.suffix.lower() in frames.SUFFIXES
+    encoding = info.data.encoding if info else {}
     dataset = files.read(
         path,
-        target or (info.data.target if info and table else None),
-        encoding=info and info.data.encoding,
+        target or (info.data.target if info and frames.is_table(path) else None),
+        encoding=encoding,
         classes=info and info.classes,
+        id=id,
+        format=encoded_format(encoding).changed(**written),
+        partly=True,
     )
     if target and dataset.y is None:
-        raise ValueError(f"{path} has no column {target!r}.")
+        raise ValueError(f"{path} has no column {target!r} with classes (--target).")
     return dataset if info else _plain(dataset, path)
 
 
@@ -46,12 +52,15 @@ def _plain(dataset, path):
             f"{path}: {what} text, and only the run of a model says how it counts them: add "
             "--run RUN (the folder of `lipkit train`)."
         )
-    y = None if dataset.y is None else np.array([int(name) for name in names])[dataset.y]
+    y = None if dataset.y is None else np.array([*map(int, names), -1])[dataset.y]
     return replace(dataset, y=y, classes=())
 
 
 def certify(loaded, dataset, path, arithmetic, output=None):
-    """Certificates of a data set, in the distances of the run; its shape must be the model's."""
+    """Certificates of a data set, in the distances of the run; its shape must be the model's.
+
+    Their `y` is -1 where the class of a row is missing.
+    """
     if loaded.weights is not None and arithmetic != "real":
         raise ValueError(
             f"--arithmetic {arithmetic}: this run measures distances with feature weights, for "
@@ -60,7 +69,7 @@ def certify(loaded, dataset, path, arithmetic, output=None):
     result = lipkit.certify(
         loaded.model,
         dataset.x,
-        dataset.y,
+        None if dataset.y is None else np.maximum(dataset.y, 0),
         arithmetic=arithmetic,
         output=output,
         batch_size=batch_size(dataset.x),
@@ -71,4 +80,6 @@ def certify(loaded, dataset, path, arithmetic, output=None):
             f"{path} does not fit the model: {result.status[0]}: {result.misfit}.{columns} "
             "--target names a column that is not an input."
         )
+    if dataset.y is not None and result.y is not None:
+        result = replace(result, y=np.where(dataset.y < 0, -1, result.y))
     return reweighted(result, loaded.model, loaded.weights)

@@ -57,7 +57,7 @@ Data = Annotated[
     typer.Argument(
         metavar="DATA",
         callback=there,
-        help="CSV or Parquet table, NPZ file of arrays x and y, or folder of images, one "
+        help="CSV, XLSX or Parquet table, NPZ file of arrays x and y, or folder of images, one "
         "sub-folder per class.",
     ),
 ]
@@ -76,6 +76,31 @@ Eps = Annotated[
 ]
 Target = Annotated[
     str | None, typer.Option(metavar="COL", help="Column of a table that holds the classes.")
+]
+Id = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COL", help="Column that names the rows: not an input, and kept with the results."
+    ),
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Of a CSV file, such as latin-1. (Default: UTF-8.)"),
+]
+Decimal = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MARK",
+        callback=one_of(choices.DECIMALS),
+        help="Mark before decimals: " + " or ".join(choices.DECIMALS),
+    ),
+]
+Missing = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TEXT", help="Text that stands for a missing value. Repeatable."),
+]
+Sheet = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Sheet of a workbook that has several.")
 ]
 Output = Annotated[
     str | None,

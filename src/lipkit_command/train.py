@@ -55,6 +55,15 @@ def train(
     drop: Annotated[
         list[str] | None, typer.Option(metavar="COL", help="Column to leave out. Repeatable.")
     ] = None,
+    dates: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COL", help="Column of dates, as days since 1970. Repeatable."),
+    ] = None,
+    id: options.Id = None,
+    encoding: options.Encoding = None,
+    decimal: options.Decimal = None,
+    missing: options.Missing = None,
+    sheet: options.Sheet = None,
     impute: Annotated[
         str | None,
         typer.Option(
@@ -105,6 +114,7 @@ def train(
     size = _size(image_size)
 
     from lipkit import runs
+    from lipkit.data import Format
     from lipkit.runs.training import LARGEST_TEST
     from lipkit_command.progress import Epochs
 
@@ -119,6 +129,9 @@ def train(
         seed=seed,
         categorical=categorical or (),
         drop=drop or (),
+        dates=dates or (),
+        id=id,
+        format=Format().changed(encoding=encoding, decimal=decimal, missing=missing, sheet=sheet),
         impute=impute,
         feature_weights=feature_weights and _weights(feature_weights),
         image_size=size,

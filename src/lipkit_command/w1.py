@@ -13,7 +13,7 @@ def w1(
     a: Annotated[
         Path,
         typer.Argument(
-            metavar="A", callback=options.there, help="CSV, Parquet or NPZ file of samples."
+            metavar="A", callback=options.there, help="CSV, XLSX, Parquet or NPZ file of samples."
         ),
     ],
     b: Annotated[
@@ -26,6 +26,10 @@ def w1(
         str | None,
         typer.Option(metavar="COLS", help="Names, separated by commas. (Default: all columns.)"),
     ] = None,
+    encoding: options.Encoding = None,
+    decimal: options.Decimal = None,
+    missing: options.Missing = None,
+    sheet: options.Sheet = None,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of the critic's training.")] = 10,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
     as_json: options.Json = False,
@@ -40,17 +44,18 @@ def w1(
         lipkit w1 january.csv february.csv --columns age,income
         lipkit w1 real.npz generated.npz --json
     """
-    from lipkit.data import files, tables
+    from lipkit.data import Format, files, tables
     from lipkit.wasserstein import wasserstein_distance
     from lipkit_command.progress import Epochs
 
     chosen = [tables.Column(name.strip(), "number") for name in (columns or "").split(",") if name]
-    encoding = {"columns": [asdict(column) for column in chosen]} if chosen else None
-    first = files.read(a, encoding=encoding)
+    known = {"columns": [asdict(column) for column in chosen]} if chosen else None
+    format = Format().changed(encoding=encoding, decimal=decimal, missing=missing, sheet=sheet)
+    first = files.read(a, encoding=known, format=format)
     texts = [column.name for column in first.columns() if column.kind == "category"]
     if texts:
         raise ValueError(f"{a}: column {texts[0]!r} holds text. Choose others with --columns.")
-    second = files.read(b, encoding=first.encoding)
+    second = files.read(b, encoding=first.encoding, format=format)
     distance = wasserstein_distance(
         first.x, second.x, epochs=epochs, seed=seed, callbacks=[Epochs()]
     )

@@ -1,5 +1,6 @@
-"""Toy data and batches."""
+"""Toy data, batches, and how tables in files are written."""
 
+from lipkit.data.formats import Format
 from lipkit.data.toy import BalancedBatches, circles, moons
 
-__all__ = ["BalancedBatches", "circles", "moons"]
+__all__ = ["BalancedBatches", "Format", "circles", "moons"]

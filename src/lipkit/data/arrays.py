@@ -8,6 +8,8 @@ import numpy as np
 
 from lipkit._files.limits import TooLarge, check_bytes
 from lipkit._files.opened import regular
+from lipkit.data.encoders import LARGEST
+from lipkit.data.tables import exact
 
 HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -56,3 +58,18 @@ def _check(path, archive):
             raise ValueError(f"{member.filename} holds objects, or is cut off")
         total += numbers * max(dtype.itemsize, np.dtype("float64").itemsize)
     check_bytes(path, total, "the arrays")
+
+
+def numbers(x, name) -> tuple[np.ndarray, np.ndarray]:
+    """An array of samples in float64, and which of them are not finite in float32: (n,).
+
+    Raises:
+        ValueError: it does not hold numbers, or has too few or many axes.
+    """
+    if x.dtype.kind not in "biuf" or not 2 <= x.ndim <= 4 or not x.size:
+        raise ValueError(
+            f"{name} must hold numbers of shape (n, ...) with 2 to 4 axes, n >= 1. Received: "
+            f"{x.dtype} of shape {x.shape}."
+        )
+    x = exact(x, name)
+    return x, ~(np.abs(x) <= LARGEST).reshape(len(x), -1).all(axis=1)

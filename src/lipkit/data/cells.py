@@ -2,7 +2,7 @@
 
 import re
 
-from lipkit.data.frames import is_number
+from lipkit.data.delimited import is_number
 
 STARTS = "=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20"  # the last four: full-width = + - @
 FORMULA = re.compile(f"'*[{STARTS}]")

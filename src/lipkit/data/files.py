@@ -1,55 +1,17 @@
 """Data sets from files: tables, arrays and folders of images."""
 
-from dataclasses import asdict, dataclass, replace
+import logging
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 
 from lipkit._files import opened
 from lipkit._files.atomic import existing
-from lipkit.data import cells, frames, images, imputation, labels, tables
-from lipkit.data.arrays import read_npz
+from lipkit.data import arrays, frames, images, imputation, labels, tabular
+from lipkit.data.dataset import Dataset
 
-
-@dataclass(frozen=True)
-class Dataset:
-    """Samples, and how they were read.
-
-    Attributes:
-        x: float64 (n, ...), the numbers of the file. Of a table: numbers as they are, booleans as
-            0 and 1, one number for each category: distances, and so radii, take a change of
-            category as sqrt(2). Of images: (n, height, width, 1 or 3), from 0 to 1.
-        y: int64 (n,), the number of each sample's class, or None.
-        kind: `"table"` or `"images"`.
-        classes: names of the classes, or ().
-        features: names of the numbers of a table's rows, or ().
-        encoding: what `read` needs to read another file in the same way; JSON-ready.
-        sha256: hash of what was read, as `sha256` gives it.
-    """
-
-    x: np.ndarray
-    y: np.ndarray | None
-    kind: str
-    classes: tuple[str, ...]
-    features: tuple[str, ...]
-    encoding: dict
-    sha256: str = ""
-
-    def head(self, rows: int):
-        """The data set of the first rows."""
-        return replace(self, x=self.x[:rows], y=None if self.y is None else self.y[:rows])
-
-    def columns(self) -> list[tables.Column]:
-        """The columns of a table; of other data none."""
-        return encoded_columns(self.encoding)
-
-
-def encoded_columns(encoding) -> list[tables.Column]:
-    """The columns of `Dataset.encoding`."""
-    return [
-        tables.Column(**{**column, "categories": tuple(column["categories"])})
-        for column in encoding.get("columns", ())
-    ]
+LOG = logging.getLogger("lipkit")
 
 
 def read(
@@ -60,31 +22,41 @@ def read(
     classes=None,
     categorical=(),
     drop=(),
+    dates=(),
+    id=None,
+    format=None,
     impute=False,
     image_size=None,
+    partly=False,
 ) -> Dataset:
     """Read samples, and their classes where they are given.
 
     Args:
-        path: a CSV (also separated by semicolons or tabs), TSV or Parquet file with one row a
-            sample, in which empty cells, NA, NaN, null and None are missing; an NPZ file with an
-            array `x` (n, ...) and perhaps `y` (n,) and `classes`, the names that y counts; or a
-            folder of images with one sub-folder per class.
+        path: a CSV (also separated by semicolons or tabs, or compressed as .csv.gz), TSV, Parquet
+            or XLSX file with one row a sample, in which empty cells, NA, NaN, null and None are
+            missing; an NPZ file with an array `x` (n, ...) and perhaps `y` (n,) and `classes`, the
+            names that y counts; or a folder of images with one sub-folder per class.
         target: column of the classes in a table. With `encoding` it may be absent.
         encoding: `encoding` of another `Dataset`, to read the file in the same way; columns that
-            it does not have are left out.
+            it does not have are left out. Arrays of shape (n, height, width) are images and get an
+            axis of one channel, unless the encoding is another one, such as {}.
         classes: names of the classes, in the model's order; None: all that occur, sorted.
         categorical: list of the columns to be read as categories, whatever they hold.
         drop: list of the columns to leave out.
+        dates: list of the columns of dates, to be read as days since 1970-01-01.
+        id: column that names the rows, and is left out of x; None: that of `encoding`, if any.
+        format: a `Format`, how the cells of a table are written; None: that of `encoding`.
         impute: keep missing cells as NaN, for `impute`; otherwise they are an error.
         image_size: (height, width) that images are resized to.
+        partly: read the rows that can be read, and put into `Dataset.problems` what is wrong with
+            the others; otherwise they are an error.
 
     Raises:
         ValueError: what is wrong with the file, where in it, and what can be done.
         OSError: the file cannot be read.
     """
     path = Path(path)
-    for name, columns in {"categorical": categorical, "drop": drop}.items():
+    for name, columns in {"categorical": categorical, "drop": drop, "dates": dates}.items():
         if isinstance(columns, str):
             raise ValueError(
                 f"`{name}` must be a list of column names. Received: {name}={columns!r}. Write "
@@ -92,9 +64,43 @@ def read(
             )
     if not existing(path).is_dir():
         opened.regular(path)
+        _check_suffix(path)
+    if not frames.is_table(path) and (target or categorical or drop or dates or id or impute):
+        raise ValueError(
+            "`target`, `categorical`, `drop`, `dates`, `id` and `impute` apply only to tables "
+            f"({', '.join(frames.SUFFIXES)}). Received: {path}"
+        )
+    if image_size and not path.is_dir():
+        raise ValueError(f"`image_size` is for folders of images. Received: {path}.")
     with opened.unchanged(*_files(path)) as digest:
-        data = _read(path, target, encoding, classes, categorical, drop, impute, image_size)
+        if path.is_dir():
+            data = _images(path, encoding, classes, image_size)
+        elif frames.is_table(path):
+            data = tabular.read(
+                path,
+                target,
+                encoding,
+                classes,
+                categorical=categorical,
+                drop=drop,
+                dates=dates,
+                id=id,
+                format=format,
+                partly=partly,
+            )
+        else:
+            data = _arrays(path, encoding, classes, partly)
+    if not (impute or partly):
+        check_complete(data, path)
     return replace(data, sha256=digest)
+
+
+def _check_suffix(path):
+    known = (*frames.SUFFIXES, ".npz")
+    if not path.name.lower().endswith(known):
+        raise ValueError(
+            f"{path} is not of a known type: expected {', '.join(known)}, or a folder of images."
+        )
 
 
 def _files(path):
@@ -102,80 +108,36 @@ def _files(path):
     return (images.find(path)[0], path) if path.is_dir() else ([path], None)
 
 
-def _read(path, target, encoding, classes, categorical, drop, impute, image_size):
-    suffix, suffixes = path.suffix.lower(), ", ".join(frames.SUFFIXES)
-    if not path.is_dir() and suffix not in (*frames.SUFFIXES, ".npz"):
-        raise ValueError(
-            f"{path} is not of a known type: expected {suffixes}, .npz, or a folder of images."
-        )
-    if not path.is_dir() and suffix in frames.SUFFIXES:
-        data = _table(path, target, encoding, classes, categorical, drop)
-    elif categorical or drop or impute or target:
-        raise ValueError(
-            "`target`, `categorical`, `drop` and `impute` apply only to tables "
-            f"({suffixes}). Received: {path}"
-        )
-    elif path.is_dir():
-        data = _images(path, encoding, classes, image_size)
-    else:
-        data = _arrays(path, classes)
-    if image_size and "image" not in data.encoding:
-        raise ValueError(f"`image_size` is for folders of images. Received: {path}.")
-    if not impute:
-        check_complete(data, path)
-    return data
-
-
 def check_complete(data, path) -> None:
     """Refuse missing cells."""
-    counts = imputation.missing(data.x, data.columns()) if data.encoding.get("columns") else {}
-    if counts:
-        found = ", ".join(f"{name} ({count})" for name, count in counts.items())
+    gaps = imputation.missing(data.x, data.columns())
+    counts = zip(data.columns(), gaps.sum(axis=0), gaps.argmax(axis=0), strict=True)
+    found = [f"{c.name} ({count}, first in row {row + 1})" for c, count, row in counts if count]
+    if found:
         raise ValueError(
-            f"{path} has missing values in {found}. Fill them in (--impute median), or leave the "
-            "columns out (--drop)."
+            f"{path} has missing values in {', '.join(found)}. Fill them in (--impute median), or "
+            "leave the columns out (--drop)."
         )
 
 
 def impute(data: Dataset, method, rows) -> Dataset:
     """The data set with its missing cells filled, as learned on some rows: see `imputation`."""
     columns = imputation.learn(data.x[rows], data.columns(), method)
+    imputed = imputation.missing(data.x, columns).sum(axis=1)
+    if count := np.count_nonzero(imputed):
+        LOG.warning(
+            "%d of %d rows have missing cells, which are filled: what is said of such a row is "
+            "true of the filled one",
+            *(count, len(imputed)),
+        )
     x = imputation.fill(data.x.copy(), columns)
-    return replace(data, x=x, encoding={"columns": [asdict(column) for column in columns]})
-
-
-def _table(path, target, encoding, classes, categorical, drop):
-    known = encoded_columns(encoding or {})
-    texts = [column.name for column in known if column.kind == "category"] or categorical
-    frame = frames.read(path, texts)
-    wanted = [column.name for column in known] or [
-        *categorical,
-        *drop,
-        *([target] if target else []),
-    ]
-    frames.check_columns(frame, wanted, path)
-    y = None
-    if target in frame.columns:
-        y, classes = _target(frame[target], target, classes)
-    inputs = frame.drop(columns=[*drop, *([] if y is None else [target])])
-    columns = known or tables.infer(inputs, categorical)
-    if not columns:
-        raise ValueError(f"{path} has no column besides {target!r}: nothing to learn from.")
-    features = [name for column in columns for name in column.features]
-    x = imputation.fill(tables.encode(inputs, columns, path), columns)
-    saved = {"columns": [asdict(column) for column in columns]}
-    return Dataset(x, y, "table", tuple(classes or ()), tuple(features), saved)
-
-
-def _target(series, target, classes):
-    if series.isna().any():
-        raise ValueError(f"Target {target!r} has {series.isna().sum()} missing values.")
-    texts = series.map(cells.unescaped) if series.dtype.kind not in "biuf" else series
-    return labels.encode(texts.to_numpy(), f"Target {target!r}", classes)
+    saved = {**data.encoding, "columns": [asdict(column) for column in columns]}
+    return replace(data, x=x, imputed=imputed, encoding=saved)
 
 
 def _images(path, encoding, classes, size):
     paths, names = images.find(path)
+    images.warn_of_others(path)
     known = (encoding or {}).get("image", {})
     size = known.get("resized") or size
     x = images.read(paths, size, known.get("shape"))
@@ -186,31 +148,32 @@ def _images(path, encoding, classes, size):
     return Dataset(x, y, "images", tuple(classes or ()), (), saved)
 
 
-def _arrays(path, classes):
-    arrays = read_npz(path)
-    if "x" not in arrays:
-        raise ValueError(f"{path} needs an array 'x'. It has: {', '.join(arrays) or 'none'}.")
-    x, y, names = arrays["x"], arrays.get("y"), arrays.get("classes")
-    if x.dtype.kind not in "biuf" or not 2 <= x.ndim <= 4 or not x.size:
+def _arrays(path, encoding, classes, partly):
+    found = arrays.read_npz(path)
+    if "x" not in found:
+        raise ValueError(f"{path} needs an array 'x'. It has: {', '.join(found) or 'none'}.")
+    x, bad = arrays.numbers(found["x"], f"{path}: x")
+    problem = "numbers that are missing, infinite or too large for float32"
+    if bad.any() and not partly:
         raise ValueError(
-            f"{path}: x must hold numbers of shape (n, ...) with 2 to 4 axes, n >= 1. Received: "
-            f"{x.dtype} of shape {x.shape}."
+            f"{path}: x has {problem} in {bad.sum()} rows, first in row {np.argmax(bad) + 1}. "
+            "Leave these rows out."
         )
-    x = tables.exact(x, f"{path}: x")
-    bad = ~(np.abs(x) <= tables.LARGEST).reshape(len(x), -1).all(axis=1)
-    if bad.any():
-        raise ValueError(
-            f"{path}: x has numbers that are missing, infinite or too large for float32 in "
-            f"{bad.sum()} rows, first in row {np.argmax(bad) + 1}."
-        )
+    x[bad] = np.nan
+    problems = {int(row): problem for row in np.flatnonzero(bad)}
+    shape, saved = [*x.shape[1:], 1], {}
+    if x.ndim == 3 and (encoding is None or encoding.get("image", {}).get("shape") == shape):
+        x, saved = x[..., None], {"image": {"shape": shape}}
+    y = found.get("y")
     if y is not None:
-        y, classes = labels.encode(y, f"{path}: y", classes, names)
+        y, classes = labels.encode(y, f"{path}: y", classes, found.get("classes"))
         if len(y) != len(x):
-            raise ValueError(f"{path}: x has {len(x)} rows and y has {len(y)}.")
-    if x.ndim > 2:
-        return Dataset(x, y, "images", tuple(classes or ()), (), {})
-    features = tuple(f"x{i}" for i in range(x.shape[1]))
-    return Dataset(x, y, "table", tuple(classes or ()), features, {})
+            raise ValueError(
+                f"{path}: x has {len(x)} rows and y has {len(y)}: give each row of x a class."
+            )
+    kind = "table" if x.ndim == 2 else "images"
+    features = tuple(f"x{i}" for i in range(x.shape[1])) if x.ndim == 2 else ()
+    return Dataset(x, y, kind, tuple(classes or ()), features, saved, problems=problems)
 
 
 def sha256(path) -> str:

@@ -1,5 +1,6 @@
 """Images from a folder, one sub-folder per class."""
 
+import logging
 import math
 import warnings
 from pathlib import Path
@@ -8,9 +9,13 @@ import numpy as np
 
 from lipkit._files.limits import PIXELS, check_bytes
 from lipkit._files.opened import regular
+from lipkit.data.delimited import some
 
+LOG = logging.getLogger("lipkit")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 GREY, COLOUR = ("1", "L", "LA"), ("P", "PA", "RGB", "RGBA", "YCbCr", "CMYK", "HSV", "LAB")
+DEEP = ("I;16", "I;16L", "I;16B")  # grey, from 0 to 65535
+BESIDE = ("thumbs.db", "desktop.ini")  # of file managers
 
 
 def find(folder: Path) -> tuple[list[Path], list[str] | None]:
@@ -23,8 +28,19 @@ def find(folder: Path) -> tuple[list[Path], list[str] | None]:
             "the sub-folder of its class."
         )
     if not found and not loose:
-        raise ValueError(f"{folder} has no images: expected one sub-folder for each class.")
+        deeper = next(filter(_is_image, sorted(folder.glob("*/*/*"))), None)
+        where = f" {deeper} is one folder too deep: choose {deeper.parents[1]}." if deeper else ""
+        raise ValueError(f"{folder} has no images: expected one sub-folder for each class.{where}")
     return found or loose, [path.parent.name for path in found] or None
+
+
+def warn_of_others(folder: Path) -> None:
+    """Say that files which are not images are left out, but for those of file managers."""
+    beside = (path for path in sorted((*folder.glob("*/*"), *folder.iterdir())) if path.is_file())
+    names = [path.name for path in beside if not _is_image(path)]
+    names = [name for name in names if not name.startswith(".") and name.lower() not in BESIDE]
+    if names:
+        LOG.warning("%s: left out as not images: %s", folder, some(names, 5))
 
 
 def _is_image(path):
@@ -32,7 +48,7 @@ def _is_image(path):
 
 
 def _open(path):
-    """A decoded image, in mode L or RGB."""
+    """A decoded image, in mode L, RGB, or F for numbers up to 65535."""
     from PIL import Image
 
     try:
@@ -41,12 +57,19 @@ def _open(path):
             with Image.open(regular(path)) as image:
                 if image.width * image.height > PIXELS:
                     raise ValueError(f"it has {image.width} x {image.height} pixels, too many")
+                stored = str(image.tile)  # how, before Pillow makes 8 bits of colours with 16
                 image.load()
+                frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} is not a readable image: {error}") from None
-    if image.mode not in GREY + COLOUR:
+    if frames > 1:
+        raise ValueError(f"{path} has {frames} frames: save each as an image of its own.")
+    if image.mode in DEEP:
+        return Image.fromarray(np.asarray(image, "float32"))
+    if image.mode not in GREY + COLOUR or any(f";16{order}" in stored for order in "BLN"):
         raise ValueError(
-            f"{path} has pixels of mode {image.mode}: save it with 8 bits per channel."
+            f"{path} has pixels of mode {image.mode} that do not have 8 bits per channel: save it "
+            "with 8, or as grey with 16."
         )
     transparent = image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info
     if transparent and image.convert("RGBA").getextrema()[3][0] < 255:
@@ -82,6 +105,6 @@ def read(paths, size=None, shape=None) -> np.ndarray:
                 f"{path} has {image.height} x {image.width} pixels, expected {shape[0]} x "
                 f"{shape[1]}. To resize all images at training: --image-size HEIGHT,WIDTH."
             )
-        image = image.convert("L" if shape[2] == 1 else "RGB")
-        row[:] = np.asarray(image, "float64").reshape(row.shape) / 255
+        pixels = np.asarray(image, "float64") / (65535 if image.mode == "F" else 255)
+        row[:] = pixels if pixels.ndim == 3 else pixels[..., None]  # grey: in all channels
     return values

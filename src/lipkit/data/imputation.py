@@ -12,13 +12,13 @@ METHODS = {name: getattr(np, f"nan{name}") for name in IMPUTATIONS}
 def _parts(x, columns):
     """Each column with its numbers (n, features)."""
     ends = np.cumsum([len(column.features) for column in columns])
-    return zip(columns, np.split(x, ends[:-1], axis=1), strict=True)
+    return zip(columns, np.split(x, ends[:-1], axis=1) if columns else (), strict=True)
 
 
-def missing(x, columns) -> dict[str, int]:
-    """The number of missing cells of each column that has some."""
-    counts = {column.name: int(np.isnan(part[:, 0]).sum()) for column, part in _parts(x, columns)}
-    return {name: count for name, count in counts.items() if count}
+def missing(x, columns) -> np.ndarray:
+    """Whether each cell is missing: bool (n, columns)."""
+    gaps = [np.isnan(part[:, 0]) for _, part in _parts(x, columns)]
+    return np.stack(gaps, axis=1) if gaps else np.zeros((len(x), 0), bool)
 
 
 def learn(x, columns, method):
@@ -37,7 +37,7 @@ def learn(x, columns, method):
 def _fill(column, part, method):
     if np.isnan(part[:, 0]).all():
         raise ValueError(
-            f"Column {column.name!r} has no values in the rows to train on: --drop it."
+            f"Column {column.name!r} has no values in the rows to train on: --drop '{column.name}'."
         )
     if column.kind == "category":
         return column.categories[int(np.argmax(np.nansum(part, axis=0)))]

@@ -1,9 +1,12 @@
 """Class names and class numbers."""
 
+import logging
+
 import numpy as np
 
 from lipkit._files.limits import TEXT
 
+LOG = logging.getLogger("lipkit")
 MOST_CLASSES = 1000
 
 
@@ -24,6 +27,20 @@ def check_texts(texts, name) -> None:
         )
 
 
+def warn_alike(texts, name) -> None:
+    """Say which texts differ in blanks or case only, or have blanks around them."""
+    first = {}
+    for text in texts:
+        alike = first.setdefault(" ".join(text.split()).casefold(), text)
+        if alike != text:
+            LOG.warning(
+                "%s has %r and %r, which count as different: correct the file if they are one",
+                *(name, alike, text),
+            )
+        elif text != text.strip():
+            LOG.warning("%s has %r, with blanks around it", name, text)
+
+
 def encode(values, name, classes=None, names=None) -> tuple[np.ndarray, tuple[str, ...]]:
     """Integers int64 (n,) from 0, and the names of the classes in their order.
 
@@ -40,7 +57,7 @@ def encode(values, name, classes=None, names=None) -> tuple[np.ndarray, tuple[st
     if values.ndim != 1 or values.dtype.kind not in "biufUOS":
         raise ValueError(
             f"{name} must hold one class for each row. Received: {values.dtype} of shape "
-            f"{values.shape}."
+            f"{values.shape}." + " Of one-hot rows it is y.argmax(axis=1)." * (values.ndim == 2)
         )
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise ValueError(f"{name} has {np.sum(~np.isfinite(values))} missing or infinite values.")
@@ -63,11 +80,15 @@ def encode(values, name, classes=None, names=None) -> tuple[np.ndarray, tuple[st
                 f"{name} has {len(names)} different values in {len(values)} rows: is it continuous "
                 "or an identifier? Classes are needed, each with several rows."
             )
+        warn_alike(names, name)
         return y.astype("int64"), tuple(names)
     unknown = [text for text in names if text not in classes]
     if unknown:
         known = ", ".join(map(repr, classes[:10])) + (", ..." if len(classes) > 10 else "")
-        raise ValueError(f"{name} has the class {unknown[0]!r}; the model has {known}.")
+        raise ValueError(
+            f"{name} has the class {unknown[0]!r}; the model has {known}. Correct it, or leave out "
+            "these rows."
+        )
     return np.array([classes.index(text) for text in names], "int64")[y], tuple(classes)
 
 

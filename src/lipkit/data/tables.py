@@ -1,45 +1,48 @@
-"""The columns of tables as numbers."""
+"""What the columns of tables are."""
 
-import math
 import re
 from dataclasses import dataclass
 
 import numpy as np
 
-from lipkit._files.limits import check_bytes
-from lipkit.data.frames import is_number, pandas, some
-from lipkit.data.labels import check_texts, text_of
+from lipkit.data import dates
+from lipkit.data.formats import USUAL
+from lipkit.data.frames import pandas
+from lipkit.data.labels import check_texts, text_of, warn_alike
 
-LARGEST = float(np.finfo("float32").max)  # models compute in float32
 MOST_CATEGORIES, MOST_CHOSEN = 100, 1000
 NUMBER = re.compile(r"[-+$€£]*[\d.,'_ ]*\d[\d.,'_ ]*(e[-+]?\d+)?\s*%?", re.IGNORECASE)
 KINDS = {
-    **dict.fromkeys(("integer", "floating", "mixed-integer-float"), "number"),
+    **dict.fromkeys(("integer", "floating", "mixed-integer-float", "decimal"), "number"),
     **dict.fromkeys(("string", "categorical"), "category"),
+    **dict.fromkeys(("datetime64", "datetime", "date"), "date"),
     "boolean": "boolean",
 }
 
 
 @dataclass(frozen=True)
 class Column:
-    """How a column becomes numbers: itself, 0 and 1, or one number for each of its categories.
+    """How a column becomes numbers: itself, 0 and 1, days, or one number for each category.
 
     Attributes:
         name: name of the column.
-        kind: `"number"`, `"boolean"` or `"category"`.
+        kind: `"number"`, `"boolean"`, `"date"` or `"category"`.
         categories: texts in the order of their features.
         fill: what a missing cell becomes; None: a missing cell is an error.
+        format: how dates are written, one of `dates.FORMATS`.
     """
 
     name: str
     kind: str
     categories: tuple[str, ...] = ()
     fill: float | str | None = None
+    format: str = dates.ISO
 
     def __post_init__(self):
         texts = (self.name, *self.categories)
         fills = (str,) if self.kind == "category" else (int, float)
         good = self.kind in KINDS.values() and all(isinstance(text, str) for text in texts)
+        good &= self.format in dates.FORMATS
         if not good or not (self.fill is None or isinstance(self.fill, fills)):
             raise ValueError(f"There is no such column: {self}")
 
@@ -57,12 +60,12 @@ class Column:
         return np.array([self.fill], "float64")
 
 
-def infer(frame, categorical=()) -> list[Column]:
+def infer(frame, categorical=(), as_dates=(), format=USUAL) -> list[Column]:
     """What each column of a table is.
 
-    Numbers and booleans are what pandas reads as such, texts are categories. Numbers that are
-    written as text, more than 100 different texts, dates and others are refused, unless the column
-    is named in `categorical`.
+    Numbers and booleans are what pandas reads as such, texts are categories. Numbers and dates that
+    are written as text, more than 100 different texts, dates and others are refused, unless the
+    column is named in `categorical` or `as_dates`.
 
     Raises:
         ValueError: naming all columns that cannot be used, and what can be done.
@@ -70,7 +73,7 @@ def infer(frame, categorical=()) -> list[Column]:
     columns, problems = [], []
     for name in frame.columns:
         try:
-            columns.append(_infer(frame[name], name in categorical))
+            columns.append(_infer(frame[name], name in categorical, name in as_dates, format))
         except ValueError as error:
             problems.append(str(error))
     if problems:
@@ -78,30 +81,59 @@ def infer(frame, categorical=()) -> list[Column]:
     return columns
 
 
-def _infer(series, chosen):
+def _infer(series, chosen, dated, format):
     name = str(series.name)
     read = pandas().api.types.infer_dtype(series, skipna=True)
+    kind = KINDS.get(read)
     if series.isna().all():
         raise ValueError(f"Column {name!r} has no values: --drop '{name}'.")
-    if name.startswith("Unnamed: "):
-        raise ValueError(f"Column {name[9:]} has no name. If it numbers the rows: --drop '{name}'.")
-    if not chosen and KINDS.get(read) in ("number", "boolean"):
+    if name.startswith("Unnamed: ") and not (chosen or dated):
+        raise ValueError(
+            f"Column {name[9:]} has no name. If it numbers the rows: --drop '{name}'. Otherwise "
+            "name it in the file."
+        )
+    if dated:
+        return _dates(series, name, kind)
+    if kind == "date" and not chosen:
+        raise ValueError(_dated(name))
+    if kind in ("number", "boolean") and not chosen:
         _refuse_rounding(name, _values(series))
-        return Column(name, KINDS[read])
-    if not chosen and read not in KINDS:
-        raise ValueError(f"Column {name!r} has the type {read}, which is not numeric: --drop it.")
-    codes, texts = _texts(series)
+        return Column(name, kind)
+    if kind is None and not chosen:
+        raise ValueError(
+            f"Column {name!r} has the type {read}, which is not numeric: leave it out "
+            f"(--drop '{name}')."
+        )
+    codes, texts = texts_of(series)
     if not chosen:
-        _refuse_numbers(name, codes, texts)
+        _refuse_numbers(name, codes, texts, format)
     if len(texts) > (MOST_CHOSEN if chosen else MOST_CATEGORIES):
         raise ValueError(
             f"Column {name!r} has {len(texts)} different texts: leave it out (--drop '{name}')"
             + ("." if chosen else f", or use them as categories (--categorical '{name}').")
         )
-    return Column(name, "category", tuple(sorted(set(texts))))
+    categories = tuple(sorted(set(texts)))
+    warn_alike(categories, f"Column {name!r}")
+    return Column(name, "category", categories)
 
 
-def _texts(series):
+def _dates(series, name, kind):
+    column = Column(name, "date")
+    if kind != "date":
+        _, texts = texts_of(series)
+        column = Column(name, "date", format=dates.format_of(texts, f"Column {name!r}"))
+    _refuse_rounding(name, dates.days(series.dropna().unique(), column.format))
+    return column
+
+
+def _dated(name, such=""):
+    return (
+        f"Column {name!r} has dates{such}: make them numbers of days (--dates '{name}'), or leave "
+        f"the column out (--drop '{name}')."
+    )
+
+
+def texts_of(series):
     """The number of each cell's text, -1 where it is missing, and the texts."""
     codes, values = pandas().factorize(series)
     texts = [text_of(value) for value in values]
@@ -109,16 +141,32 @@ def _texts(series):
     return codes, texts
 
 
-def _refuse_numbers(name, codes, texts):
-    """Refuse numbers among texts; name the first cell that keeps the column from being numbers."""
+def _refuse_numbers(name, codes, texts, format):
+    """Refuse dates and numbers among texts; name the first cell that keeps them from being some."""
+    if found := next(filter(dates.is_like, texts), None):
+        raise ValueError(_dated(name, f" such as {found!r}"))
     if not any(NUMBER.fullmatch(text.strip()) for text in texts):
         return
-    bad = next((i for i, text in enumerate(texts) if not is_number(text)), 0)
+    bad = [i for i, text in enumerate(texts) if format.number(text) is None] or [0]
     raise ValueError(
-        f"Column {name!r} has numbers written as text or mixed with text: {texts[bad]!r} in "
-        f"row {int(np.argmax(codes == bad)) + 1}. Correct the file, or use the column as "
-        f"categories (--categorical '{name}')."
+        f"Column {name!r} has numbers written as text or mixed with text: {texts[bad[0]]!r} in "
+        f"row {int(np.argmax(codes == bad[0])) + 1}. {_advice([texts[i] for i in bad], format)}, "
+        f"or use the column as categories (--categorical '{name}')."
     )
+
+
+def _advice(texts, format):
+    """What to do about texts in a column of numbers."""
+    other = "." if format.decimal == "," else ","
+    if all(re.fullmatch(rf"[-+]?\d+([{other}]\d+)?", text.strip()) for text in texts):
+        return (
+            f"If {other!r} is the mark of decimals: --decimal {other} (if it separates thousands, "
+            "take it out of the file)"
+        )
+    if len(texts) <= 3 and not any(re.search(r"\d", text) for text in texts):
+        options = " ".join(f"--missing '{text}'" for text in texts)
+        return f"If that stands for a missing value: {options}. Otherwise correct the file"
+    return "Write plain numbers, without words and signs of currency, percent or thousands"
 
 
 def _values(series):
@@ -138,7 +186,7 @@ def exact(values, name) -> np.ndarray:
     if any(abs(int(value)) > 2**53 for value in integers):
         raise ValueError(
             f"{name} has integers above 2**53, which float64 rounds. Subtract a number from "
-            "them, or leave them out."
+            "them, or leave them out (--drop)."
         )
     return values.astype("float64")
 
@@ -153,60 +201,3 @@ def _refuse_rounding(name, values):
             f"Column {name!r} does not fit float32: its values differ by {spread:.3g}, and are "
             f"rounded by {error:.3g}. Subtract a number from the column, or --drop '{name}'."
         )
-
-
-def encode(frame, columns, name="The table") -> np.ndarray:
-    """Numbers float64 (n, features) of a table: NaN where a cell is missing.
-
-    Raises:
-        ValueError: a cell is not what its column holds: the column, the row and the cell.
-    """
-    shape = len(frame), sum(len(column.features) for column in columns)
-    check_bytes(name, 8 * math.prod(shape), f"its {shape[0]} rows of {shape[1]} numbers")
-    x = np.empty(shape)
-    start = 0
-    for column in columns:
-        part = x[:, start : start + len(column.features)]
-        encoder = _categories if column.kind == "category" else _numbers
-        encoder(frame[column.name], column, part)
-        start += len(column.features)
-    return x
-
-
-def _numbers(series, column, part):
-    read = pandas().api.types.infer_dtype(series, skipna=True)
-    if series.isna().all():
-        part[:] = np.nan
-        return
-    if KINDS.get(read) == "category":
-        codes, texts = _texts(series)
-        _refuse_numbers(column.name, codes, texts)
-    if KINDS.get(read) not in ("number", "boolean"):
-        raise ValueError(f"Column {column.name!r} must hold numbers. It has the type {read}.")
-    values = _values(series)
-    part[:, 0] = values
-    bad = np.abs(values) > LARGEST
-    if column.kind == "boolean":
-        bad |= ~np.isnan(values) & (values != 0) & (values != 1)
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise ValueError(
-            f"Column {column.name!r} must hold "
-            f"{'true or false' if column.kind == 'boolean' else 'finite float32 numbers'}. "
-            f"Row {row + 1} has {values[row]:g}."
-        )
-
-
-def _categories(series, column, part):
-    codes, texts = _texts(series)
-    place = {category: i for i, category in enumerate(column.categories)}
-    unknown = [i for i, text in enumerate(texts) if text not in place]
-    if unknown:
-        raise ValueError(
-            f"Column {column.name!r} has {texts[unknown[0]]!r} in row "
-            f"{int(np.argmax(codes == unknown[0])) + 1}, which the model was not trained on. It "
-            f"knows {some(column.categories)}."
-        )
-    places = np.array([place[text] for text in texts] + [-1])[codes]  # the last for missing cells
-    part[:] = places[:, None] == np.arange(part.shape[1])
-    part[places < 0] = np.nan

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from lipkit.certifier.weights import checked
-from lipkit.data.files import encoded_columns
+from lipkit.data.dataset import encoded_columns, encoded_format
 
 INFO, TEST, CERTIFICATES = "run.json", "test.npz", "certificates.json"
 PLAIN, TRAINED = "model.keras", "lipkit.keras"  # what is certified, and what was trained
@@ -43,7 +43,7 @@ class DataInfo:
         target: column of the classes; None for data that are not a table.
         features: names of the numbers of a row of a table; [] for images.
         image_shape: [height, width, channels]; None for a table.
-        encoding: how columns become numbers, as in `lipkit.data.files.Dataset.encoding`.
+        encoding: how columns become numbers, as in `lipkit.data.dataset.Dataset.encoding`.
 
     Example:
         >>> lipkit.runs.read(run).info.data.features
@@ -160,6 +160,7 @@ def _typed(cls, values, where) -> Any:
 
 def _check_features(info):
     data, settings = info.data, info.settings
+    encoded_format(data.encoding)  # which raises for one that there is not
     if data.kind == "table" and Path(data.path).suffix.lower() != ".npz":  # which has no columns
         columns = encoded_columns(data.encoding)
         encoded = [feature for column in columns for feature in column.features]

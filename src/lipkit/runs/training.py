@@ -65,6 +65,9 @@ def train(
     seed=0,
     categorical=(),
     drop=(),
+    dates=(),
+    id=None,
+    format=None,
     impute=None,
     feature_weights=None,
     image_size=None,
@@ -80,8 +83,8 @@ def train(
     a process that ended has trained is in the folder `OUT.unfinished`, from which `resume` goes on.
 
     Args:
-        data: CSV, TSV or Parquet table, NPZ file of arrays x and y, or folder of images with one
-            sub-folder for each class; see `lipkit.data.files.read`.
+        data: CSV, TSV, XLSX or Parquet table, NPZ file of arrays x and y, or folder of images with
+            one sub-folder for each class; see `lipkit.data.files.read`.
         out: path of the run folder.
         target: column of a table that holds the classes.
         recipe: network, a name in `lipkit.recipes.RECIPES`.
@@ -92,6 +95,9 @@ def train(
         seed: seed of the split, the initial values and the batches, from 0 to 2**32 - 1.
         categorical: list of the columns to be read as categories, whatever they hold.
         drop: list of the columns to leave out.
+        dates: list of the columns of dates, to be read as days since 1970-01-01.
+        id: column that names the rows: it is left out.
+        format: `lipkit.data.Format`, how the cells of a table are written; None for the usual ways.
         impute: `"median"` or `"mean"`, to fill missing cells with it, or with the most frequent
             category; None: missing cells are an error.
         feature_weights: {column or feature: weight}, 1 for the others: distances, and so `eps` and
@@ -130,6 +136,9 @@ def train(
             target,
             categorical=categorical,
             drop=drop,
+            dates=dates,
+            id=id,
+            format=format,
             impute=impute is not None,
             image_size=image_size,
         )
@@ -190,7 +199,7 @@ def train(
 
 def _classes(dataset, data):
     """The classes of the rows, if there are any to tell apart."""
-    if dataset.y is None and data.suffix.lower() in frames.SUFFIXES:
+    if dataset.y is None and frames.is_table(data):
         raise ValueError("`target` is missing (--target): name the column that holds the classes.")
     if dataset.y is None:
         raise ValueError(f"{data} has no classes: expected sub-folders of images, or an array y.")
