@@ -26,15 +26,15 @@ class Epochs(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         """Show the bar."""
-        self._epochs, self._begun = self.params["epochs"], None
+        self._epochs, self._going = self.params["epochs"], False
         total = self._epochs * self.params["steps"]
         self._task = self._progress.add_task("training", total=total)
         self._progress.start()
 
     def on_epoch_begin(self, epoch, logs=None):
         """The first is not number 0 in a training that goes on."""
-        if self._begun is None:
-            self._begun, self._start = epoch, time.monotonic()
+        if not self._going:
+            self._going, self._begun, self._start = True, epoch, time.monotonic()
             self._progress.update(self._task, completed=epoch * self.params["steps"])
 
     def on_train_batch_end(self, batch, logs=None):
