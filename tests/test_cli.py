@@ -563,6 +563,9 @@ def test_report(trained):
     assert out["report"] == str(folder / "report.html") and (folder / "report.html").exists()
     (folder / "report.html").unlink()
     assert "none" in line_of(invoke("report", folder / "none"), 2)
+    refused = line_of(invoke("report", folder, "--freeze", "no such"), 2)
+    assert "(--freeze) must name columns" in refused and "'no such'" in refused
+    assert not (folder / "report.html").exists()
 
 
 def test_w1(tmp_path, rng):
