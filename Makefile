@@ -34,11 +34,13 @@ demo: $(VENV)/demo
 	$(BIN)/lipkit demo moons --overwrite
 
 # of the models of tests JAX takes longer to compile than to run (tests/conftest.py: some are not)
+TEST = $(RUN) $(KEPT) JAX_DISABLE_MOST_OPTIMIZATIONS=1 \
+  $(BIN)/python -m pytest -q -p no:cacheprovider tests
+
 test: $(BACKENDS:%=test-%)
 
 $(BACKENDS:%=test-%): test-%: $(VENV)/test
-	KERAS_BACKEND=$* $(RUN) $(KEPT) JAX_DISABLE_MOST_OPTIMIZATIONS=1 \
-	  $(BIN)/python -m pytest -q -p no:cacheprovider tests
+	KERAS_BACKEND=$* $(TEST)
 
 # at most a minute: lint, types, and on one backend the tests that name what changed since $(SINCE)
 SINCE ?= main
@@ -60,9 +62,10 @@ package: $(VENV)/test
 
 # the lowest versions of what pyproject.toml names directly; of PyTorch that is the one that all
 # tests run with
+lowest: VENV = $(LOWEST)
 lowest: $(LOWEST)/done
 	for backend in jax tensorflow; do \
-	  KERAS_BACKEND=$$backend $(RUN) $(LOWEST)/bin/python -m pytest -q -p no:cacheprovider tests || exit 1; done
+	  KERAS_BACKEND=$$backend $(TEST) || exit 1; done
 
 $(LOWEST)/done: pyproject.toml requirements.txt
 	$(PYTHON) -m venv $(@D)
