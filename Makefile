@@ -66,6 +66,7 @@ lowest: VENV = $(LOWEST)
 lowest: $(LOWEST)/done
 	for backend in jax tensorflow; do \
 	  KERAS_BACKEND=$$backend $(TEST) || exit 1; done
+	KERAS_BACKEND=torch $(TEST) -m once  # which the others skip
 
 $(LOWEST)/done: pyproject.toml requirements.txt
 	$(PYTHON) -m venv $(@D)

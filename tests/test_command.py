@@ -32,6 +32,7 @@ def test_nothing_in_the_working_folder_is_imported(python, tmp_path):
     assert result.returncode == 2 and not (tmp_path / "ran").exists()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("closed", "name", "status"), [("2>&-", "m.keras", 0), (">&- 2>&-", "none.keras", 2)]
 )
