@@ -436,6 +436,7 @@ def copy(reports, tmp_path):
     return folder
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", DAMAGES)
 def test_damaged_files_are_refused(name, copy):
     damage, message = DAMAGES[name]
@@ -446,6 +447,7 @@ def test_damaged_files_are_refused(name, copy):
     assert not (copy / "report.html").is_file() and not list(copy.glob("*.partial"))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", FILES)
 def test_missing_files_are_named(name, copy):
     (copy / name).unlink()
@@ -537,6 +539,7 @@ def page():
         yield page
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("width", [1200, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("kind", KINDS)
@@ -557,6 +560,7 @@ def test_page_in_chromium(kind, scheme, width, reports, page):
     assert found["overlaps"] == [] and found["faint"] == [] and found["small"] == 0
 
 
+@pytest.mark.once
 def test_page_in_print(reports, page):
     page.show(718, scheme="dark", media="print")
     page.open(reports["binary"].path / "report.html")
