@@ -1,4 +1,4 @@
-"""An extension of Griffe: docstrings that are written for terminals become Markdown."""
+"""An extension of Griffe: docstrings for terminals become Markdown, functions precede classes."""
 
 import importlib
 import inspect
@@ -9,7 +9,7 @@ import griffe
 
 EXAMPLE = re.compile(r"(?m)^Example:\n((?:.+\n?)+)")
 RETURNS = re.compile(r"(?m)^Returns:\n((?:    .+\n?)+)")
-CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.DOTALL)
+CODE = re.compile(r"(```.*?```|`[^`\n]+`|(?<=\n\n)(?:    [^\n]+\n)+)", re.DOTALL)
 
 
 def markdown(text):
@@ -60,3 +60,28 @@ class Plain(griffe.Extension):
         """One class with all that is in it."""
         if cls.parent.is_module and hasattr(running(cls).__init__, "__signature__"):
             cls.set_member("__init__", constructor(running(cls)))
+
+    def on_package(self, *, pkg, **kwargs):
+        """The whole package, before its pages are written."""
+        modules = [pkg]
+        for module in modules:
+            modules += [m for m in module.members.values() if not m.is_alias and m.is_module]
+            module.exports = in_order(module)
+
+
+def in_order(module):
+    """The names of a module: functions before classes, each as they stand in the source."""
+    found = []
+    for name, member in module.members.items():
+        listed = not member.is_alias if module.exports is None else name in module.exports
+        if listed:
+            line = member.alias_lineno if member.is_alias else member.lineno
+            found.append((_kind(member) == griffe.Kind.CLASS, line or 0, name))
+    return [name for *_, name in sorted(found)]
+
+
+def _kind(member):
+    try:
+        return member.kind if not member.is_alias else member.final_target.kind
+    except (griffe.AliasResolutionError, griffe.CyclicAliasError):  # of no page
+        return None

@@ -21,8 +21,9 @@ def pytest_collection_modifyitems(items):
     """Tests marked `once` run on one backend.
 
     They are of the site, of how processes start and choose a backend, of code that runs in a
-    process with a backend of its own, of the certifier's core, which computes in NumPy, or of what
-    scikit-learn asks of its estimators, around a training that other tests have on each backend.
+    process with a backend of its own, of what is done in NumPy or by others alone (the certifier's
+    core, data files, ONNX files), of how files are written, or of what scikit-learn asks of its
+    estimators, around a training that other tests have on each backend.
     """
     if BACKEND != ONCE:
         skip = pytest.mark.skip(reason=f"the same on every backend; runs on {ONCE}")
@@ -33,7 +34,7 @@ def pytest_collection_modifyitems(items):
 
 # their subject is the rounding of programs, which are compiled as users' are
 COMPILED = {
-    *("test_activations_measured", "test_attacks", "test_certify", "test_certify_reader"),
+    *("test_activations_measured", "test_attacks", "test_certify"),
     *("test_fuzz", "test_onnx_export", "test_pairs", "test_rounding_sums"),
 }
 

@@ -200,7 +200,7 @@ def test_layers_in_float64_without_numbers_in_float64():
         assert lipkit.certify(model, np.array([[FAR]])).status[0] == "certified"
 
 
-@pytest.mark.parametrize("kind", ["Softplus", "Elu", "Tanh"])
+@pytest.mark.parametrize("kind", ["Softsign", "Elu", "Tanh"])
 def test_operators_in_float64_that_nothing_computes(kind, tmp_path):
     """ONNX Runtime has no kernel, so nothing is known of how exactly they are computed."""
     onnx = pytest.importorskip("onnx")

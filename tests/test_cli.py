@@ -431,6 +431,7 @@ def test_a_training_that_diverges_writes_nothing(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["d.csv"]
 
 
+@pytest.mark.once
 def test_a_million_rows(tmp_path, monkeypatch):
     """At most 100,000 are held out and certified; the command says so."""
     monkeypatch.setattr(recipes, "train", stand_in)
@@ -532,6 +533,7 @@ def test_images_from_a_folder_to_certificates(tmp_path, rng):
 COMMAND = "import lipkit_command; lipkit_command.main()"
 
 
+@pytest.mark.once
 def test_exit_codes_and_streams_of_the_command(python, plain, tmp_path):
     backend = {"KERAS_BACKEND": keras.backend.backend()}
     unknown_layer(tmp_path / "u.keras")
@@ -563,9 +565,13 @@ def test_report(trained):
     assert out["report"] == str(folder / "report.html") and (folder / "report.html").exists()
     (folder / "report.html").unlink()
     assert "none" in line_of(invoke("report", folder / "none"), 2)
+    refused = line_of(invoke("report", folder, "--freeze", "no such"), 2)
+    assert "(--freeze) must name columns" in refused and "'no such'" in refused
+    assert not (folder / "report.html").exists()
 
 
-def test_w1(tmp_path, rng):
+def test_w1(tmp_path, rng, monkeypatch):
+    monkeypatch.setattr("lipkit.wasserstein.critics.WIDTHS", (32,))
     for name, shift in (("p", 0.0), ("q", 3.0)):
         frame = pandas.DataFrame(rng.normal(size=(200, 2)) + shift, columns=["a", "b"])
         frame.assign(b=0.0, c="x").to_csv(tmp_path / f"{name}.csv", index=False)

@@ -75,6 +75,7 @@ def test_arguments_are_checked_before_keras_is_imported(arguments, status, said,
     assert said in (result.stderr if status else result.stdout)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("closed", "name", "status"), [("2>&-", "m.keras", 0), (">&- 2>&-", "none.keras", 2)]
 )

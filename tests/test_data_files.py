@@ -9,6 +9,8 @@ from PIL import Image
 
 from lipkit.data import files, imputation, labels, splits, tables
 
+pytestmark = pytest.mark.once  # pandas, NumPy and Pillow read the files
+
 
 def write(path, text):
     path.write_text(text)

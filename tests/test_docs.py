@@ -8,11 +8,13 @@ import os
 import re
 import subprocess
 import sys
+import time
 import types
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import chromium
 import keras
 import numpy as np
 import pytest
@@ -109,6 +111,76 @@ def test_no_page_names_an_outside_host(site, pages):
 
 
 @once
+def test_functions_precede_classes_in_the_reference(site):
+    """Attributes and functions, then classes; pages that have both."""
+    both = 0
+    for path in (site / "reference").glob("*.html"):
+        kinds = re.findall(r'doc-object doc-(\w+)">\s*<h2', path.read_text())
+        after = kinds[kinds.index("class") :] if "class" in kinds else []
+        assert set(after) <= {"class"}, path
+        both += "function" in kinds and "class" in kinds
+    assert both > 8
+
+
+@once
+def test_pages_lead_to_the_next_and_the_one_before(site):
+    text = (site / "tutorials" / "digits.html").read_text()
+    footer = text[text.index('class="md-footer"') :]
+    assert 'href="wasserstein.html"' in footer and 'href="mnist.html"' in footer
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if chromium.PATH is None:
+        pytest.skip("Chromium is not installed")
+    with chromium.browser() as page:
+        yield page
+
+
+SEARCH = """(() => {
+  document.querySelector("label[for=__search]").click();
+  const field = document.querySelector("input.md-search__input");
+  field.focus();
+  field.value = "counterfactual";
+  field.dispatchEvent(new KeyboardEvent("keyup", { bubbles: true, key: "l" }));
+})()"""
+FOUND = "[...document.querySelectorAll('.md-search-result__link')].map((a) => a.href)"
+
+
+@once
+@pytest.mark.parametrize("name", ["index.html", "reference/layers.html"])
+def test_search_works_from_a_disk(name, site, browser):
+    browser.show(1280)
+    browser.open(site / name)
+    browser.evaluate(SEARCH)
+    deadline = time.monotonic() + 20
+    while not (found := browser.evaluate(FOUND)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    page = (site / "reference" / "explain.html").as_uri()
+    assert any(link.startswith(page) for link in found), found
+    assert browser.problems() == []
+
+
+@once
+def test_the_first_screen_shows_the_picture(site, browser):
+    place = """(() => {
+      const image = document.querySelector("article img"), box = image.getBoundingClientRect();
+      const lists = [...document.querySelectorAll("article li")].filter(
+        (e) => e.getBoundingClientRect().bottom < innerHeight);
+      return [image.naturalWidth > 0, box.bottom, lists.length,
+              document.documentElement.scrollWidth];
+    })()"""
+    browser.show(1280, 800)
+    browser.open(site / "index.html")
+    shown, bottom, items, _ = browser.evaluate(place)
+    assert shown and bottom < 800 and items >= 4
+    browser.show(390, 800)
+    browser.open(site / "index.html")
+    shown, bottom, _, width = browser.evaluate(place)
+    assert shown and bottom < 800 and width <= 390
+
+
+@once
 def test_files_are_included_as_they_are(site):
     for page, path in (("mnist", "mnist_hkr"), ("serve", "serve_onnx")):
         text = (site / "tutorials" / f"{page}.html").read_text()
@@ -185,7 +257,8 @@ def test_code_of_pages_runs(name, tmp_path):
     page = {"loop": f"tutorials/{backend}-loop.md", "extend": "how-to/extend.md"}[name]
     if not (DOCS / page).exists():
         pytest.skip("there is no page on a loop in TensorFlow")
-    job = {"blocks": executed.blocks((DOCS / page).read_text())}
+    text = (DOCS / page).read_text().replace("steps=300", "steps=20")
+    job = {"blocks": executed.blocks(text)}
     run = run_page(job, tmp_path, backend)
     assert run.returncode == 0, run.stderr
     results = json.loads(run.stdout)
@@ -287,12 +360,12 @@ def test_a_page_that_fails_stops_the_build(tmp_path, monkeypatch):
 def test_docstrings_become_markdown():
     markdown = module("docstrings", DOCS / "docstrings.py").markdown
     text = (
-        "Norm <= 1, `a < b`, `lipkit.f`.\n\nReturns:\n    A float,\n    up.\n\n"
+        "Norm <= 1, `a < b`, `lipkit.f`.\n\n    z <- z - 1\n\nReturns:\n    A float,\n    up.\n\n"
         "Example:\n>>> f(1) < 2\n... True\n\nReference: x."
     )
     assert markdown(text) == (
         'Norm &lt;= 1, `a < b`, <autoref optional identifier="lipkit.f">`lipkit.f`</autoref>.'
-        "\n\n**Returns:** A float,\nup.\n\n"
+        "\n\n    z <- z - 1\n\n**Returns:** A float,\nup.\n\n"
         "Example:\n\n```pycon\n>>> f(1) < 2\n... True\n```\n\nReference: x."
     )
 

@@ -89,6 +89,7 @@ def faults(name, value):
     return lacking
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", PUBLIC)
 def test_docstring_is_complete(name):
     lacking = faults(name, PUBLIC[name])

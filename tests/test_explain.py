@@ -146,6 +146,82 @@ def test_what_cannot_be_flipped_is_said():
     assert len(one) == 2 and str(one).startswith("2 of 2 inputs have a counterfactual, median dis")
 
 
+def nearest_in_box(x, normal, gap, low, high):
+    """The nearest point of a box where normal . x has grown by gap, by bisection of the multiplier.
+
+    The solution of min |d|^2 is d = clip(s normal, low - x, high - x), which grows with s.
+    """
+    least, most = 0.0, 1e6
+    for _ in range(200):
+        middle = (least + most) / 2
+        moved = np.clip(middle * normal, low - x, high - x)
+        least, most = (middle, most) if moved @ normal < gap else (least, middle)
+    return x + moved
+
+
+def test_counterfactuals_of_a_linear_model_are_the_nearest_within_limits():
+    rng = np.random.default_rng(3)
+    w, x = rng.standard_normal(8), rng.uniform(-1, 1, (300, 8)).astype("float32")
+    model = linear(w[:, None], 0.1)
+    w = model.get_weights()[0][:, 0].astype("float64")
+    low, high = np.full(8, -1.0), rng.uniform(0.5, 1.0, 8)
+    frozen = np.isin(np.arange(8), np.argsort(-np.abs(w))[:3])  # those that matter most
+    result = explain.counterfactual(model, x, low=low, high=high, frozen=frozen)
+    free, outside = explain.counterfactual(model, x), x > high
+    assert (free.x > np.maximum(high, x) + 1e-3).any() and outside.any()  # the limits matter
+    f = x.astype("float64") @ w + np.float32(0.1)
+    stopped = 0
+    for i, start in enumerate(x.astype("float64")):
+        normal = np.where(frozen, 0.0, -np.sign(f[i]) * w)
+        ends = np.minimum(low, start), np.maximum(high, start)
+        best = nearest_in_box(start, normal, 1.001 * abs(f[i]), *ends)
+        reachable = np.maximum(normal * (ends[0] - start), normal * (ends[1] - start)).sum()
+        if reachable < 1.01 * abs(f[i]):
+            stopped += 1
+            assert not result.flipped[i] or reachable > 0.999 * abs(f[i])
+            continue
+        if abs(f[i]) > 1e-2:  # nearer, float32 decides
+            assert result.flipped[i]
+            np.testing.assert_allclose(result.x[i], best, atol=2e-4)
+    assert stopped > 3
+    assert (result.x[:, frozen] == x[:, frozen]).all()
+    assert (result.x >= np.minimum(low, x)).all()
+    assert (result.x <= np.maximum(high, x).astype("float32")).all()
+
+
+@pytest.mark.parametrize("outputs", [1, 4])
+def test_limits_of_a_network(outputs):
+    """Pixels stay in their range; frozen ones as they are; so it takes longer ways, if any."""
+    model, x = network(outputs), images()
+    frozen = np.zeros((6, 6, 1), bool)
+    frozen[:2] = True
+    inside = explain.counterfactual(model, x, low=x.min(), high=x.max(), frozen=frozen)
+    assert inside.flipped.mean() > 0.5
+    assert inside.x.min() >= x.min() and inside.x.max() <= x.max()
+    np.testing.assert_array_equal(inside.x[:, :2], x[:, :2])
+    certificates = lipkit.certify(model, x)
+    assert (inside.distance >= certificates.radius)[inside.flipped].all()
+    still = explain.counterfactual(model, x, frozen=True)
+    assert not still.flipped.any() and not still.distance.any()
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"low": [0.0] * 3}, r"`low` must be one value, or an array of an input's shape \(2,\)"),
+        ({"high": "top"}, "`high` must be one value"),
+        ({"low": 1.0, "high": 0.0}, "`low` must be at most `high`"),
+        ({"low": float("nan")}, "neither undefined"),
+        ({"frozen": [0, 1]}, "`frozen` must be booleans"),
+        ({"frozen": ["a", "b"]}, "`frozen` must be one value"),
+    ],
+)
+def test_bad_limits(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        explain.counterfactual(linear(np.ones((2, 1))), np.ones((3, 2), "float32"), **arguments)
+
+
 def test_transport_plot():
     import matplotlib.pyplot as plt
     from matplotlib.quiver import Quiver

@@ -460,6 +460,7 @@ def test_parameter_counts():
     assert model.vanilla_export().count_params() == 41_985
 
 
+@pytest.mark.once
 def test_export_loads_without_lipkit_on_every_backend(tmp_path):  # slow: three processes
     model = small()
     x = data()[0]

@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import matplotlib
 import nbformat
+import pytest
 
 import lipkit
 
@@ -20,6 +21,7 @@ def script():
     return module
 
 
+@pytest.mark.once
 def test_committed_notebook_is_current_and_executed():
     notebook = nbformat.read(EXAMPLES / "hkr_two_moons.ipynb", as_version=4)
     expected = [cell.replace("EPOCHS", "10") for cell in script().CELLS]
@@ -34,6 +36,7 @@ def test_committed_notebook_is_current_and_executed():
     assert len(pictures) == 4
 
 
+@pytest.mark.once
 def test_notebook_runs(tmp_path):  # slow: the whole network, in a kernel of its own
     script().write(1, tmp_path / "run.ipynb")  # raises on the first failing cell
     assert (tmp_path / "two_moons.keras").exists()

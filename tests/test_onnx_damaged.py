@@ -7,6 +7,8 @@ from onnx_models import model
 import lipkit
 from lipkit import NotCertifiable
 
+pytestmark = pytest.mark.once  # no backend of Keras reads or runs these files
+
 
 def file(folder, nodes, without):
     """A file of these nodes; the last one has no operands from the second to `without`."""

@@ -11,6 +11,8 @@ from lipkit import NotCertifiable
 from lipkit.certifier import evaluate
 from lipkit.certifier.reader.onnx import OnnxFile
 
+pytestmark = pytest.mark.once  # no backend of Keras reads or runs these files
+
 VECTOR, SEQUENCE, IMAGE = (6,), (4, 6), (4, 7, 5)
 RNG = np.random.default_rng(0)
 

@@ -17,6 +17,8 @@ from lipkit.certifier import graph as g
 from lipkit.certifier.arithmetic import FORMATS
 from lipkit.certifier.reader.onnx import OnnxFile
 
+pytestmark = pytest.mark.once  # no backend of Keras reads or runs these files
+
 IMAGE = (3, 6, 4)
 SINGLE = FORMATS["float32"]
 WINDOW = {"kernel_shape": [2, 2], "strides": [2, 2]}

@@ -3,7 +3,6 @@
 import io
 import warnings
 
-import keras
 import numpy as np
 import pytest
 import torch
@@ -11,6 +10,8 @@ from onnx_models import run
 from torch import nn
 
 import lipkit
+
+pytestmark = pytest.mark.once  # no backend of Keras reads or runs these files
 
 VECTOR, IMAGE = (6,), (2, 6, 6)
 LEGACY = {"dynamo": False, "input_names": ["x"], "dynamic_axes": {"x": {0: "batch"}}}
@@ -179,7 +180,6 @@ def test_networks_are_certified(name, tmp_path):
     check_network(*exported(make, shape, tmp_path / "m.onnx"), shape)
 
 
-@pytest.mark.skipif(keras.backend.backend() != "torch", reason="slow; once is enough")
 def test_networks_of_the_other_exporter_are_certified(tmp_path):
     arguments = {"dynamo": True, "dynamic_shapes": ({0: torch.export.Dim("batch")},)}
     for name in ("convolutional", "residual"):

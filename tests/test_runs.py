@@ -25,6 +25,8 @@ from lipkit.runs.schema import FILES
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import crash
 
+pytestmark = pytest.mark.once  # its subject are files, not what is trained
+
 
 @pytest.fixture(scope="module")
 def some(tmp_path_factory):

@@ -62,6 +62,7 @@ def bound_by_scan(values, limit, error):
     return (2 * best - 1) * limit
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("n", "error"), [(3, 0.5), (40, 0.05), (150, 0.01)])
 def test_bound_of_a_mean_is_its_definition(n, error):
     values = 3 * np.random.default_rng(n).uniform(-1, 1, n) ** 3 + 0.5
@@ -77,6 +78,7 @@ DRAWS = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", DRAWS)
 @pytest.mark.parametrize("n", [10, 200])
 def test_bound_of_a_mean_holds_as_often_as_it_says(name, n):
@@ -87,6 +89,7 @@ def test_bound_of_a_mean_holds_as_often_as_it_says(name, n):
     assert np.mean(wrong) <= 0.227
 
 
+@pytest.mark.once
 def test_bound_of_a_mean_is_sharp():
     z = np.random.default_rng(2).normal(0.3, 0.15, 2000).clip(-1, 1)
     expected = z.mean() - z.std() * math.sqrt(2 * math.log(20) / 2000)

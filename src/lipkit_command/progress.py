@@ -6,7 +6,7 @@ import keras
 from rich.console import Console
 from rich.progress import Progress
 
-LINES = 100  # of one training, at most
+LINES = 100  # of one training, about
 
 
 class Epochs(keras.callbacks.Callback):
@@ -14,8 +14,8 @@ class Epochs(keras.callbacks.Callback):
 
     Args:
         lines: a line for each epoch on stdout, the bar below. Otherwise all is on stderr: a bar
-            where that is a terminal, else a line for each epoch, or for every hundredth part of
-            them.
+            where that is a terminal, else a line for each epoch, or for the first and every
+            hundredth part of them.
     """
 
     def __init__(self, lines=False):
@@ -26,15 +26,15 @@ class Epochs(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         """Show the bar."""
-        self._epochs, self._begun = self.params["epochs"], None
+        self._epochs, self._going = self.params["epochs"], False
         total = self._epochs * self.params["steps"]
         self._task = self._progress.add_task("training", total=total)
         self._progress.start()
 
     def on_epoch_begin(self, epoch, logs=None):
         """The first is not number 0 in a training that goes on."""
-        if self._begun is None:
-            self._begun, self._start = epoch, time.monotonic()
+        if not self._going:
+            self._going, self._begun, self._start = True, epoch, time.monotonic()
             self._progress.update(self._task, completed=epoch * self.params["steps"])
 
     def on_train_batch_end(self, batch, logs=None):
@@ -47,7 +47,7 @@ class Epochs(keras.callbacks.Callback):
         done, shown = epoch + 1, max(1, self._epochs // LINES)
         if self._terminal and not self._every:
             self._progress.update(self._task, description=f"training  {values}")
-        elif self._every or done % shown == 0 or done == self._epochs:
+        elif self._every or done % shown == 0 or done in (self._begun + 1, self._epochs):
             each = (time.monotonic() - self._start) / (done - self._begun)
             left = f"{each * (self._epochs - done):.0f} s left"
             line = f"epoch {done:{len(str(self._epochs))}d}/{self._epochs}  {values}  {left}"

@@ -15,6 +15,14 @@ def report(
             metavar="RUN", callback=options.there, help="Folder that `lipkit train` wrote."
         ),
     ],
+    freeze: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COL", help="Column that counterfactuals leave as it is. Repeatable."),
+    ] = None,
+    baselines: Annotated[
+        bool,
+        typer.Option("--baselines", help="Compare with two models of scikit-learn, trained now."),
+    ] = False,
     as_json: options.Json = False,
 ):
     """Write a run's report: one HTML page that needs no network.
@@ -22,12 +30,14 @@ def report(
     For example:
 
         lipkit report runs/cancer
+        lipkit report runs/loans --freeze age --baselines
     """
     from lipkit.report.page import write
     from lipkit.runs import read
     from lipkit.runs.schema import MANIFEST
 
     found = read(run)
-    path, sha256 = write(found), found.sha256.get(MANIFEST)
+    path = write(found, freeze=freeze or (), baselines=baselines)
+    sha256 = found.sha256.get(MANIFEST)
     lines = [str(path), output.identity(run, sha256)]
     output.show(as_json, {"run": str(run), "sha256": sha256, "report": str(path)}, lines)

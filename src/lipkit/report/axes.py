@@ -2,8 +2,10 @@
 
 import numpy as np
 
-from lipkit.report.markup import Html, number, tag
+from lipkit.report.markup import Html, tag
+from lipkit.report.numbers import number
 
+TICK = 6  # digits at most: these numbers are round
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 480, 52, 26, 26, 46
 
 
@@ -65,13 +67,13 @@ class Axes:
             y = self.y(value)
             parts += [
                 tag("line", x1=self.left, x2=right, y1=y, y2=y, class_="grid"),
-                self.text(self.left - 7, y + 4.5, number(value), "tick", "end"),
+                self.text(self.left - 7, y + 4.5, number(value, TICK), "tick", "end"),
             ]
         for value in self._x_ticks():
             x = self.x(value)
             parts += [
                 tag("line", x1=x, x2=x, y1=bottom, y2=bottom + 5, class_="axis"),
-                self.text(x, bottom + 20, number(value), "tick", "middle"),
+                self.text(x, bottom + 20, number(value, TICK), "tick", "middle"),
             ]
         parts.append(tag("line", x1=self.left, x2=right, y1=bottom, y2=bottom, class_="axis"))
         if x_label:

@@ -1,15 +1,14 @@
 """The least and the most robust test points, with what would change their decisions."""
 
-import math
-
 import numpy as np
 
-from lipkit.explain import counterfactual
 from lipkit.report import pictures
-from lipkit.report.markup import Html, at_least, number, table, tag
+from lipkit.report.changes import SWITCHED, columns, nearest
+from lipkit.report.markup import Html, table, tag
+from lipkit.report.numbers import at_least, changed, number
 
 EXAMPLES = 3  # of each kind
-FEATURES = 6  # of each, those that change most
+COLUMNS = 6  # of each, those that change most
 
 
 def extremes(run):
@@ -27,8 +26,7 @@ def examples(found) -> Html:
     rows = np.concatenate([least, most])
     if not len(rows):
         return tag("p", "No test point has a certificate.")
-    model, x, _ = run.space
-    other = counterfactual(model, x[rows])
+    other = nearest(run, rows, found.frozen)
     cards = [_card(run, row, other, i) for i, row in enumerate(rows)]
     kinds = [("Least robust", cards[: len(least)]), ("Most robust", cards[len(least) :])]
     return tag(
@@ -37,8 +35,12 @@ def examples(found) -> Html:
             "p",
             "The certified test points with the smallest and the largest radii. A counterfactual "
             "is a nearby input with another decision: the nearest that was found, and farther away "
-            "than the certified radius.",
-            " In the differences, orange is brighter and blue is darker." * (run.unit == "picture"),
+            "than the certified radius. It stays within the range of the test data. ",
+            "In the differences, orange is brighter and blue is darker."
+            if run.unit == "picture"
+            else "Of categories and columns of 0 and 1 at most one changes, as a whole; what is "
+            "not listed stays as it is. ",
+            f"Frozen: {', '.join(found.freeze)}." if found.freeze else None,
         ),
         tag(
             "div",
@@ -57,40 +59,42 @@ def _card(run, row, other, i):
     title = f"Test {run.unit} {row}: {true}"
     verdict = "Rightly decided" if run.right[row] else f"Wrongly decided as {decided}"
     radius = f"{verdict}, certified radius {at_least(run.certificates.radius[row])}. "
-    if other.flipped[i]:
+    if np.isfinite(other.distance[i]):
         what = f"At distance {number(other.distance[i])} it is decided as {becomes}."
-        show = _features if run.unit == "row" else _pictures
-        content = show(run, x, other.x[i].astype("float64") / run.weights - x, decided, becomes)
+        show = _columns if run.unit == "row" else _pictures
+        content = show(run, x, other.x[i] - x, decided, becomes)
     else:
-        what, content = "No counterfactual was found.", None
+        what, content = "No counterfactual was found within the range of the test data.", None
     text = tag("div", tag("h4", title), tag("p", radius, what, class_="note"))
     return tag("div", text, content, class_="example")
 
 
-def _features(run, x, delta, decided, becomes):
-    """The features that change most: values, change, and share of the squared distance."""
-    names = run.info.data.features
-    weighted = run.weights * delta
-    order = np.argsort(-np.abs(weighted), kind="stable")
-    shares = 100 * weighted**2 / max(np.sum(weighted**2), 1e-300)
-    rows = [(names[i], *_sum(x[i], delta[i]), f"{shares[i]:.1f}") for i in order[:FEATURES]]
-    rest = order[FEATURES:]
-    if len(rest):
-        largest = f"≤ {number(np.abs(delta[rest]).max(), 3)}"
-        rows.append((f"{len(rest)} others", "", largest, "", f"{shares[rest].sum():.1f}"))
-    header = ("feature", "value", "change", "becomes", "share, %")
-    caption = f"From {decided} to {becomes}; share of distance²"
-    return table(header, rows, caption, "lrrrr")
+def _columns(run, x, delta, decided, becomes):
+    """The columns that change most: values, change, and share of the squared distance."""
+    squares = [
+        (np.sum((run.weights * delta)[place] ** 2), column, place) for column, place in columns(run)
+    ]
+    squares = sorted((s for s in squares if s[0] > 0), key=lambda s: -s[0])
+    total = sum(square for square, *_ in squares)
+    rows = [
+        (column.name, *_change(column, x[place], delta[place]), f"{100 * square / total:.1f}")
+        for square, column, place in squares[:COLUMNS]
+    ]
+    if rest := squares[COLUMNS:]:
+        share = 100 * sum(square for square, *_ in rest) / total
+        rows.append((f"{len(rest)} more", "", "", "", f"{share:.1f}"))
+    header = ("column", "value", "change", "becomes", "share, %")
+    return table(header, rows, f"From {decided} to {becomes}; share of distance²", "lrrrr")
 
 
-def _sum(value, change):
-    """Value, change and their sum, with the decimals that show the change."""
-    decimals = max(0, 2 - math.floor(math.log10(abs(change) or 1.0)))
-    if decimals > 9 or abs(value) > 1e9:
-        return number(value, 9), number(change, 3), number(value + change, 9)
-    signs = ((value, "z"), (change, "+"), (value + change, "z"))  # z: no -0.00
-    texts = (f"{v:{sign}.{decimals}f}" for v, sign in signs)
-    return tuple(text.replace("-", "−") for text in texts)
+def _change(column, value, delta):
+    """Value, change and what it becomes, as the table has them."""
+    if column.kind not in SWITCHED:
+        return changed(value[0], delta[0])
+    names = column.categories or ("0", "1")
+    ends = value, value + delta
+    places = [int(v.argmax() if column.categories else round(v[0])) for v in ends]
+    return names[places[0]], "", names[places[1]]
 
 
 def _pictures(run, x, delta, decided, becomes):

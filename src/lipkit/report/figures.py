@@ -5,7 +5,8 @@ import math
 import numpy as np
 
 from lipkit.report.axes import BOTTOM, RIGHT, TOP, WIDTH, Axes
-from lipkit.report.markup import Html, at_least, number, short, tag
+from lipkit.report.markup import Html, short, tag
+from lipkit.report.numbers import at_least, number
 
 BINS = 30
 
@@ -65,6 +66,34 @@ def accuracy_against_radius(run, attacked, eps) -> Html:
         f"{number(run.certificates.radius.max())}. The attack's curve lies above it."
     )
     return figure("Accuracy against radius", axes.svg(described), legend=legend)
+
+
+def trade(points, eps, unit) -> Html:
+    """Validation accuracy and certified accuracy over the radius trained for; the chosen one."""
+    x, right, proven = np.array(points).T
+    right, proven = 100 * right, 100 * proven
+    low = min(float(proven.min()), 90.0)
+    axes = Axes(
+        (0, 1.03 * max(float(x[-1]), eps)),
+        (10 * math.floor(low / 10), 100),
+        f"radius, {unit}",
+        "validation data, %",
+    )
+    axes.upright(eps)
+    for y, class_ in ((right, "accuracy"), (proven, "certified")):
+        axes.line(x, y, class_)
+        for place in zip(axes.x(x), axes.y(y), strict=True):
+            axes.dot(*place, class_)
+    legend = [
+        ("line accuracy", "right"),
+        ("line certified", "right, and proven within the radius"),
+        ("line upright", f"chosen: {at_least(eps)}"),
+    ]
+    described = "; ".join(
+        f"radius {number(e)}: {a:.1f} % right, {c:.1f} % proven"
+        for e, a, c in zip(x, right, proven, strict=True)
+    )
+    return figure("The price of a radius", axes.svg(described), legend=legend)
 
 
 def radii(run, eps) -> Html:

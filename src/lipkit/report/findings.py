@@ -9,7 +9,10 @@ import numpy as np
 
 from lipkit.attacks import pgd
 from lipkit.certifier import certify
+from lipkit.certifier.weights import weighted_bound
 from lipkit.compute_layer_sv import compute_layer_sv
+from lipkit.report.baselines import Baselines, compare
+from lipkit.report.changes import frozen
 from lipkit.runs import Run
 
 SEED = 0
@@ -126,19 +129,33 @@ class Findings:
         eps: the radius that the headline is about.
         asked: whether training was told that radius.
         attacked: what the attack found.
+        freeze: names of the columns that counterfactuals must not change.
+        frozen: whether each feature is of one of them.
+        baselines: the comparison, if it was asked for.
     """
 
     run: Run
     eps: float
     asked: bool
     attacked: Attacked
+    freeze: tuple[str, ...]
+    frozen: np.ndarray
+    baselines: Baselines | None
+
+    @property
+    def constant(self) -> float:
+        """The proven Lipschitz constant per unit of the distance that radii count."""
+        run = self.run
+        return weighted_bound(run.model, run.weights) if run.weighted else float(run.bound)
 
 
-def investigate(run: Run) -> Findings:
+def investigate(run: Run, freeze=(), baselines=False) -> Findings:
     """All that takes computing."""
+    stay = frozen(run, freeze)  # which may refuse a name, before anything is computed
     eps: Any = run.info.settings.get("eps")
     asked = isinstance(eps, (int, float)) and 0 < eps < np.inf
     if not asked:
         eps = float(np.median(run.certificates.radius))
         eps = math.floor(eps / (unit := 10 ** math.floor(math.log10(eps)))) * unit if eps else 0.0
-    return Findings(run, float(eps), asked, attack(run))
+    compared = compare(run) if baselines else None
+    return Findings(run, float(eps), asked, attack(run), tuple(freeze), stay, compared)

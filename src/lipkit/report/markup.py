@@ -1,8 +1,6 @@
-"""HTML whose texts are escaped by construction, and numbers that never promise too much."""
+"""HTML whose texts are escaped by construction."""
 
-import math
 import re
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context
 from html import escape
 
 VOID = {"meta", "img", "br", "wbr"}
@@ -124,30 +122,12 @@ def aligned(cells):
     ]
 
 
+def breakable(name) -> Html:
+    """A name that may be broken behind its underscores."""
+    first, *rest = name.split("_")
+    return join([first, *([Html("_"), tag("wbr"), part] for part in rest)])
+
+
 def short(text, most) -> str:
     """A text cut to so many characters."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-def number(value, digits=4, rounding=ROUND_HALF_EVEN) -> str:
-    """A number with so many significant digits, rounded as asked from its shortest notation."""
-    if not math.isfinite(value):
-        return str(value)
-    rounded = Context(prec=digits, rounding=rounding).create_decimal(repr(float(value)))
-    return f"{float(rounded):.{digits}g}".replace("-", "−")
-
-
-def at_most(value, digits=6) -> str:
-    """A proven upper bound, rounded up."""
-    return number(value, digits, ROUND_CEILING)
-
-
-def at_least(value, digits=4) -> str:
-    """A proven lower bound, such as a radius, rounded down."""
-    return number(value, digits, ROUND_FLOOR)
-
-
-def percent(count, n) -> str:
-    """A share; 100.0 % only where nothing is missing."""
-    rounded = min(round(1000 * int(count) / int(n)), 999) if count < n else 1000
-    return f"{rounded / 10:.1f} %"

@@ -1,50 +1,14 @@
-"""The headline, and what was trained on what."""
+"""What was trained on what."""
 
 import json
 
 import numpy as np
 
 from lipkit.report.findings import Findings
-from lipkit.report.markup import Html, at_least, at_most, facts, number, percent, table, tag
+from lipkit.report.markup import Html, facts, table, tag
+from lipkit.report.numbers import number, percent
 
-
-def headline(found: Findings) -> Html:
-    """The four numbers, and what they mean in a sentence."""
-    run, n, eps = found.run, len(found.run.y), at_least(found.eps)
-    right, proven = int(run.right.sum()), round(n * run.certificates.certified_accuracy(found.eps))
-    tiles = [
-        ("Accuracy", percent(right, n), f"{right} of {n} test {run.unit}s"),
-        (f"Certified at radius {eps}", percent(proven, n), f"{proven} of {n} proven to stay right"),
-        (
-            "Median certified radius",
-            at_least(np.median(run.certificates.radius)),
-            f"over {n} {run.unit}s, {run.distances}",
-        ),
-        ("Lipschitz constant", f"≤ {at_most(run.bound)}", "proven for the whole model"),
-    ]
-    cells = [
-        tag(
-            "div",
-            tag("dt", name),
-            tag("dd", value, class_="value"),
-            tag("dd", detail, class_="detail"),
-        )
-        for name, value, detail in tiles
-    ]
-    sentence = (
-        f"Of {n} {run.unit}s that were held out of training, the model decides {right} as they "
-        f"are labelled. For {proven} of these it is proven that no change of the input by a "
-        f"{'weighted' if run.weighted else 'Euclidean'} distance of at most {eps} leads to another "
-        "decision. "
-    )
-    asked = (
-        f"The radius {eps} is the one that the model was trained for."
-        if found.asked
-        else f"No radius was asked for in training; {eps} is the median radius, rounded down."
-    )
-    return tag(
-        "section", tag("dl", cells, class_="tiles"), tag("p", sentence, asked), aria_label="Summary"
-    )
+ELSEWHERE = ("trade", "warnings")  # settings that the page shows in other places
 
 
 def trained(found: Findings) -> Html:
@@ -62,7 +26,7 @@ def trained(found: Findings) -> Html:
         ("Column of the classes", data.target),
         ("Size of a picture", " × ".join(map(str, shape)) if shape else None),
         ("Features", f"{len(features)}, listed below" if features else None),
-        ("Training", f"{run.date}, {number(info.seconds, 3)} s"),
+        ("Training", f"{run.date}, {number(info.seconds)} s"),
         ("Software", f"lipkit {info.lipkit} on Keras with {info.backend}"),
     ]
     counts = np.bincount(y, minlength=len(info.classes))
@@ -70,7 +34,11 @@ def trained(found: Findings) -> Html:
         (name, f"{count:,}", percent(count, len(y)))
         for name, count in zip(info.classes, counts, strict=True)
     ]
-    values = [(name, tag("code", _value(v))) for name, v in settings.items() if v is not None]
+    values = [
+        (name.replace("_", " "), tag("code", _value(v)))
+        for name, v in settings.items()
+        if v is not None and name not in ELSEWHERE
+    ]
     listed = features and tag(
         "details",
         tag("summary", f"The {len(features)} features"),
@@ -90,4 +58,9 @@ def trained(found: Findings) -> Html:
 
 
 def _value(value):
+    """A setting as JSON, with numbers of three digits."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, float):
+        return number(value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

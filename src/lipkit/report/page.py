@@ -3,14 +3,17 @@
 from pathlib import Path
 
 from lipkit._files.atomic import replacing
+from lipkit.report.baselines import baselines
 from lipkit.report.examples import examples
 from lipkit.report.findings import Findings, investigate
 from lipkit.report.markup import Html, tag
-from lipkit.report.overview import headline, trained
+from lipkit.report.overview import trained
 from lipkit.report.proof import assumptions, layers
 from lipkit.report.provenance import checks, reproduce, training
 from lipkit.report.robustness import accuracy, confusion, radii
 from lipkit.report.style import sheet
+from lipkit.report.summary import summary
+from lipkit.report.tolerances import tolerances
 from lipkit.runs import Run, read
 from lipkit.runs.schema import REPORT
 
@@ -21,7 +24,9 @@ SECTIONS = [
     ("trained", "Data and settings", trained),
     ("accuracy", "Accuracy against radius", accuracy),
     ("radii", "Certified radii", radii),
+    ("tolerances", "How far each column may move", tolerances),
     ("decisions", "Decisions", confusion),
+    ("baselines", "Comparison with scikit-learn", baselines),
     ("examples", "Least and most robust examples", examples),
     ("layers", "Layers and proven bounds", layers),
     ("training", "Training", training),
@@ -31,7 +36,7 @@ SECTIONS = [
 ]
 
 
-def write_report(directory) -> Path:
+def write_report(directory, *, freeze=(), baselines=False) -> Path:
     """Write `report.html` about a run: data, certificates, attack, examples, bounds, assumptions.
 
     The page is one file without scripts and links to elsewhere. Everything in it is computed from
@@ -41,24 +46,28 @@ def write_report(directory) -> Path:
 
     Args:
         directory: folder that `lipkit train ... --out DIR` wrote.
+        freeze: list of columns that the counterfactuals of examples must not change.
+        baselines: whether to train two models of scikit-learn on the same rows and compare. The
+            file that the run was trained on must still be there.
 
     Returns:
         The path of the page.
 
     Raises:
         ValueError: a file is missing, cannot be read or does not belong to the others, or the page
-            cannot be written.
+            cannot be written; or `freeze` names a column that the data do not have.
+        ImportError: scikit-learn is missing, and `baselines` is true.
 
     Example:
         >>> lipkit.report.write_report(run).name
         'report.html'
     """
-    return write(read(directory))
+    return write(read(directory), freeze=freeze, baselines=baselines)
 
 
-def write(run: Run) -> Path:
+def write(run: Run, **options) -> Path:
     """`write_report` for a run that was read."""
-    text = page(investigate(run))
+    text = page(investigate(run, **options))
     path = run.directory / REPORT
     try:
         with replacing(path) as new:
@@ -93,14 +102,14 @@ def page(found: Findings) -> Html:
             class_="under",
         ),
     )
+    made = [(key, title, section(found)) for key, title, section in SECTIONS]
+    shown = [(key, title, content) for key, title, content in made if content is not None]
     contents = tag(
         "nav",
-        tag("ol", [tag("li", tag("a", title, href=f"#{key}")) for key, title, _ in SECTIONS]),
+        tag("ol", [tag("li", tag("a", title, href=f"#{key}")) for key, title, _ in shown]),
         aria_label="Contents",
     )
-    parts = [
-        tag("section", tag("h2", title), section(found), id=key) for key, title, section in SECTIONS
-    ]
-    body = tag("div", header, contents, tag("main", headline(found), parts), class_="page")
+    parts = [tag("section", tag("h2", title), content, id=key) for key, title, content in shown]
+    body = tag("div", header, contents, tag("main", summary(found), parts), class_="page")
     document = tag("html", tag("head", head), tag("body", body), lang="en")
     return Html(f"<!doctype html>\n{document}\n")

@@ -2,7 +2,8 @@
 
 from lipkit.report import figures
 from lipkit.report.findings import Findings, singular_values
-from lipkit.report.markup import Html, at_most, table, tag
+from lipkit.report.markup import Html, breakable, table, tag
+from lipkit.report.numbers import at_most
 from lipkit.runs.schema import PLAIN
 
 TIMES = "\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}"
@@ -10,13 +11,23 @@ TIMES = "\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}"
 
 def layers(found: Findings) -> Html:
     """The proof of the bound, layer by layer, and singular values."""
-    bound = found.run.bound
+    bound, run = found.run.bound, found.run
+    units = (
+        ["."]
+        if not run.weighted
+        else [
+            " per unit of the data. In the distance that radii count, ",
+            f"{run.distances}, it is ≤ ",
+            tag("strong", at_most(found.constant)),
+            ".",
+        ]
+    )
     rows = [
-        (b.name, b.kind, b.method, at_most(b.bound, 9), TIMES.join(map(str, b.input_shape)))
+        (breakable(b.name), b.kind, b.method, at_most(b.bound), TIMES.join(map(str, b.input_shape)))
         for b in bound.layers
     ]
     header = ("layer", "kind", "method of the proof", "bound", "input")
-    ranges = singular_values(found.run.model)
+    ranges = singular_values(run.model)
     picture = ranges and tag(
         "div",
         figures.singular_values(ranges),
@@ -38,7 +49,7 @@ def layers(found: Findings) -> Html:
             "rounded up; nothing that a layer says about itself was trusted.",
         ),
         table(header, rows, "Proven bounds of the exported model, layer by layer", "lllrl"),
-        tag("p", "Lipschitz constant of the model ≤ ", tag("strong", at_most(bound, 9)), "."),
+        tag("p", "Lipschitz constant of the model ≤ ", tag("strong", at_most(bound)), *units),
         picture or None,
     )
 
@@ -64,7 +75,7 @@ def assumptions(found: Findings) -> Html:
         "training, or a cast of its weights, the model needs new ones.",
         "Distances are Euclidean, over all features together, in units of the data as the model "
         "gets them"
-        + ", times the weights that were given to the features" * run.weighted
+        + ", times the weights of the features" * run.weighted
         + "; a scaling inside the model is part of the proof.",
     ]
     limits = [

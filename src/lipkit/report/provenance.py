@@ -10,7 +10,8 @@ import numpy as np
 from lipkit._version import __version__
 from lipkit.report import figures
 from lipkit.report.findings import Findings
-from lipkit.report.markup import Html, at_most, facts, number, percent, table, tag
+from lipkit.report.markup import Html, facts, table, tag
+from lipkit.report.numbers import at_most, number, percent
 from lipkit.runs.schema import CERTIFICATES, INFO, PLAIN, TEST, TRAINED
 
 
@@ -30,7 +31,7 @@ def checks(found: Findings) -> Html:
     rows = [
         (
             f"Lipschitz bound of {PLAIN}",
-            f"proven anew: {at_most(run.bound, 9)}; {INFO} says {at_most(stated[0], 9)}",
+            f"proven anew: {at_most(run.bound)}; {INFO} says {at_most(stated[0])}",
         ),
         (
             f"Accuracy of {CERTIFICATES} on {TEST}",
@@ -39,7 +40,7 @@ def checks(found: Findings) -> Html:
         ("Certificates, computed anew", f"{len(run.sample)} of {n}; all agree with the file"),
         (
             f"Outputs of {TRAINED} and {PLAIN}",
-            f"differ by at most {number(run.difference, 2)} on {len(run.sample)} test points",
+            f"differ by at most {number(run.difference)} on {len(run.sample)} test points",
         ),
         (
             "Certificates under attack",

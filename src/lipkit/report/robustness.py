@@ -2,16 +2,17 @@
 
 import numpy as np
 
-from lipkit.report import figures
+from lipkit.report import choice, figures
 from lipkit.report.findings import MULTIPLES, SEED, Findings
-from lipkit.report.markup import Html, at_least, percent, table, tag
+from lipkit.report.markup import Html, table, tag
+from lipkit.report.numbers import at_least, percent, rounded_down
 
 
 def accuracy(found: Findings) -> Html:
     """The certified curve beside the attack, and numbers from it."""
     run, attacked = found.run, found.attacked
     n, m = len(run.y), len(attacked.rows)
-    radii = [0.0, *(found.eps * factor for factor in (0.5, 1.0, 2.0, 4.0))]
+    radii = [0.0, *(rounded_down(found.eps * factor) for factor in (0.5, 1.0, 2.0, 4.0))]
     columns = [
         (f"certified, of\N{NO-BREAK SPACE}{n}", run.certificates.curve(radii)[1]),
         (f"certified, of\N{NO-BREAK SPACE}{m}", attacked.certified(radii)),
@@ -49,6 +50,7 @@ def accuracy(found: Findings) -> Html:
             ),
             class_="two",
         ),
+        choice.explained(found),
     )
 
 
@@ -60,7 +62,7 @@ def radii(found: Findings) -> Html:
         own = run.y == i
         right = own & run.right
         proven = right & run.certified & (run.certificates.radius >= found.eps)
-        middle = at_least(np.median(run.certificates.radius[right]), 3) if right.any() else "–"
+        middle = at_least(np.median(run.certificates.radius[right])) if right.any() else "–"
         share = [percent(k.sum(), own.sum()) if own.any() else "–" for k in (right, proven)]
         rows.append((name, *share, middle))
     header = ("true class", "right", f"certified at {at_least(found.eps)}", "median radius")

@@ -49,6 +49,10 @@ td, th { overflow-wrap: break-word; }
 tbody th:not(.number) { overflow-wrap: anywhere; min-width: 8em; }
 section { padding-bottom: 44px; scroll-margin-top: 20px; }
 .over { color: var(--muted); font-size: 14px; margin-bottom: 6px; }
+.lead { font-size: 19px; line-height: 1.5; max-width: 62ch; margin-bottom: 22px; }
+.warnings { border-left: 4px solid var(--orange); background: var(--surface); margin: 0 0 18px;
+  padding: 12px 18px 2px; border-radius: 0 6px 6px 0; }
+.warnings h3 { margin: 0 0 6px; }
 .under { color: var(--muted); margin: 8px 0 0; }
 .note { color: var(--muted); font-size: 14px; }
 a { color: var(--blue); text-underline-offset: 3px; }
@@ -72,7 +76,7 @@ pre { background: var(--surface); border: 1px solid var(--rule); border-radius: 
 .tiles .detail { margin: 0; font-size: 13.5px; color: var(--muted); line-height: 1.4; }
 .two { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 28px; }
 .scroll { overflow-x: auto; margin: 0 0 18px; }
-table { border-collapse: collapse; min-width: min(100%, 340px); font-size: 14.5px;
+table { border-collapse: collapse; width: 100%; font-size: 14.5px;
   line-height: 1.4; }
 caption { text-align: left; font-size: 14px; color: var(--muted); padding-bottom: 6px; }
 th, td { padding: 5px 16px 5px 0; text-align: left; vertical-align: top; font-weight: 400;
@@ -81,9 +85,9 @@ th:last-child, td:last-child { padding-right: 0; }
 thead th { font-size: 13.5px; color: var(--muted); vertical-align: bottom;
   border-bottom-color: var(--muted); overflow-wrap: normal; }
 .number { text-align: right; font-variant-numeric: tabular-nums; }
-td.number { white-space: nowrap; }
+tbody .number { white-space: nowrap; }
 .facts tbody th { color: var(--muted); width: 24%; min-width: 132px; }
-.facts table { width: 100%; border-top: 1px solid var(--rule); }
+.facts table { border-top: 1px solid var(--rule); }
 .facts caption { padding-bottom: 8px; }
 .matrix td { text-align: right; font-variant-numeric: tabular-nums; min-width: 84px;
   padding: 8px 12px; border: 1px solid var(--rule);
@@ -105,6 +109,7 @@ figcaption { font-weight: 600; font-size: 14.5px; margin-bottom: 6px; }
 .key { display: inline-block; flex: none; width: 20px; }
 .key.line { border-top: 2.5px solid; }
 .key.box { height: 12px; width: 14px; border-radius: 2px; background: currentColor; }
+.key.accuracy { color: var(--muted); }
 .key.certified, .key.right { color: var(--blue); }
 .key.attacked, .key.wrong { color: var(--orange); }
 .key.attacked { border-top-style: dashed; }
@@ -121,8 +126,10 @@ svg .tick, svg .axis-name { fill: var(--muted); }
 .line { fill: none; stroke-width: 2.2; stroke-linejoin: round; }
 .line.thin { stroke-width: 1; }
 .line.certified, .range { stroke: var(--blue); }
+.line.accuracy { stroke: var(--muted); }
 .line.attacked { stroke: var(--orange); stroke-dasharray: 5 3; }
 .dot.certified, rect.right { fill: var(--blue); }
+.dot.accuracy { fill: var(--muted); }
 .dot.attacked, rect.wrong { fill: var(--orange); }
 .range { stroke-width: 4; stroke-opacity: 0.45; }
 .area.between { fill: var(--between); }
@@ -152,6 +159,7 @@ summary { cursor: pointer; color: var(--muted); font-size: 14px; margin-bottom: 
   .two { grid-template-columns: minmax(0, 1fr); gap: 12px; }
   .one .example { grid-template-columns: minmax(0, 1fr); gap: 0; }
   h1 { font-size: 25px; }
+  .lead { font-size: 17px; }
   .tiles div { padding: 12px 14px; }
   .tiles .value { font-size: 23px; }
   svg text { font-size: 16px; }
@@ -163,10 +171,13 @@ summary { cursor: pointer; color: var(--muted); font-size: 14px; margin-bottom: 
   .page { display: block; max-width: none; padding: 0; }
   nav { display: none; }
   header { padding-top: 0; }
-  figure, .example, .tiles, tr { break-inside: avoid; }
-  h2, h3, caption { break-after: avoid; }
+  section, figure, .example, .tiles, tr { break-inside: avoid; }
+  main > section:first-child { break-after: page; }
+  section { padding-bottom: 28px; }
+  h2, h3, caption, thead { break-after: avoid; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   .scroll { overflow: visible; }
+  .pictures { grid-template-columns: repeat(3, 76px); }
   th, td { overflow-wrap: anywhere; }
   details::details-content { content-visibility: visible; block-size: auto; }
 }

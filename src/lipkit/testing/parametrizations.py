@@ -118,7 +118,9 @@ def _leading_axes(s):
     w, names, q = s.results(_SHAPES[0])
     same(array(s.rule(ops.convert_to_tensor(w[:1, None])))[:, 0], q[:1], _TOLERANCE, "(1, 1, m, n)")
     for name, one, expected in zip(names, w, q, strict=True):
-        same(array(s.rule(ops.convert_to_tensor(one))), expected, _TOLERANCE, f"{name}, alone")
+        full = np.linalg.matrix_rank(one) == min(one.shape)  # elsewhere rules amplify rounding
+        tolerance = _TOLERANCE if full else 100 * _TOLERANCE
+        same(array(s.rule(ops.convert_to_tensor(one))), expected, tolerance, f"{name}, alone")
 
 
 @PARAMETRIZATION_CHECKS.check("second call")

@@ -1,0 +1,128 @@
+"""The first screen: what was trained, how often it is right and proven, and what to do next."""
+
+import shlex
+
+import numpy as np
+
+from lipkit.report import choice
+from lipkit.report.findings import Findings
+from lipkit.report.markup import Html, tag
+from lipkit.report.numbers import at_least, at_most, number, percent
+
+BEHIND = 0.05  # so much less proven than right, as a share of all, is worth a word
+
+
+def summary(found: Findings) -> Html:
+    """Sentences, four numbers, warnings and the next step."""
+    return tag(
+        "section",
+        _lead(found),
+        _tiles(found),
+        tag("p", choice.sentence(found)),
+        _warnings(found),
+        _next(found),
+        aria_label="Summary",
+    )
+
+
+def _counts(found):
+    """Test points, those decided rightly, and those proven to stay right."""
+    run = found.run
+    n = len(run.y)
+    return n, int(run.right.sum()), round(n * run.certificates.certified_accuracy(found.eps))
+
+
+def _lead(found):
+    run, info = found.run, found.run.info
+    (n, right, proven), classes = _counts(found), info.classes
+    task = (
+        f"to tell {classes[0]} and {classes[1]} apart"
+        if len(classes) == 2
+        else f"to choose one of {len(classes)} classes"
+    )
+    return tag(
+        "p",
+        f"A model was trained on {info.split.train:,} {run.unit}s {task}. Its answer is right for ",
+        tag("strong", f"{right:,} of {n:,}"),
+        f" {run.unit}s that it had not seen. For ",
+        tag("strong", f"{proven:,}"),
+        f" of them it is proven that no change up to a distance of {at_least(found.eps)}, "
+        f"{run.distances}, leads to another answer.",
+        class_="lead",
+    )
+
+
+def _tiles(found):
+    run, (n, right, proven) = found.run, _counts(found)
+    tiles = [
+        ("Accuracy", percent(right, n), f"{right} of {n} test {run.unit}s"),
+        (
+            f"Certified at radius {at_least(found.eps)}",
+            percent(proven, n),
+            f"{proven} of {n} proven to stay right",
+        ),
+        (
+            "Median certified radius",
+            at_least(np.median(run.certificates.radius)),
+            f"over {n} {run.unit}s, {run.distances}",
+        ),
+        (
+            "Lipschitz constant",
+            number(found.constant),
+            f"proven: ≤ {at_most(found.constant)}, for distances {run.distances}",
+        ),
+    ]
+    cells = [
+        tag(
+            "div",
+            tag("dt", name),
+            tag("dd", value, class_="value"),
+            tag("dd", detail, class_="detail"),
+        )
+        for name, value, detail in tiles
+    ]
+    return tag("dl", cells, class_="tiles")
+
+
+def _warnings(found):
+    """What the training warned of, and what this report found."""
+    run, (n, right, _) = found.run, _counts(found)
+    said = run.info.settings.get("warnings")
+    texts = [str(text) for text in said] if isinstance(said, list) else []
+    counts = np.bincount(run.y, minlength=len(run.info.classes))
+    if right <= counts.max():
+        most = run.info.classes[counts.argmax()]
+        texts.append(
+            f"Always answering {most} would be right about {counts.max():,} of {n:,}: the model "
+            "does no better."
+        )
+    if found.attacked.refuted:
+        texts.append(
+            f"{found.attacked.refuted} certificates were refuted. Do not rely on any of this run."
+        )
+    if not texts:
+        return None
+    return tag(
+        "div",
+        tag("h3", "Warnings"),
+        tag("ul", [tag("li", text) for text in texts], class_="plain"),
+        class_="warnings",
+    )
+
+
+def _next(found):
+    """Advice, and commands to copy."""
+    (n, right, proven), name = _counts(found), shlex.quote(found.run.directory.resolve().name)
+    advice = (
+        f"{right - proven} answers are right but not proven. The section Accuracy against radius "
+        "shows within which radius as many are proven as you need: train for it with --eps. "
+        if right - proven > BEHIND * n
+        else ""
+    )
+    return tag(
+        "div",
+        tag(
+            "p", tag("strong", "Next. "), advice, "New answers with their radii, and a file to use:"
+        ),
+        tag("pre", f"lipkit certify {name} NEW_DATA\nlipkit export {name} --to onnx --out m.onnx"),
+    )
