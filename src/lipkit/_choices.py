@@ -13,6 +13,7 @@ RECIPES = {
     "linear": "one layer, for samples of any shape",
 }
 DECIMALS = (".", ",")  # marks before decimals
+WEIGHTS = ("spread", "std", "none")  # of features, where they are not numbers
 IMPUTATIONS = ("median", "mean")
 FORMATS = ("float32", "float64")  # of floating-point numbers
 TOYS = ("moons", "circles")

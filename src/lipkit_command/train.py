@@ -24,6 +24,25 @@ def _size(text):
     return tuple(int(number) for number in numbers)
 
 
+def _seconds(text):
+    """The seconds in "30", "30s", "2m" or "1h"; None for None."""
+    if text is None:
+        return None
+    number, unit = (text[:-1], text[-1]) if text[-1:] in ("s", "m", "h") else (text, "s")
+    try:
+        found = float(number) * {"s": 1, "m": 60, "h": 3600}[unit]
+    except ValueError:
+        found = 0.0
+    if not 0 < found < float("inf"):
+        raise typer.BadParameter(f"'--budget': must be a time such as 30s or 2m, got {text}")
+    return found
+
+
+def _known_weights(text):
+    """A kind of weights, or a file that is there."""
+    return text if text in (None, *choices.WEIGHTS) else str(options.there(Path(text)))
+
+
 def train(
     data: options.Data,
     out: Annotated[Path, typer.Option(metavar="RUN", help="Folder for the results.")],
@@ -31,7 +50,9 @@ def train(
     eps: Annotated[
         float | None,
         typer.Option(
-            metavar="R", callback=POSITIVE, help="Radius to train for. (Default: from the data.)"
+            metavar="R",
+            callback=POSITIVE,
+            help="Radius to train for. (Default: the largest that costs little accuracy.)",
         ),
     ] = None,
     recipe: Annotated[
@@ -41,6 +62,29 @@ def train(
             help="Kind of network: " + ", ".join(choices.RECIPES) + ".",
         ),
     ] = "auto",
+    alpha: Annotated[
+        float | None,
+        typer.Option(callback=options.radius, help="Train with HKR, whose hinge has this weight."),
+    ] = None,
+    min_margin: Annotated[
+        float | None,
+        typer.Option(callback=POSITIVE, help="Train with HKR, whose hinge asks for this margin."),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="CPU time of the search with 1,000 rows, such as 1m. (Default: 30s)",
+        ),
+    ] = None,
+    class_weight: Annotated[
+        str | None,
+        typer.Option(
+            metavar="balanced",
+            callback=options.one_of(("balanced",)),
+            help="Count all classes alike, however many rows they have.",
+        ),
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="(Default: from the size of the data.)")
     ] = None,
@@ -74,12 +118,13 @@ def train(
         ),
     ] = None,
     feature_weights: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            metavar="FILE",
-            callback=options.there,
-            help='JSON such as {"age": 2.0}: distances, and so --eps and all radii of this run, '
-            "count a year as 2.",
+            metavar="|".join((*choices.WEIGHTS, "FILE")),
+            callback=_known_weights,
+            help="Units of distances, and so of --eps and all radii of this run: robust spreads or "
+            'standard deviations of the columns, raw units, or JSON such as {"age": 2.0}, which '
+            "counts a year as 2. (Default: spread for tables, none for images.)",
         ),
     ] = None,
     image_size: Annotated[
@@ -111,7 +156,7 @@ def train(
         lipkit train homes.parquet --target city --eps 0.5 --impute median --drop id --out runs/h
         lipkit train photos/ --image-size 64,64 --epochs 20 --out runs/photos
     """
-    size = _size(image_size)
+    size, seconds = _size(image_size), _seconds(budget)
 
     from lipkit import runs
     from lipkit.data import Format
@@ -124,7 +169,11 @@ def train(
         target,
         recipe=recipe,
         eps=eps,
+        alpha=alpha,
+        min_margin=min_margin,
         epochs=epochs,
+        budget=seconds,
+        class_weight=class_weight,
         test_size=test_size,
         seed=seed,
         categorical=categorical or (),
@@ -133,7 +182,7 @@ def train(
         id=id,
         format=Format().changed(encoding=encoding, decimal=decimal, missing=missing, sheet=sheet),
         impute=impute,
-        feature_weights=feature_weights and _weights(feature_weights),
+        feature_weights=_weights(feature_weights),
         image_size=size,
         overwrite=overwrite,
         resume=resume,
@@ -145,15 +194,25 @@ def train(
 
 
 def _weights(path):
-    """The weights of columns, by name, that a JSON file holds."""
+    """The weights of columns, by name, that a JSON file holds; or their kind."""
+    if path in (None, *choices.WEIGHTS):
+        return path
     from lipkit._files.opened import read_json
 
     try:
-        return {str(name): float(weight) for name, weight in read_json(path).items()}
+        return {str(name): float(weight) for name, weight in read_json(Path(path)).items()}
     except (ValueError, TypeError, AttributeError):
         raise ValueError(
             f'{path} must hold weights of columns in JSON, such as {{"age": 2.0}}.'
         ) from None
+
+
+def _choice(settings):
+    """Where the radius comes from, if a search found it."""
+    if settings["eps_source"] != "searched":
+        return
+    yield "that radius is the largest of the candidates whose accuracy on rows that they"
+    yield "were not trained on is at most one point below the best"
 
 
 def _show(as_json, found, capped):
@@ -177,6 +236,7 @@ def _show(as_json, found, capped):
             ("held out", f"{split.test} rows" + ", the most that lipkit holds out" * capped),
             ("accuracy", f"{info.accuracy:.4f} on the rows held out"),
             ("certified", f"{certified:.4f} are right, and stay right within {eps:.4g} (proven)"),
+            *(("", line) for line in _choice(settings)),
             ("radius", f"{median:.4g} in the median, {output.unit(settings['feature_weights'])}"),
             ("Lipschitz", f"at most {info.lipschitz_bound:.6g} (proven)"),
             ("wrote", f"{out} in {info.seconds:.1f} s"),

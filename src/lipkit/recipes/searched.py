@@ -84,6 +84,9 @@ class Search:
             options = {**self._fit.options, "callbacks": callbacks, "epochs": plan.epochs}
             self._histories.append(self._fit.stages.fit(stack, batches, **options))
             self.stacks.append(stack)
+            if self._fit.stages.interrupted:
+                break
+        self._plans = self._plans[: len(self.stacks)]
         return self.stacks
 
     def on_left_out(self, values):

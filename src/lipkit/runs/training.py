@@ -1,5 +1,6 @@
 """`train`: from a data file to the folder of a run."""
 
+import logging
 import sys
 import time
 from dataclasses import dataclass
@@ -16,11 +17,13 @@ from lipkit.certifier import Certificates, certify, lipschitz_bound, reweighted
 from lipkit.data import files, frames, splits
 from lipkit.data.imputation import METHODS
 from lipkit.errors import NotCertifiable
-from lipkit.runs import resuming
+from lipkit.runs import cautions, resuming
 from lipkit.runs.schema import DataInfo, RunInfo, Split
 from lipkit.runs.writing import new_run, write
 
+LOG = logging.getLogger("lipkit")
 LARGEST_TEST = 100_000  # samples held out
+SEEN = 2000  # of the rows trained on, whose accuracy is compared with that of the others
 UNASKED = ("data", "out", "overwrite", "resume", "callbacks", "command")  # arguments that a run's
 # content does not depend on, but for the content of the data
 
@@ -60,7 +63,11 @@ def train(
     *,
     recipe="auto",
     eps=None,
+    alpha=None,
+    min_margin=None,
     epochs=None,
+    budget=None,
+    class_weight=None,
     test_size=0.2,
     seed=0,
     categorical=(),
@@ -88,9 +95,11 @@ def train(
         out: path of the run folder.
         target: column of a table that holds the classes.
         recipe: network, a name in `lipkit.recipes.RECIPES`.
-        eps: radius to train for, in units of the data, between 1e-30 and 1e30; None chooses it
-            from the data.
-        epochs: number of training epochs, >= 1; None chooses it from the size of the data.
+        eps: radius to train for, in units of the feature weights, between 1e-30 and 1e30; None for
+            a search, see `lipkit.recipes.train`.
+        alpha, min_margin, epochs, class_weight: as in `lipkit.recipes.train`; classes are numbered
+            in the order of their names.
+        budget: of the search, in seconds of CPU time for 1,000 rows; None for 30.
         test_size: share of the samples to hold out, in (0, 1); at most 100,000 are.
         seed: seed of the split, the initial values and the batches, from 0 to 2**32 - 1.
         categorical: list of the columns to be read as categories, whatever they hold.
@@ -101,7 +110,8 @@ def train(
         impute: `"median"` or `"mean"`, to fill missing cells with it, or with the most frequent
             category; None: missing cells are an error.
         feature_weights: {column or feature: weight}, 1 for the others: distances, and so `eps` and
-            all radii, count a unit of that column as `weight`; None for 1.
+            all radii, count a unit of that column as `weight`. Or `"spread"`, `"std"` or `"none"`,
+            as in `lipkit.recipes.train`; None for `"spread"` of tables and `"none"` of images.
         image_size: (height, width) that all images are resized to.
         overwrite: whether a run that is at `out` may be replaced, and an unfinished one removed.
         resume: whether to go on with an unfinished run for `out`, which must be of the same data
@@ -125,6 +135,8 @@ def train(
     """
     asked = {name: value for name, value in locals().items() if name not in UNASKED}
     started, data = time.monotonic(), Path(data)
+    chosen = {"alpha": alpha, "min_margin": min_margin, "class_weight": class_weight}
+    chosen |= {} if budget is None else {"budget": budget}
     test_size = real("test_size", test_size, "(0, 1)")
     seed = integer("seed", seed, 0)
     if impute not in (None, *METHODS):
@@ -156,8 +168,9 @@ def train(
                     eps=eps,
                     epochs=epochs,
                     seed=seed,
-                    feature_weights=feature_weights and _weights(feature_weights, dataset),
+                    feature_weights=_weights(feature_weights, dataset),
                     callbacks=callbacks,
+                    **chosen,
                     stages=stages,
                 )
             if not all(np.isfinite(values).all() for values in trained.history.values()):
@@ -169,12 +182,20 @@ def train(
             x, y = dataset.x[held], y[held]
             certificates = certify(plain, x, y, batch_size=batch_size(x))
             certificates = reweighted(certificates, plain, trained.settings["feature_weights"])
+            of_training = trained.certify(*(a[rows[:SEEN]] for a in (dataset.x, dataset.y)))
+            warned = cautions.about(dataset, rows, trained.settings, of_training, certificates)
+            for text in warned:
+                LOG.warning("%s", text)
             info = RunInfo(
                 lipkit=__version__,
                 backend=keras.backend.backend(),
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
                 classes=list(dataset.classes),
-                settings={**trained.settings, "interrupted": stages.interrupted or None},
+                settings={
+                    **trained.settings,
+                    "interrupted": stages.interrupted or None,
+                    "warnings": warned,
+                },
                 split=Split(train=len(rows), test=len(held)),
                 history=trained.history,
                 accuracy=float(np.mean(certificates.label == certificates.y)),
@@ -211,7 +232,9 @@ def _classes(dataset, data):
 
 
 def _weights(given, dataset):
-    """Weights of the features from those of columns, or features, by name."""
+    """Weights of the features from those of columns, or features, by name, or their kind."""
+    if not isinstance(given, dict):
+        return given or "auto"
     places = {name: [i] for i, name in enumerate(dataset.features)}
     start = 0
     for column in dataset.columns():
