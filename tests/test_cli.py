@@ -480,7 +480,7 @@ def test_all_distances_of_a_run_have_its_feature_weights(tmp_path, rng):
     start = ["train", tmp_path / "d.csv", "--target", "y", "--recipe", "linear", "--epochs", 20]
     start += ["--feature-weights", tmp_path / "w.json", "--out", run := tmp_path / "run"]
     result = invoke(*start)
-    assert "times the feature weights" in result.stdout, result.output
+    assert "in weighted units" in result.stdout, result.output
     model = keras.models.load_model(run / "model.keras")
     with np.load(run / "test.npz") as test:
         x = test["x"]

@@ -55,7 +55,5 @@ def bound(
     lines = str(proven).splitlines()
     if loaded.weights is not None:
         document["weighted_bound"] = weighted_bound(loaded.model, loaded.weights)
-        lines.append(
-            f"for distances {output.unit(loaded.weights)} <= {document['weighted_bound']:.9g}"
-        )
+        lines.append(f"for distances {loaded.info.distances} <= {document['weighted_bound']:.9g}")
     output.show(as_json, document, [*lines, output.identity(model, loaded.sha256)])

@@ -45,7 +45,7 @@ def export(
         _export(loaded, to, new)
     lines = [str(out), output.identity(model, loaded.sha256)]
     if to == "onnx" and loaded.weights is not None:
-        lines.append(f"its radii are {output.unit(None)}, without the feature weights")
+        lines.append("its radii are in units of the data, without the feature weights")
     output.show(
         as_json, {"model": str(model), "sha256": loaded.sha256, "to": to, "out": str(out)}, lines
     )

@@ -18,12 +18,6 @@ def identity(path, sha256) -> str:
     return f"SHA-256 of {path}: {sha256 or 'none (the run has no manifest)'}"
 
 
-def unit(weights) -> str:
-    """The unit of radii."""
-    plain = "in units of the data"
-    return plain if weights is None else f"{plain}, times the feature weights"
-
-
 def facts(rows) -> list[str]:
     """Lines of (name, text) pairs, the texts below one another."""
     rows = list(rows)

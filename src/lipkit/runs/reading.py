@@ -18,7 +18,6 @@ from lipkit.runs.folder import RunFolder
 from lipkit.runs.schema import CERTIFICATES, FILES, INFO, MANIFEST, PLAIN, TEST, TRAINED, RunInfo
 
 SAMPLE, VALUES = 128, 2**21  # test points that are looked at closely: so many, fewer if large
-UNITS = {"spread": "in spreads of the columns", "std": "in standard deviations of the columns"}
 CLOSE = 1e-4  # relative: kernels are computed anew in float32, on this machine
 
 
@@ -78,8 +77,7 @@ class Run:
     @property
     def distances(self) -> str:
         """What radii count."""
-        source = str(self.info.settings.get("feature_weights_source"))
-        return UNITS.get(source, "in weighted units") if self.weighted else "in units of the data"
+        return self.info.distances
 
     @property
     def weighted(self) -> bool:

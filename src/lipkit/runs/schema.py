@@ -19,6 +19,10 @@ MANIFEST = "manifest.json"  # the hash of each of them
 REPORT = "report.html"
 DERIVED = (REPORT, "report-[0-9].html", "report.html.partial")  # may be added at any time
 KINDS = ("table", "images")
+UNITS = {  # of distances with feature weights, by where these come from
+    "spread": "in robust spreads of the columns",
+    "std": "in standard deviations of the columns",
+}
 
 
 class Invalid(ValueError):
@@ -118,6 +122,13 @@ class RunInfo:
         """When the run was made, with its time zone: UTC if none is stored."""
         found = datetime.fromisoformat(self.created)
         return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+    @property
+    def distances(self) -> str:
+        """What the radii of the run count."""
+        if self.settings.get("feature_weights") is None:
+            return "in units of the data"
+        return UNITS.get(str(self.settings.get("feature_weights_source")), "in weighted units")
 
     @classmethod
     def of(cls, document) -> "RunInfo":

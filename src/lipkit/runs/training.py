@@ -14,6 +14,7 @@ from lipkit import recipes
 from lipkit._checks import integer, real
 from lipkit._version import __version__
 from lipkit.certifier import Certificates, certify, lipschitz_bound, reweighted
+from lipkit.certifier.weights import weighted_bound
 from lipkit.data import files, frames, splits
 from lipkit.data.imputation import METHODS
 from lipkit.errors import NotCertifiable
@@ -42,6 +43,7 @@ class TrainedRun:
         info: its record.
         certificates: certificates of the samples held out.
         sha256: hash of its manifest, which stands for the run.
+        constant: proven bound on the Lipschitz constant for the distances of the run.
 
     Example:
         >>> np.savez("moons.npz", x=x, y=(y > 0).astype("int64"))
@@ -54,6 +56,7 @@ class TrainedRun:
     info: RunInfo
     certificates: Certificates
     sha256: str
+    constant: float
 
 
 def train(
@@ -179,6 +182,7 @@ def train(
                 )
             plain = trained.model.vanilla_export()
             bound = float(lipschitz_bound(plain))
+            constant = weighted_bound(plain, trained.settings["feature_weights"])
             x, y = dataset.x[held], y[held]
             certificates = certify(plain, x, y, batch_size=batch_size(x))
             certificates = reweighted(certificates, plain, trained.settings["feature_weights"])
@@ -215,7 +219,7 @@ def train(
             )
             sha256 = write(folder, info, trained.model, x, y, certificates)
     resuming.clear(out)
-    return TrainedRun(Path(out), info, certificates, sha256)
+    return TrainedRun(Path(out), info, certificates, sha256, constant)
 
 
 def _classes(dataset, data):
