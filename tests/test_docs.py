@@ -250,7 +250,7 @@ def run_page(job, folder, backend):
     )
 
 
-@pytest.mark.parametrize("name", ["loop", "extend"])
+@pytest.mark.parametrize("name", ["loop", pytest.param("extend", marks=once)])
 def test_code_of_pages_runs(name, tmp_path):
     """Each of the pages here; all the others run in `make docs`. Slow: a process, its plots."""
     backend = keras.backend.backend()

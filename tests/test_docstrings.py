@@ -117,6 +117,7 @@ def common(tmp_path_factory):
 @pytest.mark.parametrize("name", [n for n, v in PUBLIC.items() if ">>>" in (v.__doc__ or "")])
 def test_example_runs(name, common, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("lipkit.wasserstein.critics.WIDTHS", (32,))  # compiles in less time
     names = {"lipkit": lipkit, "keras": keras, "ops": keras.ops, "np": np, **common}
     test = doctest.DocTestParser().get_doctest(inspect.getdoc(PUBLIC[name]), names, name, None, 0)
     said = []
