@@ -153,7 +153,7 @@ def test_tolerances_are_radii_in_the_units_of_columns(trained, settings):
     assert "a distance of 1 is a move of one column by 1 / weight" in page.text
     page = settings(feature_weights_source="spread")
     assert "a distance of 1 is one spread of one column" in page.text
-    assert "in spreads of the columns" in page.text
+    assert "in robust spreads of the columns" in page.text
 
 
 @pytest.mark.once

@@ -53,7 +53,7 @@ def bound(
         "layers": layers,
     }
     lines = str(proven).splitlines()
-    if loaded.weights is not None:
+    if loaded.info and loaded.weights is not None:
         document["weighted_bound"] = weighted_bound(loaded.model, loaded.weights)
         lines.append(f"for distances {loaded.info.distances} <= {document['weighted_bound']:.9g}")
     output.show(as_json, document, [*lines, output.identity(model, loaded.sha256)])

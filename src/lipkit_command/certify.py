@@ -105,7 +105,8 @@ def certify(
         "shares": shares,
     }
     rows = [(f"{radius:.4g}", f"{share:.4f}") for radius, share in shares]
-    unit = [f"radii {loaded.info.distances}"] if loaded.weights is not None else []
+    info = loaded.info
+    unit = [f"radii {info.distances}"] if info and loaded.weights is not None else []
     lines = [
         str(result).partition("\n")[0],
         *answers.lines(reasons, document["imputed"]),

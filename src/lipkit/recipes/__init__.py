@@ -4,6 +4,6 @@ from lipkit.recipes.networks import RECIPES
 from lipkit.recipes.one_class import train_one_class
 from lipkit.recipes.stages import Stages
 from lipkit.recipes.supervised import train
-from lipkit.recipes.training import Trained
+from lipkit.recipes.training import BUDGET, Trained
 
-__all__ = ["RECIPES", "Stages", "Trained", "train", "train_one_class"]
+__all__ = ["BUDGET", "RECIPES", "Stages", "Trained", "train", "train_one_class"]

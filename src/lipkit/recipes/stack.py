@@ -83,6 +83,7 @@ class Stack(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The mean over candidates and parts of their losses; y and weights are (batch, parts)."""
+        assert y_pred is not None  # Keras's defaults
         outputs = y_pred.shape[-1]
 
         def rows(v):

@@ -138,8 +138,6 @@ def train(
     """
     asked = {name: value for name, value in locals().items() if name not in UNASKED}
     started, data = time.monotonic(), Path(data)
-    chosen = {"alpha": alpha, "min_margin": min_margin, "class_weight": class_weight}
-    chosen |= {} if budget is None else {"budget": budget}
     test_size = real("test_size", test_size, "(0, 1)")
     seed = integer("seed", seed, 0)
     if impute not in (None, *METHODS):
@@ -157,8 +155,8 @@ def train(
             impute=impute is not None,
             image_size=image_size,
         )
-        y = _classes(dataset, data)
-        rows, held = splits.stratified(y, test_size, seed, LARGEST_TEST, dataset.classes)
+        labels = _classes(dataset, data)
+        rows, held = splits.stratified(labels, test_size, seed, LARGEST_TEST, dataset.classes)
         if impute:
             dataset = files.impute(dataset, impute, rows)
         with resuming.kept(out, {**asked, "data": dataset.sha256}, resume) as stages:
@@ -166,14 +164,17 @@ def train(
             with stages:
                 trained = recipes.train(
                     dataset.x[rows],
-                    y[rows],
+                    labels[rows],
                     recipe=recipe,
                     eps=eps,
                     epochs=epochs,
                     seed=seed,
                     feature_weights=_weights(feature_weights, dataset),
                     callbacks=callbacks,
-                    **chosen,
+                    alpha=alpha,
+                    min_margin=min_margin,
+                    class_weight=class_weight,
+                    budget=recipes.BUDGET if budget is None else budget,
                     stages=stages,
                 )
             if not all(np.isfinite(values).all() for values in trained.history.values()):
@@ -183,10 +184,10 @@ def train(
             plain = trained.model.vanilla_export()
             bound = float(lipschitz_bound(plain))
             constant = weighted_bound(plain, trained.settings["feature_weights"])
-            x, y = dataset.x[held], y[held]
+            x, y = dataset.x[held], labels[held]
             certificates = certify(plain, x, y, batch_size=batch_size(x))
             certificates = reweighted(certificates, plain, trained.settings["feature_weights"])
-            of_training = trained.certify(*(a[rows[:SEEN]] for a in (dataset.x, dataset.y)))
+            of_training = trained.certify(dataset.x[rows[:SEEN]], labels[rows[:SEEN]])
             warned = cautions.about(dataset, rows, trained.settings, of_training, certificates)
             for text in warned:
                 LOG.warning("%s", text)
