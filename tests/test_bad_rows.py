@@ -28,7 +28,9 @@ def folder(tmp_path_factory):
     (folder / "t.csv").write_text("\n".join(rows) + "\n", encoding="latin-1")
     start = ["train", folder / "t.csv", "--target", "sick", "--recipe", "linear", "--epochs", 2]
     options = ["--decimal", ",", "--missing", "?", "--dates", "seen", "--id", "patient"]
-    result = invoke(*start, *options, "--impute", "median", "--out", folder / "run")
+    result = invoke(
+        *start, *options, "--impute", "median", "--feature-weights", "none", "--out", folder / "run"
+    )
     assert result.exit_code == 0, result.output
     assert "note: 1 of 60 rows have missing cells, which are filled" in result.stderr
     return folder

@@ -54,6 +54,7 @@ def trained(cancer, tmp_path_factory):
     """The folder of a run and what `lipkit train` printed."""
     folder = tmp_path_factory.mktemp("runs") / "cancer"
     options = ["--target", "diagnosis", "--epochs", 5, "--seed", 1, "--out", folder]
+    options += ["--feature-weights", "none"]  # radii are those of the model alone
     return folder, done("train", cancer, *options)
 
 
@@ -365,11 +366,11 @@ def test_bad_arguments_are_one_line_and_status_2(arguments, message, cancer, tmp
     assert not list(tmp_path.iterdir())
 
 
-def stand_in(x, y, *, callbacks, feature_weights=None, **_):
+def stand_in(x, y, *, callbacks, feature_weights, **_):
     """What `recipes.train` returns, without the training: a linear model."""
     layers = [keras.Input(x.shape[1:]), keras.layers.Flatten()]
     layers.append(lipkit.layers.FrobeniusDense(1 if max(y) < 2 else int(max(y)) + 1))
-    weights = None if feature_weights is None else feature_weights.tolist()
+    weights = None if isinstance(feature_weights, str) else feature_weights.tolist()
     settings = {"recipe": "linear", "eps": 0.1, "feature_weights": weights}
     model = lipkit.Sequential(layers)
     return SimpleNamespace(model=model, history={"loss": [1.0]}, settings=settings)
@@ -507,7 +508,7 @@ def test_all_distances_of_a_run_have_its_feature_weights(tmp_path, rng):
     assert "without the feature weights" in result.stdout
     assert invoke("report", run).exit_code == 0
     page = (run / "report.html").read_text()
-    assert "weighted distance of at most" in page and "; 0 lie within the certified" in page
+    assert "in weighted units" in page and "; 0 lie within the certified" in page
 
 
 def test_images_from_a_folder_to_certificates(tmp_path, rng):

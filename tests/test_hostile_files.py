@@ -257,6 +257,7 @@ def test_class_names_in_the_table_of_radii(tmp_path, rng):
     rows = [f"{a!r},{b!r},{names[int(a > 0)]}" for a, b in x.tolist()]
     (tmp_path / "d.csv").write_text("\n".join(["a,b,y", *rows]) + "\n")
     start = ["train", tmp_path / "d.csv", "--target", "y", "--recipe", "linear", "--epochs", 1]
+    start += ["--feature-weights", "none"]
     assert invoke(*start, "--out", tmp_path / "run").exit_code == 0
     arguments = ["certify", tmp_path / "run", tmp_path / "d.csv", "--out", tmp_path / "r.csv"]
     assert invoke(*arguments).exit_code == 0
@@ -295,6 +296,7 @@ def test_radii_are_those_of_the_numbers_in_the_file(tmp_path):
     data = load_breast_cancer(as_frame=True)
     data.data.assign(y=data.target).to_csv(tmp_path / "d.csv", index=False)
     start = ["train", tmp_path / "d.csv", "--target", "y", "--recipe", "linear", "--epochs", 1]
+    start += ["--feature-weights", "none"]
     assert invoke(*start, "--out", tmp_path / "run").exit_code == 0
     arguments = ["certify", tmp_path / "run", tmp_path / "d.csv", "--out", tmp_path / "r.csv"]
     assert invoke(*arguments).exit_code == 0

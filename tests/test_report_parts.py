@@ -231,7 +231,7 @@ def test_warnings_are_on_the_first_screen(settings):
     first = page.text[: page.text.index("What the model was trained on")]
     assert "Warnings" in first and "<b>An id</b> is among the columns." in first
     assert "Few rows." in first
-    assert "Warnings" not in settings().text
+    assert "Warnings" not in settings(warnings=[]).text
 
 
 def test_a_model_that_is_no_better_than_one_answer_is_said(trained):

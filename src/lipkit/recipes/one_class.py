@@ -14,6 +14,7 @@ ALPHA = 100.0
 MARGIN = 1.0  # that the hinge asks for, in units of the radius
 BATCHES = 10  # for which negatives are mined at a time; an epoch has that many or a multiple
 STEPS = 4  # of the search for negatives
+WIDER = 2  # than a network of a search
 BOX = 1.0  # of the range of the data, added on each side
 
 
@@ -99,7 +100,7 @@ def train_one_class(
     chunks = -(-len(setup.x) // chunk)
     n = chunks * chunk
     margin = MARGIN * scaler.eps * scaler.stretch
-    layers = setup.core(1)
+    layers = setup.core(1, times=WIDER)
     core = Sequential([keras.Input(setup.shape), *layers])
     loss = HKR(ALPHA, margin)
     plan.compile(core, -(-n // plan.batch_size), loss)

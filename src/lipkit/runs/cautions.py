@@ -40,7 +40,7 @@ def about(dataset, rows, settings, training, certificates) -> list[str]:
 
 def _units(x, dataset, settings):
     """Columns that one distance in raw units cannot hold together."""
-    if x.ndim != 2 or settings["feature_weights_source"] != "none":
+    if x.ndim != 2 or settings.get("feature_weights_source") != "none":
         return
     spread = x.std(axis=0)
     low, high = np.argmin(np.where(spread > 0, spread, np.inf)), np.argmax(spread)

@@ -185,10 +185,11 @@ def train(
             bound = float(lipschitz_bound(plain))
             constant = weighted_bound(plain, trained.settings["feature_weights"])
             x, y = dataset.x[held], labels[held]
-            certificates = certify(plain, x, y, batch_size=batch_size(x))
-            certificates = reweighted(certificates, plain, trained.settings["feature_weights"])
-            of_training = trained.certify(dataset.x[rows[:SEEN]], labels[rows[:SEEN]])
-            warned = cautions.about(dataset, rows, trained.settings, of_training, certificates)
+            certificates, seen = (
+                _certified(plain, *both, trained.settings["feature_weights"])
+                for both in ((x, y), (dataset.x[rows[:SEEN]], labels[rows[:SEEN]]))
+            )
+            warned = cautions.about(dataset, rows, trained.settings, seen, certificates)
             for text in warned:
                 LOG.warning("%s", text)
             info = RunInfo(
@@ -221,6 +222,11 @@ def train(
             sha256 = write(folder, info, trained.model, x, y, certificates)
     resuming.clear(out)
     return TrainedRun(Path(out), info, certificates, sha256, constant)
+
+
+def _certified(model, x, y, weights):
+    """Certificates in the distances of the run."""
+    return reweighted(certify(model, x, y, batch_size=batch_size(x)), model, weights)
 
 
 def _classes(dataset, data):
