@@ -102,7 +102,7 @@ def searched(folder=None, stop=0):
         model.compile(keras.optimizers.Adam(0.1), lipkit.losses.HKR(2, margin))
         early = keras.callbacks.EarlyStopping("val_loss", patience=2, restore_best_weights=True)
         options = {"validation_data": (x[:16] + 0.5, y[:16]), "shuffle": False, "verbose": 0}
-        batches = Shuffled(x, y, 16, seed=0)
+        batches = Shuffled((x, y), 16, 0)
         found.append(stages.fit(model, batches, epochs=8, callbacks=[early, stopper], **options))
         found.append(model.get_weights())
     return found, -stopper.left, stages

@@ -209,7 +209,7 @@ def _weights(path):
 
 def _choice(settings):
     """Where the radius comes from, if a search found it."""
-    if settings["eps_source"] != "searched":
+    if settings.get("eps_source") != "searched":
         return
     yield "that radius is the largest of the candidates whose accuracy on rows that they"
     yield "were not trained on is at most one point below the best"

@@ -119,10 +119,14 @@ def _next(found):
         if right - proven > BEHIND * n
         else ""
     )
+    steps = [
+        f"lipkit certify {name} NEW_DATA",
+        f"lipkit export {name} --to onnx --out m.onnx",
+    ]
     return tag(
         "div",
         tag(
             "p", tag("strong", "Next. "), advice, "New answers with their radii, and a file to use:"
         ),
-        tag("pre", f"lipkit certify {name} NEW_DATA\nlipkit export {name} --to onnx --out m.onnx"),
+        tag("pre", "\n".join(steps)),
     )

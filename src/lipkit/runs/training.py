@@ -190,8 +190,6 @@ def train(
                 for both in ((x, y), (dataset.x[rows[:SEEN]], labels[rows[:SEEN]]))
             )
             warned = cautions.about(dataset, rows, trained.settings, seen, certificates)
-            for text in warned:
-                LOG.warning("%s", text)
             info = RunInfo(
                 lipkit=__version__,
                 backend=keras.backend.backend(),
@@ -221,6 +219,8 @@ def train(
             )
             sha256 = write(folder, info, trained.model, x, y, certificates)
     resuming.clear(out)
+    for text in warned:
+        LOG.warning("%s", text)
     return TrainedRun(Path(out), info, certificates, sha256, constant)
 
 
