@@ -20,11 +20,11 @@ def process(n=400, seed=0):
 
 
 def test_columns_in_different_units():
-    trained = train(*process(), budget=4)
+    trained = train(*process(), recipe="linear", budget=4)
     x, y = process(seed=1)
     assert trained.certify(x, y).certified_accuracy(0) >= 0.97
     assert trained.settings["feature_weights_source"] == "spread"
-    raw = train(*process(), feature_weights="none", budget=4)
+    raw = train(*process(), recipe="linear", feature_weights="none", budget=4)
     assert raw.certify(x, y).certified_accuracy(0) < 0.8  # the control: pressure is all there is
 
 
@@ -163,9 +163,10 @@ def recalls(trained: Trained):
 
 def test_balanced_classes():
     x, y = rare()
-    plain, balanced = train(x, y, epochs=10), train(x, y, epochs=10, class_weight="balanced")
+    options = {"recipe": "linear", "epochs": 10}
+    plain, balanced = train(x, y, **options), train(x, y, class_weight="balanced", **options)
     assert min(recalls(plain)) < 0.3 and min(recalls(balanced)) > 0.7
-    by_hand = train(x, y, epochs=10, class_weight={0: 1 / (y == 0).mean(), 1: 1 / y.mean()})
+    by_hand = train(x, y, class_weight={0: 1 / (y == 0).mean(), 1: 1 / y.mean()}, **options)
     np.testing.assert_allclose(recalls(by_hand), recalls(balanced), atol=0.02)
     # what the search reports is balanced as well
     assert all(entry["accuracy"] < 0.95 for entry in balanced.settings["trade"])

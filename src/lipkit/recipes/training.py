@@ -68,6 +68,7 @@ class Setup:
         self.eps_source = "data" if eps is None else "given"
         eps = None if eps is None else real("eps", eps, "[1e-30, 1e30]")
         self.scaler = scaling.fit(self.x, feature_weights, eps)
+        self.scaler.layer()  # which may be refused: before the training
         self.seed = integer("seed", seed, 0)
         self.seeds = iter(self.seeds_from_start())
 
