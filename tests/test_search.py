@@ -20,11 +20,11 @@ def process(n=400, seed=0):
 
 
 def test_columns_in_different_units():
-    trained = train(*process(), recipe="linear", budget=4)
+    trained = train(*process(), recipe="mlp", budget=4)
     x, y = process(seed=1)
     assert trained.certify(x, y).certified_accuracy(0) >= 0.97
     assert trained.settings["feature_weights_source"] == "spread"
-    raw = train(*process(), recipe="linear", feature_weights="none", budget=4)
+    raw = train(*process(), recipe="mlp", feature_weights="none", budget=4)
     assert raw.certify(x, y).certified_accuracy(0) < 0.8  # the control: pressure is all there is
 
 
@@ -163,7 +163,7 @@ def recalls(trained: Trained):
 
 def test_balanced_classes():
     x, y = rare()
-    options = {"recipe": "linear", "epochs": 10}
+    options = {"recipe": "mlp", "epochs": 10}
     plain, balanced = train(x, y, **options), train(x, y, class_weight="balanced", **options)
     assert min(recalls(plain)) < 0.3 and min(recalls(balanced)) > 0.7
     by_hand = train(x, y, class_weight={0: 1 / (y == 0).mean(), 1: 1 / y.mean()}, **options)
