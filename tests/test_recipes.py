@@ -243,7 +243,7 @@ def test_images():
     datasets = pytest.importorskip("sklearn.datasets")
     x, y = datasets.load_digits(n_class=3, return_X_y=True)
     x = x.reshape(-1, 8, 8, 1)
-    trained = train(x[:400], y[:400], epochs=10, eps=0.5)
+    trained = train(x[:400], y[:400], epochs=15, eps=0.5)
     assert trained.settings["recipe"] == "cnn"
     certificates = trained.certify(x[400:], y[400:])
     assert certificates.certified_accuracy(0.5) > 0.9
