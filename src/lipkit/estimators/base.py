@@ -50,11 +50,12 @@ class LipschitzEstimator(BaseEstimator):
         self.verbose = verbose
 
     def _train(self, train, X, *y, **more):
-        """Train with the arguments that all estimators share, and keep what is returned."""
-        shared = inspect.signature(LipschitzEstimator).parameters
-        arguments = {name: getattr(self, name) for name in shared}
-        arguments["seed"] = check_random_state(arguments.pop("random_state")).randint(2**31 - 1)
-        trained = train(X, *y, **arguments, **more)
+        """Train with those parameters that `train` takes, and keep what is returned."""
+        taken = inspect.signature(train).parameters
+        given = self.get_params(deep=False).items()
+        own = {name: value for name, value in given if name in taken and name not in more}
+        own["seed"] = check_random_state(self.random_state).randint(2**31 - 1)
+        trained = train(X, *y, **own, **more)
         self.model_, self.history_ = trained.model, trained.history
         self.settings_ = trained.settings
 

@@ -5,7 +5,7 @@ from sklearn.base import RegressorMixin
 from lipkit.certifier import output_interval
 from lipkit.certifier.weights import weighted_bound
 from lipkit.estimators.base import LipschitzEstimator
-from lipkit.recipes import train
+from lipkit.recipes import BUDGET, train
 
 
 class LipschitzRegressor(RegressorMixin, LipschitzEstimator):
@@ -18,8 +18,9 @@ class LipschitzRegressor(RegressorMixin, LipschitzEstimator):
             `lipkit.recipes.train`.
         random_state: seed of the initial values and the batches: an integer, a
             `numpy.random.RandomState`, or None for NumPy's global one.
+        budget, validation_fraction: as in `lipkit.recipes.train`.
         lipschitz: largest constant of the model, in units of the target per unit of distance; the
-            smaller, the smoother, with narrower intervals. None for a mild penalty on it.
+            smaller, the smoother, with narrower intervals. None for a search.
 
     Attributes:
         lipschitz_: the proven constant.
@@ -41,6 +42,8 @@ class LipschitzRegressor(RegressorMixin, LipschitzEstimator):
         epochs=None,
         batch_size=None,
         learning_rate=None,
+        budget=BUDGET,
+        validation_fraction=None,
         feature_weights="auto",
         random_state=None,
         verbose=0,
@@ -56,19 +59,22 @@ class LipschitzRegressor(RegressorMixin, LipschitzEstimator):
             verbose=verbose,
         )
         self.lipschitz = lipschitz
+        self.budget = budget
+        self.validation_fraction = validation_fraction
 
-    def fit(self, X, y):
+    def fit(self, X, y, sample_weight=None):
         """Train.
 
         Args:
             X: (n, ...) samples, finite numbers.
             y: (n,) targets, finite numbers.
+            sample_weight: (n,) weights >= 0 in the loss.
 
         Returns:
             The estimator.
         """
         X, y = self._validated(X, y, reset=True, y_numeric=True)
-        self._train(train, X, y, task="regression", lipschitz=self.lipschitz)
+        self._train(train, X, y, task="regression", sample_weight=sample_weight)
         self.lipschitz_ = weighted_bound(self.model_, self.settings_["feature_weights"])
         return self
 

@@ -83,11 +83,11 @@ def weights(n, sample_weight, class_weight=None, y=None, count=0):
         found = _numbers("sample_weight", sample_weight)
         if found.shape != (n,) or (found < 0).any() or not found.any():
             raise ValueError(
-                f"`sample_weight` must be {n} numbers >= 0, not all 0. Received: shape "
-                f"{found.shape}, from {found.min():g} to {found.max():g}"
+                f"`sample_weight` must be {n} numbers >= 0, and not only zero weights. Received: "
+                f"shape {found.shape}, from {found.min():g} to {found.max():g}"
             )
     if isinstance(class_weight, str) and class_weight == "balanced":
-        total = np.bincount(y, found, minlength=count)
+        total = np.bincount(np.asarray(y), found, minlength=count)
         found = found / np.where(total > 0, total, 1.0)[y]
     elif isinstance(class_weight, dict):
         by_class = np.ones(count)
