@@ -72,7 +72,11 @@ Run = Annotated[
 ]
 Eps = Annotated[
     float | None,
-    typer.Option(metavar="R", callback=radius, help="Radius, in units of the data (2-norm)."),
+    typer.Option(
+        metavar="R",
+        callback=radius,
+        help="Radius (2-norm), in units of the run's distances: see `lipkit train --help`.",
+    ),
 ]
 Target = Annotated[
     str | None, typer.Option(metavar="COL", help="Column of a table that holds the classes.")

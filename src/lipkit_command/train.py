@@ -138,9 +138,12 @@ def train(
 ):
     """Train a classifier on your own data, with a proven radius for each answer.
 
-    The scaler becomes the first layer of the model, so inputs and radii are in the units of the
-    data. Categories become one number each (a change of category is a step of sqrt(2)), images
-    have values from 0 to 1.
+    The scaler becomes the first layer of the model, so inputs are in the units of the data.
+    Distances, and so radii, count robust spreads of the columns of a table (a change of category
+    is a step of sqrt(2)), see --feature-weights; images have values from 0 to 1.
+
+    What is not given is searched for: small networks are trained side by side and judged on rows
+    that they were not trained on; the radius is the largest that costs little accuracy.
 
     RUN will hold: model.keras (plain Keras, needs no lipkit), lipkit.keras (for further training),
     test.npz and certificates.json (held-out samples and their certificates), run.json (all
