@@ -204,6 +204,15 @@ def test_the_choice_of_the_radius_is_explained(settings):
 
 
 @pytest.mark.once
+def test_only_models_that_none_beats_are_in_the_curve(rng):
+    points = [tuple(point) for point in rng.integers(1, 6, (40, 3)) / 10]
+    beaten = {p for p in points for q in points if q[0] >= p[0] and q[1] >= p[1] and q[:2] != p[:2]}
+    kept = choice.frontier(points)
+    assert {p[:2] for p in kept} == {p[:2] for p in points if p not in beaten}
+    assert [p[0] for p in kept] == sorted({p[0] for p in kept})
+
+
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("values", "said"),
     [

@@ -65,7 +65,7 @@ class Setup:
         self.shape = self.x.shape[1:]
         self.recipes = networks.resolved(recipe, self.shape)
         self.recipe = self.recipes[-1]  # until a search has chosen
-        self.eps_source = "data" if eps is None else "given"
+        self.eps_source = "spread" if eps is None else "given"
         eps = None if eps is None else real("eps", eps, "[1e-30, 1e30]")
         self.scaler = scaling.fit(self.x, feature_weights, eps)
         self.scaler.layer()  # which may be refused: before the training

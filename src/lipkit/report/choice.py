@@ -46,9 +46,18 @@ def sentence(found) -> str:
     return f"The radius {eps} is the one that the model was trained for."
 
 
+def frontier(points) -> list[tuple[float, ...]]:
+    """The points that no other beats in radius and accuracy, by radius."""
+    kept, best = [], -1.0
+    for point in sorted(points, reverse=True):
+        if point[1] > best:
+            kept, best = [point, *kept], point[1]
+    return kept
+
+
 def explained(found) -> Html | None:
     """The curve of the trade, if there was a search."""
-    points = trade(found.run.info.settings)
+    points = frontier(trade(found.run.info.settings))
     if len(points) < 2:
         return None
     return tag(
@@ -56,9 +65,10 @@ def explained(found) -> Html | None:
         figures.trade(points, found.eps, found.run.distances),
         tag(
             "p",
-            "For each of these radii a model was trained, and measured on rows that were kept out "
-            "of the training for it; the test data had no part in the choice. A larger radius "
-            "makes more of a promise, and leaves fewer answers that can keep it.",
+            "Each point is a model, measured on rows that were kept out of its training, and none "
+            "that was tried has both a larger radius and a better accuracy; the test data had no "
+            "part in the choice. A larger radius makes more of a promise, and leaves fewer answers "
+            "that can keep it.",
             class_="note",
         ),
         class_="two",
