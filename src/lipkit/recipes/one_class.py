@@ -105,7 +105,7 @@ def train_one_class(
     loss = HKR(ALPHA, margin)
     plan.compile(core, -(-n // plan.batch_size), loss)
     gradient = value_and_input_gradient(lambda z: _output(core, z), core.variables)
-    z = scaler.scale.astype("float64") * (setup.x - scaler.mean)
+    z = scaler.scale * (setup.x - scaler.mean)
     room = BOX * np.ptp(z, axis=0)
     low, high = z.min(axis=0) - room, z.max(axis=0) + room
     labels = np.repeat([1.0, -1.0], n)

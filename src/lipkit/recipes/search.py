@@ -26,7 +26,7 @@ class Parts:
     Attributes:
         out: (n,) number of the part that leaves the row out; -1 for none.
         count: number of parts that leave rows out.
-        whole: whether one more part has all rows: the model that is kept is trained on it.
+        whole: whether one more part has all rows.
     """
 
     out: np.ndarray
@@ -83,7 +83,7 @@ def margins(values, y, kernel):
     own = np.take_along_axis(values, y[None, :, None], axis=-1)
     norms = np.linalg.norm(kernel[:, :, :, None] - kernel[:, :, None, :], axis=1)
     ratios = (own - values) / np.maximum(norms[:, y], 1e-6)
-    np.put_along_axis(ratios, np.broadcast_to(y[None, :, None], (*own.shape,)), np.inf, axis=-1)
+    np.put_along_axis(ratios, np.broadcast_to(y[None, :, None], own.shape), np.inf, axis=-1)
     return ratios.min(axis=-1)
 
 

@@ -77,8 +77,8 @@ def train(
             seconds of CPU time that it takes with 1,000 samples.
         validation_fraction: share of the samples on which the search judges, in (0, 1). None for
             three parts that leave out a third each, from 2,000 samples on for 0.2, of at most
-            20,000. The model that is kept is trained on all of at most 20,000 samples, of more on
-            the rest.
+            20,000. Where there are at most 20,000 samples, one more part has all of them. What is
+            kept is the mean of the networks of all parts, where that is such a network.
         seed: seed of the initial values and the batches, >= 0.
         feature_weights: w, so that distances are sqrt(sum (w_i dx_i)^2): positive numbers, one for
             each feature; `"spread"` for 1 / a robust standard deviation, the distance of its values
