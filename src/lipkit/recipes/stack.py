@@ -36,10 +36,10 @@ class _Dense(keras.layers.Layer):
     def call(self, x):
         return ops.add(ops.matmul(x, self._rule(ops.convert_to_tensor(self.kernel))), self.bias)
 
-    def member(self, candidate, part):
-        """Kernel and bias of one network, as NumPy arrays."""
-        kernel, bias = (ops.convert_to_numpy(v)[candidate, part] for v in (self.kernel, self.bias))
-        return kernel, bias[0]
+    def of_part(self, part):
+        """Kernels (candidates, m, n) and biases (candidates, 1, n) in float64."""
+        pair = self._rule(ops.convert_to_tensor(self.kernel)), self.bias
+        return [ops.convert_to_numpy(v)[:, part].astype("float64") for v in pair]
 
 
 class Stack(keras.Model):
@@ -95,15 +95,17 @@ class Stack(keras.Model):
         return ops.mean(values if sample_weight is None else values * rows(sample_weight))
 
     def values(self, x, part):
-        """What the networks of a part give, divided by their scales: (candidates, n, outputs)."""
-        rows = np.repeat(x[:, None].astype("float32"), self.parts, axis=1)
-        found = self.predict(rows, batch_size=ROWS, verbose=0)[:, :, part]
-        return found.astype("float64").transpose(1, 0, 2) / self.scales[:, None, None]
+        """What the networks of a part give, divided by their scales: (candidates, n, outputs).
+
+        In NumPy and float64: a call of the model would compute all parts, and compile a program.
+        """
+        layers = [layer.of_part(part) for layer in self.dense]
+        found = [_values(layers, x[i : i + ROWS]) for i in range(0, len(x), ROWS)]
+        return np.concatenate(found, axis=1)
 
     def head(self, part):
         """Kernels of the heads on one part, with columns of norm 1: (candidates, m, outputs)."""
-        kernel = ops.convert_to_numpy(self.dense[-1].kernel)[:, part].astype("float64")
-        return kernel / np.linalg.norm(kernel, axis=1, keepdims=True)
+        return self.dense[-1].of_part(part)[0]
 
     def mean(self, candidate, parts):
         """Kernels and biases of the mean of a candidate's networks, as one network.
@@ -118,15 +120,27 @@ class Stack(keras.Model):
             parts: the numbers of the networks: several only where the first kernel is wide.
         """
         share = len(parts) ** -0.5
-        layers = [[dense.member(candidate, part) for part in parts] for dense in self.dense]
+        layers = [
+            [[v[candidate] for v in dense.of_part(part)] for part in parts] for dense in self.dense
+        ]
         found = [[_blocks([kernel for kernel, _ in layer]), None] for layer in layers]
         for place, layer in zip(found, layers, strict=True):
-            place[1] = np.concatenate([bias for _, bias in layer]) * share
+            place[1] = np.concatenate([bias[0] for _, bias in layer]) * share
         first, last = layers[0], layers[-1]
         if len(layers) > 1:
             found[0][0] = np.concatenate([kernel for kernel, _ in first], axis=1) * share
-        heads = [kernel / np.linalg.norm(kernel, axis=0) for kernel, _ in last]
-        return [*found[:-1], [np.concatenate(heads) * share, np.mean([b for _, b in last], axis=0)]]
+        heads, biases = zip(*last, strict=True)
+        return [*found[:-1], [np.concatenate(heads) * share, np.mean(biases, axis=0)[0]]]
+
+
+def _values(layers, x):
+    """What networks of sorted dense layers give: (n, m) -> (candidates, n, outputs)."""
+    h = x[None]
+    for kernel, bias in layers[:-1]:
+        h = h @ kernel + bias
+        h = np.sort(h.reshape(*h.shape[:-1], -1, 2)).reshape(h.shape)
+    kernel, bias = layers[-1]
+    return h @ kernel + bias
 
 
 def _blocks(kernels):
