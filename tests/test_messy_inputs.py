@@ -479,6 +479,23 @@ def test_images_that_are_refused(change, message, tmp_path):
         files.read(tmp_path)
 
 
+def test_one_bad_image_does_not_refuse_a_folder(tmp_path):
+    folder = pictures(tmp_path, GREY, GREY)
+    whole = files.read(folder)
+    corrupt(folder)
+    damaged = [path.name for path in sorted(folder.glob("*/*"))].index("2.png")
+    for encoding in (None, whole.encoding):
+        data = files.read(folder, encoding=encoding, partly=True)
+        (row, problem), *others = data.problems.items()
+        assert row == damaged and "2.png is not a readable image" in problem and not others
+        assert np.isnan(data.x[row]).all()
+        np.testing.assert_array_equal(np.delete(data.x, row, axis=0), whole.x)
+    for path in folder.glob("*/*"):
+        path.write_bytes(b"no image")
+    with pytest.raises(ValueError, match="is not a readable image"):
+        files.read(folder, partly=True)
+
+
 @pytest.fixture
 def said(monkeypatch):
     """What the package warned of."""

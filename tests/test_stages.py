@@ -3,6 +3,7 @@
 import json
 import random
 import signal
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -207,7 +208,8 @@ def test_what_is_unfinished_is_of_the_same_data_and_may_be_damaged(data, tmp_pat
 def test_lines_without_a_terminal(epochs, first, capsys):
     from lipkit_command.progress import Epochs
 
-    progress = Epochs()
+    progress, name = Epochs(), "" if first else "search 2 of 3, mlp  "
+    progress.set_model(SimpleNamespace(title=name.strip()))
     progress.set_params({"epochs": epochs, "steps": 2})
     progress.on_train_begin()
     for epoch in range(first, epochs):
@@ -218,4 +220,4 @@ def test_lines_without_a_terminal(epochs, first, capsys):
     out, err = capsys.readouterr()
     lines = err.splitlines()
     assert out == "" and len(lines) == {5: 5, 100: 100, 1000: 101, 1050: 36}[epochs]
-    assert lines[-1] == f"epoch {epochs}/{epochs}  accuracy 0.5000  loss 0.2500  0 s left"
+    assert lines[-1] == f"{name}epoch {epochs}/{epochs}  accuracy 0.5000  loss 0.2500  0 s left"

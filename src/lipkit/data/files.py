@@ -74,7 +74,7 @@ def read(
         raise ValueError(f"`image_size` is for folders of images. Received: {path}.")
     with opened.unchanged(*_files(path)) as digest:
         if path.is_dir():
-            data = _images(path, encoding, classes, image_size)
+            data = _images(path, encoding, classes, image_size, partly)
         elif frames.is_table(path):
             data = tabular.read(
                 path,
@@ -135,17 +135,18 @@ def impute(data: Dataset, method, rows) -> Dataset:
     return replace(data, x=x, imputed=imputed, encoding=saved)
 
 
-def _images(path, encoding, classes, size):
+def _images(path, encoding, classes, size, partly):
     paths, names = images.find(path)
     images.warn_of_others(path)
     known = (encoding or {}).get("image", {})
     size = known.get("resized") or size
-    x = images.read(paths, size, known.get("shape"))
+    problems = {}
+    x = images.read(paths, size, known.get("shape"), problems if partly else None)
     y = None
     if names is not None:
         y, classes = labels.encode(names, f"Folder {path}", classes)
     saved = {"image": {"shape": list(x.shape[1:]), "resized": size and list(size)}}
-    return Dataset(x, y, "images", tuple(classes or ()), (), saved)
+    return Dataset(x, y, "images", tuple(classes or ()), (), saved, problems=problems)
 
 
 def _arrays(path, encoding, classes, partly):

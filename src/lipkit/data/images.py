@@ -77,34 +77,63 @@ def _open(path):
     return image.convert("L" if image.mode in GREY else "RGB")
 
 
-def read(paths, size=None, shape=None) -> np.ndarray:
+def read(paths, size=None, shape=None, problems=None) -> np.ndarray:
     """Values from 0 to 1, float64 (n, height, width, channels): 1 if all files are grey, or 3.
 
     Args:
         paths: image files.
         size: (height, width) that all are resized to; None: all must have one size.
         shape: (height, width, channels) that is asked for; None: that of the files.
+        problems: a dictionary that gets {number: why} of the images that do not fit, which are NaN;
+            None: they are an error.
 
     Raises:
-        ValueError: naming the first file that does not fit.
+        ValueError: naming the first file that does not fit, or the first if none does.
     """
     if shape is None:
-        colour = any(_open(path).mode == "RGB" for path in paths)
-        shape = (*(size or _open(paths[0]).size[::-1]), 3 if colour else 1)
+        shape = _common(paths, size, problems is not None)
     largest = max(math.prod(shape), math.prod(size or ()))
     check_bytes(paths[0].parent, 8 * len(paths) * largest, f"{len(paths)} images of {shape}")
     values = np.empty((len(paths), *shape))
-    for row, path in zip(values, paths, strict=True):
-        image = _open(path)
-        if image.mode == "RGB" and shape[2] == 1:
-            raise ValueError(f"{path} is in colour, but the model takes grey images.")
-        if size is not None:
-            image = image.resize(size[::-1])
-        if image.size[::-1] != tuple(shape[:2]):
-            raise ValueError(
-                f"{path} has {image.height} x {image.width} pixels, expected {shape[0]} x "
-                f"{shape[1]}. To resize all images at training: --image-size HEIGHT,WIDTH."
-            )
-        pixels = np.asarray(image, "float64") / (65535 if image.mode == "F" else 255)
-        row[:] = pixels if pixels.ndim == 3 else pixels[..., None]  # grey: in all channels
+    for number, path in enumerate(paths):
+        try:
+            values[number] = _pixels(path, size, shape)
+        except ValueError as error:
+            if problems is None:
+                raise
+            values[number], problems[number] = np.nan, str(error)
     return values
+
+
+def _common(paths, size, partly):
+    """The shape of images: the first has their size, and one in colour makes all of them so."""
+    sizes, colour, error = [], False, None
+    for path in paths:
+        try:
+            image = _open(path)
+        except ValueError as problem:
+            if not partly:
+                raise
+            error = error or problem
+            continue
+        sizes.append(image.size[::-1])
+        colour |= image.mode == "RGB"
+    if error and not sizes:
+        raise error
+    return (*(size or sizes[0]), 3 if colour else 1)
+
+
+def _pixels(path, size, shape):
+    """The values of one image: (height, width, channels), or 1 for the channels of a grey one."""
+    image = _open(path)
+    if image.mode == "RGB" and shape[2] == 1:
+        raise ValueError(f"{path} is in colour, but the model takes grey images.")
+    if size is not None:
+        image = image.resize(size[::-1])
+    if image.size[::-1] != tuple(shape[:2]):
+        raise ValueError(
+            f"{path} has {image.height} x {image.width} pixels, expected {shape[0]} x "
+            f"{shape[1]}. To resize all images at training: --image-size HEIGHT,WIDTH."
+        )
+    pixels = np.asarray(image, "float64") / (65535 if image.mode == "F" else 255)
+    return pixels if pixels.ndim == 3 else pixels[..., None]  # grey: in all channels

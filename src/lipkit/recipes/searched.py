@@ -73,10 +73,12 @@ class Search:
         rows = self.parts.rows()
         arrays = (self.z, self.y) if self.weights is None else (self.z, self.y, self.weights)
         self.stacks, self._histories = [], []
-        for recipe, plan in self._plans:
+        for number, (recipe, plan) in enumerate(self._plans, 1):
             seeds = iter(self.setup.seeds_from_start())
             stack = Stack(networks.WIDTHS[recipe], outputs, self.ladder, len(rows), seeds, loss)
             stack.build((None, len(rows), self.z.shape[1]))
+            if len(self._plans) > 1:
+                stack.title = f"search {number} of {len(self._plans)}, {recipe}"
             size = min(plan.batch_size, *map(len, rows))
             batches = Shuffled(arrays, size, self.setup.seed, strata=self.strata, parts=rows)
             plan.compile(stack, len(batches))

@@ -52,7 +52,12 @@ class Stack(keras.Model):
         parts: number of parts of the data.
         seeds: iterator of the seeds of the layers.
         loss: maps y (rows,) and outputs (rows, outputs), or (rows,) of one, to a value for each.
+
+    Attributes:
+        title: what those who show progress may say of the training, or "".
     """
+
+    title = ""
 
     def __init__(self, widths, outputs, scales, parts, seeds, loss):
         super().__init__()
