@@ -34,14 +34,20 @@ $(VENV)/test: pyproject.toml requirements.txt
 demo: $(VENV)/demo
 	$(BIN)/lipkit demo moons --overwrite
 
-# of the models of tests JAX takes longer to compile than to run (tests/conftest.py: some are not)
+# small models take JAX longer to compile than to run: it may give slow code soon
 FAST = JAX_DISABLE_MOST_OPTIMIZATIONS=1
+FASTER = XLA_FLAGS=--xla_cpu_use_fusion_emitters=false
 PYTEST = -m pytest -q -p no:cacheprovider tests
 
 test: $(BACKENDS:%=test-%)
 
-$(BACKENDS:%=test-%): test-%: $(VENV)/test
+test-tensorflow test-torch: test-%: $(VENV)/test
 	KERAS_BACKEND=$* $(RUN) $(KEPT) $(FAST) $(BIN)/python $(PYTEST)
+
+# but where the rounding of programs is what is tested they are compiled as users' are
+test-jax: $(VENV)/test
+	KERAS_BACKEND=jax $(RUN) $(KEPT) $(FAST) $(FASTER) $(BIN)/python $(PYTEST) -m "not compiled"
+	KERAS_BACKEND=jax $(RUN) $(KEPT) $(BIN)/python $(PYTEST) -m compiled
 
 # at most a minute: lint, types, and on one backend the tests that name what changed since $(SINCE)
 SINCE ?= main

@@ -32,33 +32,6 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(skip)
 
 
-# their subject is the rounding of programs, which are compiled as users' are
-COMPILED = {
-    *("test_activations_measured", "test_attacks", "test_certify"),
-    *("test_fuzz", "test_onnx_export", "test_pairs", "test_rounding_sums"),
-}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _optimisations(request):
-    """`make test` has JAX compile small models fast, to slow code; not in the modules above."""
-    if BACKEND != "jax" or request.module.__name__ not in COMPILED:
-        yield
-        return
-    import jax
-
-    fast = jax.config.read("jax_disable_most_optimizations")
-    _compile_fast(jax, False, fast)
-    yield
-    _compile_fast(jax, fast, False)
-
-
-def _compile_fast(jax, fast, before):
-    if fast != before:
-        jax.clear_caches()
-        jax.config.update("jax_disable_most_optimizations", fast)
-
-
 @pytest.fixture(autouse=True)
 def _seed():
     keras.utils.set_random_seed(0)

@@ -14,6 +14,8 @@ import lipkit
 from lipkit.certifier.activations import computed_within
 from lipkit.errors import NotCertifiable
 
+pytestmark = pytest.mark.compiled
+
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 BACKEND = keras.backend.backend()
 SIZE = 60

@@ -18,6 +18,8 @@ from lipkit import layers as ll
 from lipkit._backend import value_and_input_gradient
 from lipkit.attacks.target import Target
 
+pytestmark = pytest.mark.compiled
+
 POINTS = 3600
 
 

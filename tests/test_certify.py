@@ -20,6 +20,8 @@ import lipkit
 from lipkit import NotCertifiable
 from lipkit import layers as ll
 
+pytestmark = pytest.mark.compiled
+
 
 def linear(kernel, bias, dtype="float32"):
     kernel = np.asarray(kernel, dtype)

@@ -15,6 +15,8 @@ from fuzzing.sums import adversarial, one_sided
 
 import lipkit
 
+pytestmark = pytest.mark.compiled
+
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 GRAPHS = {"jax": 16, "tensorflow": 40, "torch": 40}[keras.backend.backend()]
 

@@ -24,6 +24,8 @@ from lipkit.certifier.reader.layers import diagonal
 from lipkit.certifier.reader.onnx import OnnxFile
 from lipkit.export.onnx import builder, error_bounds, operations, weights_sha256
 
+pytestmark = pytest.mark.compiled
+
 VECTOR, SEQUENCE, IMAGE = (6,), (7, 3), (7, 5, 4)
 RNG = np.random.default_rng(0)
 

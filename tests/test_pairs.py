@@ -18,6 +18,8 @@ from lipkit.certifier.reader import read
 from lipkit.certifier.reader.builder import Builder
 from lipkit.certifier.reader.onnx import OnnxFile
 
+pytestmark = pytest.mark.compiled
+
 VECTOR, SEQUENCE, IMAGE = (6,), (3, 8), (4, 6, 5)
 SINGLE, DOUBLE = FORMATS["float32"], FORMATS["float64"]
 

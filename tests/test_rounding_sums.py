@@ -14,6 +14,8 @@ from lipkit.certifier import bounding, evaluate, rounding
 from lipkit.certifier.arithmetic import FORMATS
 from lipkit.certifier.reader import read
 
+pytestmark = pytest.mark.compiled
+
 F32 = FORMATS["float32"]
 
 
