@@ -226,7 +226,9 @@ class Intervals:
 
     def __str__(self):
         sure = self.certified
-        moves = f", by at most {np.median(self.reach[sure]):.4g} in the median" if sure.any() else ""
+        moves = (
+            f", by at most {np.median(self.reach[sure]):.4g} in the median" if sure.any() else ""
+        )
         return f"{sure.sum()} of {len(self)} values certified within {self.radius:.4g}{moves}"
 
     __repr__ = __str__
