@@ -109,7 +109,8 @@ def certify(
         **about,
     }
     info = loaded.info
-    unit = [f"radii {info.distances}"] if info and loaded.weights is not None else []
+    what = "distances" if loaded.regression else "radii"
+    unit = [f"{what} {info.distances}"] if info and loaded.weights is not None else []
     lines = [
         str(result).partition("\n")[0],
         *answers.lines(reasons, document["imputed"]),

@@ -1,6 +1,7 @@
 """Data for a model, read as its training data were, and their certificates."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -71,7 +72,7 @@ def refuse_for_values(require, arithmetic, output):
         raise ValueError("--output: the model of this run has one output.")
 
 
-def certify(loaded, dataset, path, arithmetic="real", output=None, eps=None):
+def certify(loaded, dataset, path, arithmetic: Any = "real", output=None, eps=None):
     """Certificates of a data set, in the distances of the run; its shape must be the model's.
 
     Their `y` is -1 where the class of a row is missing. Of a run that predicts numbers they are

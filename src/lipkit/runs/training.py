@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -61,7 +61,7 @@ def train(
     out,
     target=None,
     *,
-    task="classification",
+    task: Literal["classification", "regression"] = "classification",
     recipe="auto",
     eps=None,
     alpha=None,
