@@ -56,11 +56,6 @@ def frozen(run, names) -> np.ndarray:
         ValueError: a name that the data do not have.
     """
     stay = np.zeros(run.x.shape[1:], bool)
-    if names and run.info.regression:
-        raise ValueError(
-            "`freeze` (--freeze) is about inputs that are decided otherwise, and this run predicts "
-            f"numbers. Received: {', '.join(names)}"
-        )
     if names and run.unit != "row":
         raise ValueError(f"`freeze` (--freeze) is for tables. Received: {', '.join(names)}")
     known = columns(run) if names else []

@@ -189,14 +189,18 @@ class Findings:
 
 def investigate(run: Run, freeze=(), baselines=False) -> Findings:
     """All that takes computing."""
+    if freeze and run.info.regression:
+        raise ValueError(
+            "`freeze` (--freeze) is about inputs that are decided otherwise, and this run predicts "
+            f"numbers. Received: {', '.join(freeze)}"
+        )
     stay = frozen(run, freeze)  # which may refuse a name, before anything is computed
+    compared = compare(run) if baselines else None
     if run.info.regression:
-        eps, compared = run.certificates.radius, compare(run) if baselines else None
-        return Findings(run, eps, True, moved(run), (), stay, compared)
+        return Findings(run, run.certificates.radius, True, moved(run), (), stay, compared)
     eps: Any = run.info.settings.get("eps")
     asked = isinstance(eps, (int, float)) and 0 < eps < np.inf
     if not asked:
         eps = float(np.median(run.certificates.radius))
         eps = math.floor(eps / (unit := 10 ** math.floor(math.log10(eps)))) * unit if eps else 0.0
-    compared = compare(run) if baselines else None
     return Findings(run, float(eps), asked, attack(run), tuple(freeze), stay, compared)
