@@ -16,7 +16,7 @@ def summary(result, eps):
     sure = result.reach[result.certified]
     document = {
         "radius": result.radius,
-        "lipschitz_bound": result.constant,
+        "constant": result.constant,
         "median_reach": float(np.median(sure)) if len(sure) else None,
         "r2": r2,
         "median_error": float(np.median(error)) if len(error) else None,
