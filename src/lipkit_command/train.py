@@ -1,6 +1,7 @@
 """`lipkit train`: from a data file to the folder of a run."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -130,6 +131,14 @@ def train(
         float, typer.Option(callback=options.share, help="Share of the rows to hold out.")
     ] = 0.2,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Train with so many seeds, from --seed on, for the mean and spread of the test "
+            "score: the others are in RUN-seed-1 and so on.",
+        ),
+    ] = 1,
     categorical: Annotated[
         list[str] | None,
         typer.Option(metavar="COL", help="Column of categories. Repeatable."),
@@ -210,7 +219,9 @@ def train(
     from lipkit_command import trained
     from lipkit_command.progress import Epochs
 
-    found = runs.train(
+    several = seeds > 1
+    start = partial(runs.train_seeds, seeds=seeds) if several else runs.train
+    found = start(
         data,
         out,
         target,
@@ -238,8 +249,10 @@ def train(
         callbacks=[Epochs()],
         command=["lipkit", *sys.argv[1:]],
     )
-    trained.show(as_json, found, capped=test_size * found.info.data.rows > LARGEST_TEST)
-    return INTERRUPTED if found.info.settings["interrupted"] else DONE
+    found, scores = found if several else (found, None)
+    trained.show(as_json, found, scores, capped=test_size * found.info.data.rows > LARGEST_TEST)
+    ended = found.info.settings["interrupted"] or (several and len(scores.runs) < seeds)
+    return INTERRUPTED if ended else DONE
 
 
 def _weights(path):

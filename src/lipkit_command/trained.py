@@ -7,8 +7,15 @@ import numpy as np
 from lipkit_command import output
 
 
-def show(as_json, found, capped):
-    """Print the run: its score, what is proven, and what can be done next."""
+def show(as_json, found, scores, capped):
+    """Print the run: its score, what is proven, and what can be done next.
+
+    Args:
+        as_json: as one JSON object.
+        found: `lipkit.runs.TrainedRun`.
+        scores: `lipkit.runs.Scores`, or None.
+        capped: whether fewer rows were held out than asked for.
+    """
     info, out = found.info, found.directory
     data, split, settings = info.data, info.split, info.settings
     epochs = len(next(iter(info.history.values())))
@@ -16,6 +23,9 @@ def show(as_json, found, capped):
     of = f"{len(info.classes)} classes" if info.classes else "a number to predict"
     own = _values if info.regression else _decisions
     proven, document = own(found)
+    said = {}
+    if scores and scores.runs:
+        said = {"seeds": scores.runs, "mean": scores.mean, "spread": scores.spread}
     lines = output.facts(
         [
             ("data", f"{data.path}: {data.rows} rows of {size}, {of}"),
@@ -26,6 +36,7 @@ def show(as_json, found, capped):
             ),
             ("held out", f"{split.test} rows" + ", the most that lipkit holds out" * capped),
             *proven,
+            *([("seeds", str(scores))] if said else []),
             ("Lipschitz", f"at most {found.constant:.6g} for these distances (proven)"),
             ("wrote", f"{out} in {info.seconds:.1f} s"),
             ("SHA-256", f"{found.sha256} of its manifest"),
@@ -39,6 +50,7 @@ def show(as_json, found, capped):
         "sha256": found.sha256,
         "eps": settings["eps"],
         **document,
+        **said,
         "out": str(out),
     }
     output.show(as_json, document, lines)

@@ -26,6 +26,7 @@ def trained(found: Findings) -> Html:
         ("Column to predict" if info.regression else "Column of the classes", data.target),
         ("Size of a picture", " × ".join(map(str, shape)) if shape else None),
         ("Features", f"{len(features)}, listed below" if features else None),
+        ("Test score by seed", run.scores and str(run.scores)),
         ("Training", f"{run.date}, {number(info.seconds)} s"),
         ("Software", f"lipkit {info.lipkit} on Keras with {info.backend}"),
     ]

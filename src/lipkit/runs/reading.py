@@ -27,6 +27,7 @@ from lipkit.runs.schema import (
     TRAINED,
     RunInfo,
 )
+from lipkit.runs.scores import Scores
 from lipkit.runs.tasks import TASKS
 
 SAMPLE, VALUES = 128, 2**21  # test points that are looked at closely: so many, fewer if large
@@ -103,6 +104,11 @@ class Run:
         model, z = weighted_space(self.model, self.x, self.weights)
         settings = {**self.info.settings, "feature_weights": None}
         return model, z, TASKS[self.info.task].proven(model, z, self.y, settings)
+
+    @cached_property
+    def scores(self) -> Scores | None:
+        """The scores of runs with other seeds, if there are any."""
+        return Scores.load(self.directory)
 
     @property
     def date(self) -> str:

@@ -17,7 +17,8 @@ PLAIN, TRAINED = "model.keras", "lipkit.keras"  # what is certified, and what wa
 FILES = (INFO, TEST, CERTIFICATES, PLAIN, TRAINED)
 MANIFEST = "manifest.json"  # the hash of each of them
 REPORT = "report.html"
-DERIVED = (REPORT, "report-[0-9].html", "report.html.partial")  # may be added at any time
+SEEDS = "seeds.json"  # the scores of runs with other seeds
+DERIVED = (SEEDS, REPORT, "report-[0-9].html", "report.html.partial")  # may be added at any time
 KINDS = ("table", "images")
 CLOSE = 1e-4  # relative: kernels are computed anew in float32, on this machine
 SCORES = {"classification": "accuracy", "regression": "r2"}  # the field with the test score
@@ -135,6 +136,11 @@ class RunInfo:
     def regression(self) -> bool:
         """Whether the model predicts a number, and not a class."""
         return self.task == "regression"
+
+    @property
+    def score(self) -> float:
+        """The test score: the accuracy, or R2."""
+        return float(getattr(self, SCORES[self.task]))
 
     @property
     def distances(self) -> str:
