@@ -3,7 +3,7 @@
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -219,9 +219,8 @@ def train(
     from lipkit_command import trained
     from lipkit_command.progress import Epochs
 
-    several = seeds > 1
-    start = partial(runs.train_seeds, seeds=seeds) if several else runs.train
-    found = start(
+    start: Any = runs.train if seeds == 1 else partial(runs.train_seeds, seeds=seeds)
+    made = start(
         data,
         out,
         target,
@@ -249,10 +248,10 @@ def train(
         callbacks=[Epochs()],
         command=["lipkit", *sys.argv[1:]],
     )
-    found, scores = found if several else (found, None)
+    found, scores = (made, None) if seeds == 1 else made
     trained.show(as_json, found, scores, capped=test_size * found.info.data.rows > LARGEST_TEST)
-    ended = found.info.settings["interrupted"] or (several and len(scores.runs) < seeds)
-    return INTERRUPTED if ended else DONE
+    broken_off = scores is not None and len(scores.runs) < seeds
+    return INTERRUPTED if broken_off or found.info.settings["interrupted"] else DONE
 
 
 def _weights(path):
