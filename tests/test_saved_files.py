@@ -76,8 +76,9 @@ def test_the_onnx_file_gives_its_radii():
 def test_the_run_folder_is_read_and_reported(tmp_path):
     info = RunFolder.open(DATA / "saved_run").info
     assert info.classes == ["left", "right"]
-    written = json.dumps(asdict(info), indent=1, allow_nan=False) + "\n"
-    assert written == (DATA / "saved_run" / "run.json").read_text()
+    later = {"task": "classification", "r2": None}  # fields that it did not have
+    stored = json.loads((DATA / "saved_run" / "run.json").read_text())
+    assert asdict(info) == {**stored, **later} and not later.keys() & stored.keys()
     run = load(DATA / "saved_run")
     stored = json.loads((DATA / "saved_run" / "certificates.json").read_text())
     with np.load(DATA / "saved_run" / "test.npz") as file:

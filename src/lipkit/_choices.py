@@ -12,6 +12,7 @@ RECIPES = {
     "cnn": "two sorted convolutions of stride 2, 16 and 32 filters, and a sorted dense layer",
     "linear": "one layer, for samples of any shape",
 }
+TASKS = ("classification", "regression")
 DECIMALS = (".", ",")  # marks before decimals
 WEIGHTS = ("spread", "std", "none")  # of features, where they are not numbers
 IMPUTATIONS = ("median", "mean")

@@ -1,4 +1,4 @@
-"""What `lipkit certify` says of rows: shares of them, why some have no certificate, and a table."""
+"""What `lipkit certify` says of rows: why some have no certificate, and a table."""
 
 import csv
 from collections import Counter
@@ -7,17 +7,6 @@ import numpy as np
 
 from lipkit.certifier import Status
 from lipkit.data import cells
-
-
-def accuracy(result, counted=True) -> float:
-    """Share of the rows with a class that are right, and counted."""
-    return float(np.mean((counted & (result.label == result.y))[result.y >= 0]))
-
-
-def share(result, radius) -> float:
-    """Share of the rows that are certified to this radius; of those with a class: and right."""
-    sure = result.certified & (result.radius >= radius)
-    return float(np.mean(sure)) if result.y is None else accuracy(result, sure)
 
 
 def filled(dataset) -> np.ndarray:
@@ -45,20 +34,21 @@ def lines(counts, imputed, most=10):
     if len(counts) > most:
         yield f"  and {len(counts) - most} other reasons: --out FILE has that of each row"
     if imputed:
-        yield f"  {imputed} have filled cells: their radii are those of the filled rows"
+        yield f"  {imputed} have filled cells: what is proven is of the filled rows"
 
 
-def write(path, result, dataset, texts) -> None:
-    """Write a line for each row; `row` counts those of the file from 1, below the column names."""
-    numbers = range(int(max(result.label.max(), -1 if result.y is None else result.y.max())) + 1)
-    names = np.array([*(dataset.classes or map(str, numbers)), ""], dtype=object)  # last: no label
-    truth = names[result.y] if result.y is not None else [""] * len(result)
+def write(path, columns, dataset, texts) -> None:
+    """Write a line for each row; `row` counts those of the file from 1, below the column names.
+
+    Args:
+        path: of a CSV file.
+        columns: the answers, by name.
+        dataset: of the rows.
+        texts: `statuses`.
+    """
     columns = {
-        "row": range(1, len(result) + 1),
-        "label": map(cells.escaped, names[result.label]),
-        "truth": map(cells.escaped, truth),
-        "radius": map(repr, result.radius.tolist()),
-        "margin": map(repr, result.margin.tolist()),
+        "row": range(1, len(texts) + 1),
+        **columns,
         "status": map(cells.escaped, texts),
         "imputed": filled(dataset).tolist(),
     }

@@ -26,6 +26,7 @@ def attack(
 ):
     """Try to break a model's certificates: find an input within a row's radius with another answer.
 
+    Of a run that predicts numbers: one whose prediction is outside of the row's interval.
     Ends with status 1 if one is broken, which disproves the certificate. An attack that fails
     proves nothing: the certificate does.
 
@@ -47,7 +48,10 @@ def attack(
     written = {"encoding": encoding, "decimal": decimal, "missing": missing, "sheet": sheet}
     dataset = inputs.read(loaded, data, target, **written).head(rows)
     space, x = scaling.weighted_space(loaded.model, dataset.x, loaded.weights)
-    certificates = inputs.certify(Loaded(space), replace(dataset, x=x), data, "real")
+    info = loaded.info
+    if info is not None:  # the weights are in the model now
+        info = replace(info, settings={**info.settings, "feature_weights": None})
+    certificates = inputs.certify(Loaded(space, info), replace(dataset, x=x), data)
     found = attacks.falsify(space, x, certificates, seed=seed, steps=steps, restarts=restarts)
     broken = int(found.broken.sum())
     document = {

@@ -1,4 +1,4 @@
-"""`lipkit certify`: radii of a model's answers on a data set."""
+"""`lipkit certify`: radii, or intervals, of a model's answers on a data set."""
 
 from pathlib import Path
 from typing import Annotated
@@ -42,12 +42,17 @@ def certify(
     sheet: options.Sheet = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write each row's radius to a .csv or .json file."),
+        typer.Option(
+            metavar="FILE", help="Write each row's radius, or interval, to a .csv or .json file."
+        ),
     ] = None,
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ):
     """Certify a model's answers: no input within the radius of a row has another answer.
+
+    Of a run that predicts numbers (--task regression) it is the interval that the prediction stays
+    in as long as no input moves by more than --eps, or the run's own radius.
 
     Works for models that lipkit trained and for any other made of known layers. A row that does not
     fit the model, as one with a missing cell, is not certified, and the others are. Ends with
@@ -57,6 +62,7 @@ def certify(
 
         lipkit certify runs/cancer new_patients.csv --id patient --out radii.csv
         lipkit certify runs/cancer runs/cancer/test.npz --eps 0.5 --require 0.9
+        lipkit certify runs/prices new_homes.csv --eps 0.1 --out intervals.csv
         lipkit certify somebodys.onnx pixels.npz --json
     """
     if out is not None and out.suffix not in (".csv", ".json"):
@@ -67,16 +73,18 @@ def certify(
     import numpy as np
 
     from lipkit._files.places import new_file
-    from lipkit._table import table
     from lipkit.runs import load
-    from lipkit_command import answers, inputs
+    from lipkit_command import answers, decisions, inputs, values
 
     loaded = load(model, run)
+    own = values if loaded.regression else decisions
+    if loaded.regression:
+        inputs.refuse_for_values(require=require, arithmetic=arithmetic, output=chosen)
     written = {"encoding": encoding, "decimal": decimal, "missing": missing, "sheet": sheet}
     dataset = inputs.read(loaded, data, target, id, **written)
     if require is not None and dataset.y is None:
         raise ValueError(f"--require needs true classes (--target), which {data} does not have.")
-    result = inputs.certify(loaded, dataset, data, arithmetic, options.output(chosen))
+    result = inputs.certify(loaded, dataset, data, arithmetic, options.output(chosen), eps)
     said = answers.statuses(result, dataset)
     reasons = answers.reasons(said)
     if out is not None:
@@ -84,10 +92,9 @@ def certify(
             if out.suffix == ".json":
                 result.save(new)
             else:
-                answers.write(new, result, dataset, said)
+                answers.write(new, own.columns(result, dataset.classes), dataset, said)
+    about, shown = own.summary(result, eps)
     sure = result.certified
-    radii = [0.0, *([eps] if eps is not None else np.quantile(result.radius, [0.25, 0.5, 0.75]))]
-    shares = [[float(r), answers.share(result, r)] for r in radii]
     document = {
         "model": str(model),
         "sha256": loaded.sha256,
@@ -99,22 +106,19 @@ def certify(
         "imputed": int(np.count_nonzero(answers.filled(dataset))),
         "arithmetic": arithmetic,
         "assumptions": list(result.assumptions),
-        "median_radius": float(np.median(result.radius)),
-        "accuracy": None if result.y is None else answers.accuracy(result),
-        "share": "certified accuracy" if result.y is not None else "certified share",
-        "shares": shares,
+        **about,
     }
-    rows = [(f"{radius:.4g}", f"{share:.4f}") for radius, share in shares]
     info = loaded.info
-    unit = [f"radii {info.distances}"] if info and loaded.weights is not None else []
+    what = "distances" if loaded.regression else "radii"
+    unit = [f"{what} {info.distances}"] if info and loaded.weights is not None else []
     lines = [
         str(result).partition("\n")[0],
         *answers.lines(reasons, document["imputed"]),
         *unit,
-        *table(("radius", document["share"]), rows),
+        *shown,
         output.identity(model, loaded.sha256),
         output.identity(data, dataset.sha256),
     ]
     output.show(as_json, document, lines)
-    failed = not sure.any() or (require is not None and shares[1][1] < require)
+    failed = not sure.any() or (require is not None and document["shares"][1][1] < require)
     return NOT_CERTIFIED if failed else DONE

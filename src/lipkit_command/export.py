@@ -21,8 +21,9 @@ def export(
 ):
     """Export a model for programs that do not have lipkit.
 
-    keras: plain Keras. onnx: logits and their certified radius in one graph. saved_model: for
-    TensorFlow Serving. litert: for phones and browsers.
+    keras: plain Keras. onnx: logits and their certified radius in one graph, or the prediction of a
+    number, with the proven constant in its metadata. saved_model: for TensorFlow Serving. litert:
+    for phones and browsers.
 
     For example:
 
@@ -45,7 +46,8 @@ def export(
         _export(loaded, to, new)
     lines = [str(out), output.identity(model, loaded.sha256)]
     if to == "onnx" and loaded.weights is not None:
-        lines.append("its radii are in units of the data, without the feature weights")
+        what = "constant is" if loaded.regression else "radii are"
+        lines.append(f"its {what} in units of the data, without the feature weights")
     output.show(
         as_json, {"model": str(model), "sha256": loaded.sha256, "to": to, "out": str(out)}, lines
     )
@@ -59,7 +61,9 @@ def _export(loaded, to, path):
     elif to == "onnx":
         from lipkit.export.onnx import export_onnx
 
-        export_onnx(loaded.model, path, classes=loaded.info and loaded.info.classes)
+        classes = (loaded.info and loaded.info.classes) or None
+        task = "regression" if loaded.regression else None
+        export_onnx(loaded.model, path, classes=classes, task=task)
     else:
         _keras_export(vanilla_model(loaded.model), to, path)
 

@@ -1,6 +1,7 @@
 """Data for a model, read as its training data were, and their certificates."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -8,7 +9,7 @@ import lipkit
 from lipkit.certifier import reweighted
 from lipkit.data import files, frames
 from lipkit.data.dataset import Dataset, encoded_format
-from lipkit.runs.training import batch_size
+from lipkit.runs.tasks import TASKS, batch_size
 
 
 def read(loaded, path, target=None, id=None, **written) -> Dataset:
@@ -34,11 +35,13 @@ def read(loaded, path, target=None, id=None, **written) -> Dataset:
         encoding=encoding,
         classes=info and info.classes,
         id=id,
+        targets=loaded.regression,
         format=encoded_format(encoding).changed(**written),
         partly=True,
     )
     if target and dataset.y is None:
-        raise ValueError(f"{path} has no column {target!r} with classes (--target).")
+        what = "numbers" if loaded.regression else "classes"
+        raise ValueError(f"{path} has no column {target!r} with {what} (--target).")
     return dataset if info else _plain(dataset, path)
 
 
@@ -56,11 +59,27 @@ def _plain(dataset, path):
     return replace(dataset, y=y, classes=())
 
 
-def certify(loaded, dataset, path, arithmetic, output=None):
+def refuse_for_values(require, arithmetic, output):
+    """Refuse options of `certify` that mean nothing for a run that predicts numbers."""
+    if require is not None:
+        raise ValueError(
+            "--require is a share of right answers, and this run predicts numbers, which are right "
+            "or wrong by more or less: read the intervals (--out FILE)."
+        )
+    if arithmetic != "real":
+        raise ValueError(f"--arithmetic {arithmetic}: there are intervals in real arithmetic only.")
+    if output is not None:
+        raise ValueError("--output: the model of this run has one output.")
+
+
+def certify(loaded, dataset, path, arithmetic: Any = "real", output=None, eps=None):
     """Certificates of a data set, in the distances of the run; its shape must be the model's.
 
-    Their `y` is -1 where the class of a row is missing.
+    Their `y` is -1 where the class of a row is missing. Of a run that predicts numbers they are
+    intervals for the radius `eps`, or the one that it was trained for.
     """
+    if loaded.regression:
+        return _intervals(loaded, dataset, path, eps)
     if loaded.weights is not None and arithmetic != "real":
         raise ValueError(
             f"--arithmetic {arithmetic}: this run measures distances with feature weights, for "
@@ -83,3 +102,16 @@ def certify(loaded, dataset, path, arithmetic, output=None):
     if dataset.y is not None and result.y is not None:
         result = replace(result, y=np.where(dataset.y < 0, -1, result.y))
     return reweighted(result, loaded.model, loaded.weights)
+
+
+def _intervals(loaded, dataset, path, eps):
+    """The intervals of a data set."""
+    data, x = loaded.info.data, dataset.x
+    shape = tuple(data.image_shape or [len(data.features)])
+    if x.shape[1:] != shape:
+        raise ValueError(
+            f"{path} does not fit the model: expected rows of the shape {shape}, got {x.shape[1:]}."
+        )
+    return TASKS[loaded.info.task].proven(
+        loaded.model, x, dataset.y, loaded.info.settings, eps, batch_size=batch_size(x)
+    )

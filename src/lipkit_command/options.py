@@ -79,7 +79,8 @@ Eps = Annotated[
     ),
 ]
 Target = Annotated[
-    str | None, typer.Option(metavar="COL", help="Column of a table that holds the classes.")
+    str | None,
+    typer.Option(metavar="COL", help="Column of a table to predict: classes, or numbers."),
 ]
 Id = Annotated[
     str | None,

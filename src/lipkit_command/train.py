@@ -1,13 +1,13 @@
 """`lipkit train`: from a data file to the folder of a run."""
 
 import sys
-from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from lipkit_command import options, output
+from lipkit_command import options
 from lipkit_command.app import DONE, INTERRUPTED
 from lipkit_command.plain import choices
 
@@ -38,6 +38,28 @@ def _seconds(text):
     return found
 
 
+OF_CLASSES = {
+    "alpha": "it weighs the hinge of a classifier's loss",
+    "min_margin": "it is the margin between classes",
+    "class_weight": "a number to predict has no class",
+}
+
+
+def _check_task(task, lipschitz, **of_classes):
+    """Refuse options that mean nothing for the task."""
+    if task == "classification" and lipschitz is not None:
+        raise typer.BadParameter(
+            "'--lipschitz': applies only to --task regression: a larger constant does not change "
+            "a classifier's decisions, see --eps"
+        )
+    for name, value in of_classes.items():
+        if task == "regression" and value is not None:
+            raise typer.BadParameter(
+                f"'--{name.replace('_', '-')}': applies only to --task classification: "
+                f"{OF_CLASSES[name]}"
+            )
+
+
 def _known_weights(text):
     """A kind of weights, or a file that is there."""
     return text if text in (None, *choices.WEIGHTS) else str(options.there(Path(text)))
@@ -47,12 +69,20 @@ def train(
     data: options.Data,
     out: Annotated[Path, typer.Option(metavar="RUN", help="Folder for the results.")],
     target: options.Target = None,
+    task: Annotated[
+        str,
+        typer.Option(
+            callback=options.one_of(choices.TASKS),
+            help="classification, or regression: the target holds numbers to predict.",
+        ),
+    ] = "classification",
     eps: Annotated[
         float | None,
         typer.Option(
             metavar="R",
             callback=POSITIVE,
-            help="Radius to train for. (Default: the largest that costs little accuracy.)",
+            help="Radius to train for. (Default: the largest that costs little accuracy; of a "
+            "regression about 0.3 spreads.)",
         ),
     ] = None,
     recipe: Annotated[
@@ -69,6 +99,15 @@ def train(
     min_margin: Annotated[
         float | None,
         typer.Option(callback=POSITIVE, help="Train with HKR, whose hinge asks for this margin."),
+    ] = None,
+    lipschitz: Annotated[
+        float | None,
+        typer.Option(
+            metavar="L",
+            callback=POSITIVE,
+            help="Of a regression: the largest constant, in units of the target per unit of "
+            "distance. (Default: the smallest that costs little R2.)",
+        ),
     ] = None,
     budget: Annotated[
         str | None,
@@ -92,6 +131,14 @@ def train(
         float, typer.Option(callback=options.share, help="Share of the rows to hold out.")
     ] = 0.2,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Train with so many seeds, from --seed on, for the mean and spread of the test "
+            "score: the others are in RUN-seed-1 and so on.",
+        ),
+    ] = 1,
     categorical: Annotated[
         list[str] | None,
         typer.Option(metavar="COL", help="Column of categories. Repeatable."),
@@ -136,7 +183,7 @@ def train(
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ):
-    """Train a classifier on your own data, with a proven radius for each answer.
+    """Train a model on your own data, with a proven radius or interval for each answer.
 
     The scaler becomes the first layer of the model, so inputs are in the units of the data.
     Distances, and so radii, count robust spreads of the columns of a table (a change of category
@@ -144,6 +191,9 @@ def train(
 
     What is not given is searched for: small networks are trained side by side and judged on rows
     that they were not trained on; the radius is the largest that costs little accuracy.
+
+    With --task regression the target is a number, and what is proven is an interval: the
+    prediction stays in it as long as the input moves by at most --eps.
 
     RUN will hold: model.keras (plain Keras, needs no lipkit), lipkit.keras (for further training),
     test.npz and certificates.json (held-out samples and their certificates), run.json (all
@@ -157,23 +207,29 @@ def train(
 
         lipkit train cancer.csv --target diagnosis --out runs/cancer
         lipkit train homes.parquet --target city --eps 0.5 --impute median --drop id --out runs/h
+        lipkit train homes.csv --target price --task regression --out runs/prices
         lipkit train photos/ --image-size 64,64 --epochs 20 --out runs/photos
     """
+    _check_task(task, lipschitz, alpha=alpha, min_margin=min_margin, class_weight=class_weight)
     size, seconds = _size(image_size), _seconds(budget)
 
     from lipkit import runs
     from lipkit.data import Format
     from lipkit.runs.training import LARGEST_TEST
+    from lipkit_command import trained
     from lipkit_command.progress import Epochs
 
-    found = runs.train(
+    start: Any = runs.train if seeds == 1 else partial(runs.train_seeds, seeds=seeds)
+    made = start(
         data,
         out,
         target,
+        task=task,
         recipe=recipe,
         eps=eps,
         alpha=alpha,
         min_margin=min_margin,
+        lipschitz=lipschitz,
         epochs=epochs,
         budget=seconds,
         class_weight=class_weight,
@@ -192,8 +248,10 @@ def train(
         callbacks=[Epochs()],
         command=["lipkit", *sys.argv[1:]],
     )
-    _show(as_json, found, capped=test_size * found.info.data.rows > LARGEST_TEST)
-    return INTERRUPTED if found.info.settings["interrupted"] else DONE
+    found, scores = (made, None) if seeds == 1 else made
+    trained.show(as_json, found, scores, capped=test_size * found.info.data.rows > LARGEST_TEST)
+    broken_off = scores is not None and len(scores.runs) < seeds
+    return INTERRUPTED if broken_off or found.info.settings["interrupted"] else DONE
 
 
 def _weights(path):
@@ -208,53 +266,3 @@ def _weights(path):
         raise ValueError(
             f'{path} must hold weights of columns in JSON, such as {{"age": 2.0}}.'
         ) from None
-
-
-def _choice(settings):
-    """Where the radius comes from, if a search found it."""
-    if settings.get("eps_source") != "searched":
-        return
-    yield "that radius is the largest of the candidates whose accuracy on rows that they"
-    yield "were not trained on is at most one point below the best"
-
-
-def _show(as_json, found, capped):
-    import numpy as np
-
-    info, certificates, out = found.info, found.certificates, found.directory
-    epochs = len(next(iter(info.history.values())))
-    data, split, settings = info.data, info.split, info.settings
-    eps = settings["eps"]
-    certified = certificates.certified_accuracy(eps)
-    median = float(np.median(certificates.radius))
-    size = f"{len(data.features)} features" if data.features else f"{data.image_shape}"
-    lines = output.facts(
-        [
-            ("data", f"{data.path}: {data.rows} rows of {size}, {len(info.classes)} classes"),
-            (
-                "network",
-                f"{settings['recipe']}, trained on {split.train} rows"
-                + f", interrupted after {epochs} epochs" * bool(settings["interrupted"]),
-            ),
-            ("held out", f"{split.test} rows" + ", the most that lipkit holds out" * capped),
-            ("accuracy", f"{info.accuracy:.4f} on the rows held out"),
-            ("certified", f"{certified:.4f} are right, and stay right within {eps:.4g} (proven)"),
-            *(("", line) for line in _choice(settings)),
-            ("radius", f"{median:.4g} in the median, {info.distances}"),
-            ("Lipschitz", f"at most {found.constant:.6g} for these distances (proven)"),
-            ("wrote", f"{out} in {info.seconds:.1f} s"),
-            ("SHA-256", f"{found.sha256} of its manifest"),
-            ("next", f"lipkit report {out}"),
-            ("", f"lipkit certify {out} NEW_DATA"),
-            ("", f"lipkit export {out} --to onnx --out model.onnx"),
-        ]
-    )
-    document = {
-        **asdict(info),
-        "sha256": found.sha256,
-        "eps": eps,
-        "certified_accuracy": certified,
-        "median_radius": median,
-        "out": str(out),
-    }
-    output.show(as_json, document, lines)

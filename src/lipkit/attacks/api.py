@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,16 +11,17 @@ from numpy.typing import ArrayLike
 
 from lipkit._checks import integer
 from lipkit.attacks import search
+from lipkit.attacks.exits import SIDES, Exits
 from lipkit.attacks.result import Falsification
 from lipkit.attacks.target import Best, Target
-from lipkit.certifier.result import Certificates
+from lipkit.certifier import Certificates, Intervals
 from lipkit.errors import NotCertifiable
 
 ATTACKS = ("pgd", "one_step", "rounding_search")
 
 
 @np.errstate(over="ignore", invalid="ignore")  # inputs beyond the model's dtype
-def _run(target: Target, attacks, seed, steps=20, restarts=1):
+def _run(target: Any, attacks, seed, steps=20, restarts=1):
     """Run attacks and keep the best attempt at each point: a break before anything else."""
     steps, restarts = integer("steps", steps), integer("restarts", restarts)
     if "rounding_search" in attacks and not search.is_linear(target):
@@ -31,6 +33,10 @@ def _run(target: Target, attacks, seed, steps=20, restarts=1):
         "pgd": lambda rng: search.pgd(target, rng, steps, restarts),
         "one_step": lambda rng: search.one_step(target),
         "rounding_search": lambda rng: search.rounding(target, rng),
+        **{
+            name: lambda rng, side=side: search.pgd(target.towards(side), rng, steps, restarts)
+            for name, side in SIDES.items()
+        },
     }
     best = Best(target.x.astype(target.dtype))
     name = np.full(len(target.rows), "", dtype=object)
@@ -63,7 +69,7 @@ def _run(target: Target, attacks, seed, steps=20, restarts=1):
 def falsify(
     model: keras.Model,
     x: ArrayLike,
-    certificates: Certificates,
+    certificates: Certificates | Intervals,
     scale: float = 1.0,
     attacks: Sequence[str] | None = None,
     seed: int = 0,
@@ -71,19 +77,22 @@ def falsify(
     steps: int = 20,
     restarts: int = 1,
 ) -> Falsification:
-    """Try to break certificates with all attacks that apply.
+    """Try to break certificates with all attacks that apply, or to leave intervals of values.
 
     A break disproves a certificate; its absence proves nothing: 0 of n points broken says at most
     that an attack as strong breaks fewer than 3 / n (95 % confidence).
 
     Args:
-        model: the certified model, of one input and one output that is a logit or logits.
+        model: the certified model, of one input and one output that is a logit or logits, or a
+            value.
         x: (n, ...) the certified inputs.
         certificates: the result of `lipkit.certify(model, x)` for the same `model` and `x`, with
             `preprocessing_scale=1`. This is not checked: other certificates give meaningless
-            results. The points with status `"certified"` are attacked.
+            results. The points with status `"certified"` are attacked. Or `Intervals` of
+            `lipkit.certifier.certify_values(model, x, radius=...)`, without weights.
         scale: factor on the radii, > 0; above 1 as a positive control of the attacks.
-        attacks: some of `"pgd"`, `"one_step"`, `"rounding_search"`; None: all that apply.
+        attacks: some of `"pgd"`, `"one_step"`, `"rounding_search"`; None: all that apply. Values
+            are attacked `"upward"` and `"downward"`, by the steps of `pgd`.
         seed: seed of the random starts.
         steps, restarts: numbers of gradient steps and of starts of `pgd`, >= 1.
 
@@ -100,9 +109,13 @@ def falsify(
     >>> int(result.broken.sum())
     0
     """
-    names = ATTACKS if attacks is None else tuple(attacks)
-    if isinstance(attacks, str) or not names or not set(names) <= set(ATTACKS):
-        raise ValueError(f"`attacks` must be some of {ATTACKS}. Received: attacks={attacks!r}")
+    of_values = isinstance(certificates, Intervals)
+    known = tuple(SIDES) if of_values else ATTACKS
+    names = known if attacks is None else tuple(attacks)
+    if isinstance(attacks, str) or not names or not set(names) <= set(known):
+        raise ValueError(f"`attacks` must be some of {known}. Received: attacks={attacks!r}")
+    if of_values:
+        return _run(Exits(model, x, certificates, scale), names, seed, steps, restarts)
     target = Target(model, x, certificates, scale=scale)
     if attacks is None and not search.is_linear(target):
         names = tuple(name for name in names if name != "rounding_search")

@@ -70,61 +70,38 @@ def _excess(model, x, signs, mask, own):
     return ops.max(signs * logits + mask, axis=-1) - ops.sum(own * logits, axis=-1)
 
 
-class Target:
-    """The m certified of n points, flat (m, d); see `lipkit.attacks.falsify` for the arguments."""
+class Balls:
+    """The m certified of n points, flat (m, d), and the balls in which they may be moved.
 
-    def __init__(self, model, x, certificates, radius=None, scale=1.0):
-        self.all, self.dtype, reading = inputs(model, x)
-        self.graph = reading.graph
+    Args:
+        model, x, scale: see `lipkit.attacks.falsify`.
+        proofs: certificates or intervals of x, in number and kind as they must be.
+        radius: one, or (n,).
+    """
+
+    def __init__(self, model, x, proofs, radius, scale):
+        self.all, self.dtype, self.reading = inputs(model, x)
         n, *self.shape = self.all.shape
-        if not isinstance(certificates, Certificates) or len(certificates) != n:
-            raise ValueError(f"`certificates` must be the result of certify for the {n} inputs x.")
+        if len(proofs) != n:
+            raise ValueError(f"`certificates` must be those of the {n} inputs x.")
         if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0 < scale < 1e9:
             raise ValueError(f"`scale` must be a positive number. Received: scale={scale!r}")
-        radius = np.asarray(certificates.radius if radius is None else radius, "float64")
+        radius = np.asarray(radius, "float64")
         if radius.shape not in ((), (n,)) or not ((radius >= 0) & np.isfinite(radius)).all():
             raise ValueError(f"`radius` must be finite, >= 0, one or {n}. Received: {radius!r}")
-        task = "multilabel" if certificates.label.ndim == 2 else None
-        # a final sigmoid or softmax is refused, as in float32: it hides gradients
-        self.head, self.task = find_head(self.graph, task, FORMATS["float32"])
-        self.model, self.arithmetic = model, certificates.arithmetic
-        self.rows = np.flatnonzero(certificates.certified)
+        self.model, self.arithmetic = model, proofs.arithmetic
+        self.rows = np.flatnonzero(proofs.certified)
         self.x = self.all[self.rows].reshape(len(self.rows), math.prod(self.shape))
-        self.label = certificates.label[self.rows]
         self.radius, self.scale = np.broadcast_to(radius, (n,))[self.rows], scale
         # no further than where squared norms are finite
         self.reach = np.minimum(self.radius * scale, float(np.finfo(self.dtype).max) ** 0.5)
-        self.sides = self._sides(math.prod(self.graph.nodes[self.head.node].shape))
-        self._plain = plain(model, reading)
-        self._compiled = compile_gradient(_excess, self._plain)
+        self._plain = plain(model, self.reading)
 
-    def _sides(self, outputs):
-        """(signs, mask, own), each (m, c): wrong if max(signs * logits + mask) > own . logits."""
-        ones = np.ones((len(self.rows), outputs), "float32")
-        if self.task != "multiclass":
-            return 1 - 2 * self.label.reshape(ones.shape).astype("float32"), 0 * ones, 0 * ones
-        own = np.eye(outputs, dtype="float32")[self.label]
-        return ones, np.float32(NEVER) * own, own
-
-    def excess(self, points, mask=None):
-        """By how much the nearest wrong label wins (m,), and the unit gradient (m, d)."""
-        signs, default, own = self.sides
-        mask = default if mask is None else mask
-        shaped = points.reshape(-1, *self.shape)
-        value, gradient = in_batches(self._compiled, shaped, signs, mask, own)
+    def _ascent(self, compiled, points, *arrays):
+        """A compiled value at points (m, d), and its unit gradient (m, d)."""
+        value, gradient = in_batches(compiled, points.reshape(-1, *self.shape), *arrays)
         gradient = np.nan_to_num(gradient.reshape(self.x.shape).astype("float64"))
         return np.nan_to_num(value, nan=NEVER), unit(gradient)
-
-    def logits(self, points):
-        """The program's own outputs: (m, d) -> (m, c)."""
-
-        def call(batch):
-            # a model with float32 certificates is plain: this is the certified program itself
-            outputs = self._plain(ops.convert_to_tensor(batch), training=False)
-            return (ops.convert_to_numpy(outputs),)
-
-        (outputs,) = in_batches(call, points.reshape(-1, *self.shape))
-        return outputs.reshape(len(points), -1).astype("float64")
 
     def inside(self, points):
         """Whether points (m, d) are in the balls, exactly."""
@@ -139,6 +116,48 @@ class Target:
             points[left] = self.x[left] + shrink * delta[left]
             left = left[~within(self.x[left], points[left], self.radius[left], self.scale)]
         return points
+
+
+class Target(Balls):
+    """Points whose label is to change; see `lipkit.attacks.falsify` for the arguments."""
+
+    def __init__(self, model, x, certificates, radius=None, scale=1.0):
+        if not isinstance(certificates, Certificates):
+            raise ValueError("`certificates` must be the result of certify for the inputs x.")
+        radius = certificates.radius if radius is None else radius
+        super().__init__(model, x, certificates, radius, scale)
+        self.graph = self.reading.graph
+        task = "multilabel" if certificates.label.ndim == 2 else None
+        # a final sigmoid or softmax is refused, as in float32: it hides gradients
+        self.head, self.task = find_head(self.graph, task, FORMATS["float32"])
+        self.label = certificates.label[self.rows]
+        self.sides = self._sides(math.prod(self.graph.nodes[self.head.node].shape))
+        self._compiled = compile_gradient(_excess, self._plain)
+
+    def _sides(self, outputs):
+        """(signs, mask, own), each (m, c): wrong if max(signs * logits + mask) > own . logits."""
+        ones = np.ones((len(self.rows), outputs), "float32")
+        if self.task != "multiclass":
+            return 1 - 2 * self.label.reshape(ones.shape).astype("float32"), 0 * ones, 0 * ones
+        own = np.eye(outputs, dtype="float32")[self.label]
+        return ones, np.float32(NEVER) * own, own
+
+    def excess(self, points, mask=None):
+        """By how much the nearest wrong label wins (m,), and the unit gradient (m, d)."""
+        signs, default, own = self.sides
+        mask = default if mask is None else mask
+        return self._ascent(self._compiled, points, signs, mask, own)
+
+    def logits(self, points):
+        """The program's own outputs: (m, d) -> (m, c)."""
+
+        def call(batch):
+            # a model with float32 certificates is plain: this is the certified program itself
+            outputs = self._plain(ops.convert_to_tensor(batch), training=False)
+            return (ops.convert_to_numpy(outputs),)
+
+        (outputs,) = in_batches(call, points.reshape(-1, *self.shape))
+        return outputs.reshape(len(points), -1).astype("float64")
 
     def broken(self, points):
         """Whether points (m, d) are in the balls and have another label."""

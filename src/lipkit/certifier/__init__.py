@@ -3,7 +3,7 @@
 from lipkit.certifier import graph
 from lipkit.certifier.api import certify, lipschitz_bound
 from lipkit.certifier.bounding import LayerBound
-from lipkit.certifier.interval import output_interval
+from lipkit.certifier.interval import Intervals, certify_values, output_interval
 from lipkit.certifier.reader import as_exported, register_rule
 from lipkit.certifier.result import Certificates, LipschitzBound
 from lipkit.certifier.status import Status
@@ -11,11 +11,13 @@ from lipkit.certifier.weights import reweighted
 
 __all__ = [
     "Certificates",
+    "Intervals",
     "LayerBound",
     "LipschitzBound",
     "Status",
     "as_exported",
     "certify",
+    "certify_values",
     "graph",
     "lipschitz_bound",
     "output_interval",

@@ -64,6 +64,12 @@ def weighted_bound(model, weights) -> float:
     return float(mul_up(float(lipschitz_bound(model)), factor(reading_of(model).graph, weights)))
 
 
+def assumed(assumptions, weights) -> tuple[str, ...]:
+    """Assumptions of a proof, with what distances are where the features have weights."""
+    distances = "distances are sqrt(sum (w_i dx_i)^2) with the user's weights w of the features"
+    return tuple(distances if a == DISTANCES and weights is not None else a for a in assumptions)
+
+
 def reweighted(certificates: Certificates, model, weights) -> Certificates:
     """The certificates with radii in units of |w (x' - x)| = sqrt(sum (w_i dx_i)^2).
 
@@ -96,10 +102,9 @@ def reweighted(certificates: Certificates, model, weights) -> Certificates:
             f"arithmetic={certificates.arithmetic!r}"
         )
     by = factor(reading_of(model).graph, weights)
-    distances = "distances are sqrt(sum (w_i dx_i)^2) with the user's weights w of the features"
     return replace(
         certificates,
         radius=np.minimum(deflate(certificates.radius / by, 1), LARGEST),
         lipschitz=mul_up(certificates.lipschitz, by),
-        assumptions=tuple(distances if a == DISTANCES else a for a in certificates.assumptions),
+        assumptions=assumed(certificates.assumptions, weights),
     )

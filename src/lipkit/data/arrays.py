@@ -60,6 +60,27 @@ def _check(path, archive):
     check_bytes(path, total, "the arrays")
 
 
+def targets(y, name) -> np.ndarray:
+    """Numbers to predict in float64 (n,), finite in float32.
+
+    Raises:
+        ValueError: it does not hold one number for each row, or not a finite one.
+    """
+    if y.dtype.kind not in "biuf" or y.ndim != 1:
+        raise ValueError(
+            f"{name} must hold one number for each row, shape (n,). Received: {y.dtype} of shape "
+            f"{y.shape}."
+        )
+    y = exact(y, name)
+    bad = ~(np.abs(y) <= LARGEST)
+    if bad.any():
+        raise ValueError(
+            f"{name} has numbers that are missing, infinite or too large for float32 in "
+            f"{bad.sum()} rows, first in row {np.argmax(bad) + 1}. Leave these rows out."
+        )
+    return y
+
+
 def numbers(x, name) -> tuple[np.ndarray, np.ndarray]:
     """An array of samples in float64, and which of them are not finite in float32: (n,).
 

@@ -17,7 +17,8 @@ class Dataset:
             0 and 1, dates as days since 1970-01-01, one number for each category: distances, and
             so radii, take a change of category as sqrt(2). Of images: (n, height, width, 1 or 3),
             from 0 to 1.
-        y: int64 (n,), the number of each sample's class, -1 where it is missing, or None.
+        y: int64 (n,), the number of each sample's class, -1 where it is missing; or float64 (n,),
+            what is to be predicted, NaN where it is missing; or None.
         kind: `"table"` or `"images"`.
         classes: names of the classes, or ().
         features: names of the numbers of a table's rows, or ().

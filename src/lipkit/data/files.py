@@ -28,15 +28,16 @@ def read(
     impute=False,
     image_size=None,
     partly=False,
+    targets=False,
 ) -> Dataset:
-    """Read samples, and their classes where they are given.
+    """Read samples, and their classes, or numbers to predict, where they are given.
 
     Args:
         path: a CSV (also separated by semicolons or tabs, or compressed as .csv.gz), TSV, Parquet
             or XLSX file with one row a sample, in which empty cells, NA, NaN, null and None are
             missing; an NPZ file with an array `x` (n, ...) and perhaps `y` (n,) and `classes`, the
             names that y counts; or a folder of images with one sub-folder per class.
-        target: column of the classes in a table. With `encoding` it may be absent.
+        target: column of the classes, or targets, in a table. With `encoding` it may be absent.
         encoding: `encoding` of another `Dataset`, to read the file in the same way; columns that
             it does not have are left out. Arrays of shape (n, height, width) are images and get an
             axis of one channel, unless the encoding is another one, such as {}.
@@ -50,6 +51,7 @@ def read(
         image_size: (height, width) that images are resized to.
         partly: read the rows that can be read, and put into `Dataset.problems` what is wrong with
             the others; otherwise they are an error.
+        targets: whether y are numbers to predict, and not classes.
 
     Raises:
         ValueError: what is wrong with the file, where in it, and what can be done.
@@ -74,7 +76,7 @@ def read(
         raise ValueError(f"`image_size` is for folders of images. Received: {path}.")
     with opened.unchanged(*_files(path)) as digest:
         if path.is_dir():
-            data = _images(path, encoding, classes, image_size, partly)
+            data = _images(path, encoding, classes, image_size, partly, targets)
         elif frames.is_table(path):
             data = tabular.read(
                 path,
@@ -87,9 +89,10 @@ def read(
                 id=id,
                 format=format,
                 partly=partly,
+                targets=targets,
             )
         else:
-            data = _arrays(path, encoding, classes, partly)
+            data = _arrays(path, encoding, classes, partly, targets)
     if not (impute or partly):
         check_complete(data, path)
     return replace(data, sha256=digest)
@@ -135,7 +138,7 @@ def impute(data: Dataset, method, rows) -> Dataset:
     return replace(data, x=x, imputed=imputed, encoding=saved)
 
 
-def _images(path, encoding, classes, size, partly):
+def _images(path, encoding, classes, size, partly, targets):
     paths, names = images.find(path)
     images.warn_of_others(path)
     known = (encoding or {}).get("image", {})
@@ -143,13 +146,13 @@ def _images(path, encoding, classes, size, partly):
     problems = {}
     x = images.read(paths, size, known.get("shape"), problems if partly else None)
     y = None
-    if names is not None:
+    if names is not None and not targets:  # which folders do not have
         y, classes = labels.encode(names, f"Folder {path}", classes)
     saved = {"image": {"shape": list(x.shape[1:]), "resized": size and list(size)}}
     return Dataset(x, y, "images", tuple(classes or ()), (), saved, problems=problems)
 
 
-def _arrays(path, encoding, classes, partly):
+def _arrays(path, encoding, classes, partly, targets):
     found = arrays.read_npz(path)
     if "x" not in found:
         raise ValueError(f"{path} needs an array 'x'. It has: {', '.join(found) or 'none'}.")
@@ -167,10 +170,14 @@ def _arrays(path, encoding, classes, partly):
         x, saved = x[..., None], {"image": {"shape": shape}}
     y = found.get("y")
     if y is not None:
-        y, classes = labels.encode(y, f"{path}: y", classes, found.get("classes"))
+        if targets:
+            y = arrays.targets(y, f"{path}: y")
+        else:
+            y, classes = labels.encode(y, f"{path}: y", classes, found.get("classes"))
         if len(y) != len(x):
+            what = "target" if targets else "class"
             raise ValueError(
-                f"{path}: x has {len(x)} rows and y has {len(y)}: give each row of x a class."
+                f"{path}: x has {len(x)} rows and y has {len(y)}: give each row of x a {what}."
             )
     kind = "table" if x.ndim == 2 else "images"
     features = tuple(f"x{i}" for i in range(x.shape[1])) if x.ndim == 2 else ()

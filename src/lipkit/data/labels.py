@@ -8,6 +8,7 @@ from lipkit._files.limits import TEXT
 
 LOG = logging.getLogger("lipkit")
 MOST_CLASSES = 1000
+NUMBERS = "predict numbers: lipkit train --task regression"
 
 
 def text_of(value) -> str:
@@ -64,8 +65,8 @@ def encode(values, name, classes=None, names=None) -> tuple[np.ndarray, tuple[st
     if values.dtype.kind == "f" and (values != np.floor(values)).any():
         between = values[values != np.floor(values)][0]
         raise ValueError(
-            f"{name} is continuous (such as {between:g}), but classes are needed. Turn it "
-            "into classes, or use lipkit.estimators.LipschitzRegressor."
+            f"{name} is continuous (such as {between:g}), but classes are needed. Turn it into "
+            f"classes, or {NUMBERS}."
         )
     if names is not None:
         values = _named(values, np.asarray(names), name)
@@ -78,7 +79,7 @@ def encode(values, name, classes=None, names=None) -> tuple[np.ndarray, tuple[st
         if len(names) > MOST_CLASSES or len(names) > max(20, len(values) // 2):
             raise ValueError(
                 f"{name} has {len(names)} different values in {len(values)} rows: is it continuous "
-                "or an identifier? Classes are needed, each with several rows."
+                f"or an identifier? Classes are needed, each with several rows; or {NUMBERS}."
             )
         warn_alike(names, name)
         return y.astype("int64"), tuple(names)

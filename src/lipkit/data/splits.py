@@ -30,3 +30,16 @@ def stratified(y, share, seed=0, most=None, names=None) -> tuple[np.ndarray, np.
         held.append(rows[: min(max(round(share * len(rows)), 1), len(rows) - 1)])
     held = rng.permutation(np.concatenate(held))
     return rng.permutation(np.setdiff1d(np.arange(len(y)), held)), held
+
+
+def random(n, share, seed=0, most=None) -> tuple[np.ndarray, np.ndarray]:
+    """The same of n rows without classes: at least one is held out, and not all.
+
+    Args:
+        n: number of rows, at least 2.
+        share, seed, most: as in `stratified`.
+    """
+    order = np.random.default_rng(seed).permutation(n)
+    share = share if most is None else min(share, most / n)
+    held = min(max(round(share * n), 1), n - 1)
+    return order[held:], order[:held]

@@ -11,7 +11,7 @@ from lipkit.data.formats import USUAL
 ADVICE = "Correct it, or leave out the row, or the column (--drop)."
 
 
-def read(path, target, encoding, classes, *, categorical, drop, dates, id, format, partly):
+def read(path, target, encoding, classes, *, categorical, drop, dates, id, format, partly, targets):
     """The data set in a table; missing cells are NaN. Arguments and errors: see `files.read`."""
     encoding = encoding or {}
     known, format = encoded_columns(encoding), format or encoded_format(encoding)
@@ -25,7 +25,11 @@ def read(path, target, encoding, classes, *, categorical, drop, dates, id, forma
     frames.check_columns(frame, wanted, path)
     y = None
     if target in frame.columns:
-        y, classes = _target(frame[target], target, classes, partly)
+        present = _present(frame[target], target, partly)
+        if targets:
+            y = _numbers(frame[[target]][present], path, format, len(frame))
+        else:
+            y, classes = _classes(frame[target], present, classes)
     ids = _ids(frame[id]) if id in frame.columns else None
     inputs = frame.drop(columns=[*drop, *({target, id} & {*frame.columns})])
     columns = known or tables.infer(inputs, categorical, dates, format)
@@ -66,21 +70,43 @@ def _fill(x, columns, problems, partly):
     return (gaps & fillable).sum(axis=1) if fillable.any() else None
 
 
-def _target(series, target, classes, partly):
-    """Classes of the rows and their names; in files that are read partly -1 where it is missing."""
+def _present(series, target, partly):
+    """Where the target has a value: in all rows, but of files that are read partly."""
     missing = series.isna().to_numpy()
     if missing.any() and not partly:
         raise ValueError(
             f"Target {target!r} has {missing.sum()} missing values, first in row "
             f"{np.argmax(missing) + 1}. Fill them in, or leave these rows out."
         )
-    if missing.all():
+    return ~missing
+
+
+def _classes(series, present, classes):
+    """Classes of the rows, -1 where it is missing, and their names."""
+    if not present.any():
         return None, classes
-    values = series[~missing]
+    values = series[present]
     texts = values.map(cells.unescaped) if series.dtype.kind not in "biuf" else values
     y = np.full(len(series), -1)
-    y[~missing], classes = labels.encode(texts.to_numpy(), f"Target {target!r}", classes)
+    y[present], classes = labels.encode(texts.to_numpy(), f"Target {series.name!r}", classes)
     return y, classes
+
+
+def _numbers(frame, path, format, rows):
+    """Numbers to predict, NaN where one is missing, from the cells that are not."""
+    column = tables.Column(str(frame.columns[0]), "number")
+    found, problems = encoders.encode(frame, [column], path, format)
+    if problems:
+        first = min(problems)
+        raise ValueError(
+            f"{path}: row {frame.index[first] + 1}: target {problems[first]}. Correct it, or leave "
+            "out the row; texts can be classes (--task classification)."
+        )
+    if not len(frame):
+        return None
+    y = np.full(rows, np.nan)
+    y[frame.index] = found[:, 0]
+    return y
 
 
 def _ids(series):

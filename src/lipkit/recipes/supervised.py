@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lipkit._checks import real
+from lipkit._choices import TASKS
 from lipkit.losses import HKR, LseHKR
 from lipkit.metrics import HKRBinaryAccuracy
 from lipkit.recipes import checks, searched
@@ -18,7 +19,6 @@ from lipkit.recipes.batches import Shuffled
 from lipkit.recipes.stages import Stages
 from lipkit.recipes.training import BUDGET, Plan, Setup, Trained
 
-TASKS = ("classification", "regression")
 MARGIN = 2.0  # that the hinge asks for, in units of the radius, where none is given
 ROUNDING = 1 - 1e-5  # of a constant asked for, which float32 kernels exceed by less
 

@@ -19,6 +19,11 @@ def ticks(low, high, count, whole):
     return [float(v) for v in values if low - slack <= v <= high + slack]
 
 
+def left_of(ends) -> int:
+    """Where a frame can begin beside the numbers of its second axis."""
+    return max(LEFT, 16 + 8 * max(len(number(value, TICK)) for value in ticks(*ends, 5, False)))
+
+
 def _points(x, y):
     return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
 

@@ -9,21 +9,22 @@ import numpy as np
 
 from lipkit.data import files
 from lipkit.report.markup import Html, table, tag
-from lipkit.report.numbers import at_least, percent
+from lipkit.report.numbers import at_least, at_most, number, percent
 
-NAMES = "logistic regression", "neural network"
+CLASSIFIERS = "logistic regression", "neural network"
+REGRESSORS = "ridge regression", "neural network"
 
 
 @dataclass(frozen=True)
 class Baselines:
-    """How many test points each baseline gets right.
+    """What each baseline predicts of the test points.
 
     Attributes:
-        right: numbers by name; {} where nothing could be compared.
+        predicted: (n,) classes or numbers, by name; {} where nothing could be compared.
         problem: why not, or "".
     """
 
-    right: dict[str, int]
+    predicted: dict[str, np.ndarray]
     problem: str = ""
 
 
@@ -46,21 +47,37 @@ def compare(run) -> Baselines:
     test = run.x.reshape(len(run.x), -1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the iterations end before the optimum
-        models = {name: model.fit(x, y) for name, model in _models().items()}
-        right = {name: int(np.sum(m.predict(test) == run.y)) for name, m in models.items()}
-    return Baselines(right)
+        models = _regressors() if run.info.regression else _classifiers()
+        return Baselines({name: model.fit(x, y).predict(test) for name, model in models.items()})
 
 
-def _models():
+def _classifiers():
     from sklearn.linear_model import LogisticRegression
     from sklearn.neural_network import MLPClassifier
+
+    models = LogisticRegression(max_iter=1000), MLPClassifier(max_iter=500, random_state=0)
+    return _standardised(CLASSIFIERS, models)
+
+
+def _regressors():
+    from sklearn.compose import TransformedTargetRegressor
+    from sklearn.linear_model import Ridge
+    from sklearn.neural_network import MLPRegressor
+    from sklearn.preprocessing import StandardScaler
+
+    network = MLPRegressor(max_iter=500, random_state=0)
+    # whose steps suit targets of about 1
+    network = TransformedTargetRegressor(network, transformer=StandardScaler())
+    return _standardised(REGRESSORS, (Ridge(), network))
+
+
+def _standardised(names, models):
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    classifiers = LogisticRegression(max_iter=1000), MLPClassifier(max_iter=500, random_state=0)
     return {
-        name: make_pipeline(StandardScaler(), classifier)
-        for name, classifier in zip(NAMES, classifiers, strict=True)
+        name: make_pipeline(StandardScaler(), model)
+        for name, model in zip(names, models, strict=True)
     }
 
 
@@ -77,7 +94,13 @@ def _training(run):
         raise ValueError(f"{path} is not there any more.")
     if files.sha256(path) != info.data.sha256:
         raise ValueError(f"{path} has changed since the training.")
-    data = files.read(path, info.data.target, encoding=info.data.encoding, classes=info.classes)
+    data = files.read(
+        path,
+        info.data.target,
+        encoding=info.data.encoding,
+        classes=info.classes,
+        targets=info.regression,
+    )
     left, kept = Counter(_keys(run.x, run.y)), np.ones(len(data.x), bool)
     for i, key in enumerate(_keys(data.x, data.y)):
         if left[key]:
@@ -95,24 +118,48 @@ def _keys(x, y):
 
 
 def baselines(found) -> Html | None:
-    """The accuracies beside one another."""
+    """The scores beside one another."""
     run, compared = found.run, found.baselines
     if compared is None:
         return None
     if compared.problem:
         return tag("p", f"There is no comparison: {compared.problem}", class_="note")
-    n, own = len(run.y), round(len(run.y) * run.certificates.certified_accuracy(found.eps))
-    rows = [("this model", int(run.right.sum()), percent(own, n))]
-    rows += [(name, right, "–") for name, right in compared.right.items()]
-    cells = [(name, f"{right:,}", percent(right, n), proven) for name, right, proven in rows]
-    header = ("model", f"right, of {n:,}", "accuracy", f"proven within {at_least(found.eps)}")
+    scores = _values if run.info.regression else _decisions
+    names, header, cells, caption = scores(found, compared.predicted)
     return tag(
         "div",
         tag(
             "p",
-            "The same rows for training and for the test. The others are scikit-learn's "
-            "LogisticRegression and MLPClassifier, default but for more iterations, on "
-            "standardised columns; nothing is proven of their answers here.",
+            f"The same rows for training and for the test. The others are scikit-learn's {names}, "
+            "default but for more iterations, on standardised columns; nothing is proven of their "
+            "answers here.",
         ),
-        table(header, cells, "Accuracy on the test data", "lrrr"),
+        table(header, cells, caption, "lrrr"),
     )
+
+
+def _decisions(found, predicted):
+    run, n = found.run, len(found.run.y)
+    own = round(n * run.certificates.certified_accuracy(found.eps))
+    rows = [("this model", int(run.right.sum()), percent(own, n))]
+    rows += [(name, int(np.sum(labels == run.y)), "–") for name, labels in predicted.items()]
+    cells = [(name, f"{right:,}", percent(right, n), proven) for name, right, proven in rows]
+    header = ("model", f"right, of {n:,}", "accuracy", f"proven within {at_least(found.eps)}")
+    names = "LogisticRegression and MLPClassifier"
+    return names, header, cells, "Accuracy on the test data"
+
+
+def _values(found, predicted):
+    run, intervals = found.run, found.run.certificates
+    known = np.isfinite(intervals.value)
+    rows = [("this model", intervals.value[known], f"± {at_most(found.reach)}")]
+    rows += [(name, values[known], "–") for name, values in predicted.items()]
+    y = run.y[known]
+    cells = []
+    for name, values, proven in rows:
+        error = values - y
+        r2 = 1 - np.sum(error**2) / np.sum((y - y.mean()) ** 2)
+        cells.append((name, number(r2), number(np.median(np.abs(error))), proven))
+    header = ("model", "R²", "median error", f"moves within {at_least(found.eps)}")
+    names = "Ridge and MLPRegressor (on standardised targets)"
+    return names, header, cells, f"Errors on {len(y):,} test {run.unit}s"

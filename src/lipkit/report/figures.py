@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from lipkit.report.axes import BOTTOM, RIGHT, TOP, WIDTH, Axes
+from lipkit.report.axes import BOTTOM, RIGHT, TOP, WIDTH, Axes, left_of
 from lipkit.report.markup import Html, short, tag
 from lipkit.report.numbers import at_least, number
 
@@ -121,6 +121,62 @@ def radii(run, eps) -> Html:
         ("line upright", f"radius {at_least(eps)}"),
     ]
     return figure("Certified radii", *pictures, legend=legend)
+
+
+def predictions(run, rows, eps) -> Html:
+    """Predictions over true values, each with its interval."""
+    intervals, y = run.certificates, run.y
+    sure = np.isfinite(intervals.lower) & np.isfinite(intervals.upper)
+    rows = rows[sure[rows]]
+    ends = intervals.lower[rows], intervals.upper[rows]
+    across, up = _padded(y[rows]), _padded(np.concatenate([*ends, intervals.value[rows]]))
+    axes = Axes(across, up, "true value", "prediction", height=400, left=left_of(up))
+    diagonal = max(across[0], up[0]), min(across[1], up[1])
+    if diagonal[0] < diagonal[1]:
+        axes.line(diagonal, diagonal, "accuracy")
+    x = axes.x(y[rows])
+    for at, low, high in zip(x, *map(axes.y, ends), strict=True):
+        axes.marks.append(tag("line", x1=at, x2=at, y1=low, y2=high, class_="range span"))
+    for place in zip(x, axes.y(intervals.value[rows]), strict=True):
+        axes.dot(*place, "certified")
+    legend = [
+        ("box certified", "prediction"),
+        ("box span", f"where it stays within {at_least(eps)} (proven)"),
+        ("line accuracy", "the truth itself"),
+    ]
+    described = (
+        f"Predictions of {len(rows)} test points over their true values, which are from "
+        f"{number(y[rows].min())} to {number(y[rows].max())}; each with its interval."
+    )
+    return figure("Prediction against truth", axes.svg(described), legend=legend)
+
+
+def moves(distance, proven, eps) -> Html:
+    """A histogram of how far an attack moved the predictions, and how far it could have."""
+    edges = np.linspace(0, 1.03 * proven, BINS + 1)
+    counts = np.histogram(distance, edges)[0]
+    axes = Axes(
+        (0, float(edges[-1])),
+        (0, max(int(counts.max()), 1) * 1.05),
+        f"move of the prediction within {at_least(eps)}",
+        f"test points, {len(distance)} in all",
+        whole="y",
+    )
+    axes.bars(edges, counts, "wrong")
+    axes.upright(proven)
+    legend = [("box wrong", "found by the attack"), ("line upright", "proven: no further")]
+    described = (
+        f"Histogram of the moves that an attack found, at most {number(distance.max())}; proven is "
+        f"{number(proven)}."
+    )
+    return figure("Moves of the prediction", axes.svg(described), legend=legend)
+
+
+def _padded(values):
+    """The ends of an axis for some values."""
+    low, high = float(values.min()), float(values.max())
+    room = 0.04 * (high - low) or 1.0
+    return low - room, high + room
 
 
 def singular_values(ranges) -> Html:

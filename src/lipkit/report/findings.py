@@ -7,8 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from lipkit.attacks import pgd
+from lipkit.attacks import falsify, pgd
 from lipkit.certifier import certify
+from lipkit.certifier.interval import values
 from lipkit.certifier.weights import weighted_bound
 from lipkit.compute_layer_sv import compute_layer_sv
 from lipkit.report.baselines import Baselines, compare
@@ -83,6 +84,37 @@ def attack(run) -> Attacked:
     return result
 
 
+@dataclass(frozen=True)
+class Moved:
+    """How far an attack moved the values of m test points, within the radius of their intervals.
+
+    Attributes:
+        rows: (m,) the points, those of the sample that have an interval.
+        distance: (m,) of the values that were found from those at the points.
+        refuted: number of values that were proven to leave their intervals.
+    """
+
+    rows: np.ndarray
+    distance: np.ndarray
+    refuted: int
+
+    @property
+    def tried(self) -> int:
+        """Number of intervals that were attacked."""
+        return len(self.rows)
+
+
+def moved(run) -> Moved:
+    """Attack the intervals of the sample, upward and downward."""
+    model, x, intervals = run.space
+    rows = run.sample[intervals.certified[run.sample]]
+    names = ("value", "lower", "upper", "status", "y")
+    own = replace(intervals, **{name: getattr(intervals, name)[rows] for name in names})
+    found = falsify(model, x[rows], own, seed=SEED)
+    ends = values(model, found.x)[:, 0]
+    return Moved(rows, np.abs(ends - own.value), int(found.broken.sum()))
+
+
 def _rows(certificates, rows):
     """Certificates of some points, in this order."""
     names = ("label", "radius", "margin", "lipschitz", "status", "y")
@@ -128,7 +160,7 @@ class Findings:
         run: the run.
         eps: the radius that the headline is about.
         asked: whether training was told that radius.
-        attacked: what the attack found.
+        attacked: what the attack found; of a regression how far it moved the values.
         freeze: names of the columns that counterfactuals must not change.
         frozen: whether each feature is of one of them.
         baselines: the comparison, if it was asked for.
@@ -137,7 +169,7 @@ class Findings:
     run: Run
     eps: float
     asked: bool
-    attacked: Attacked
+    attacked: Any
     freeze: tuple[str, ...]
     frozen: np.ndarray
     baselines: Baselines | None
@@ -148,14 +180,27 @@ class Findings:
         run = self.run
         return weighted_bound(run.model, run.weights) if run.weighted else float(run.bound)
 
+    @property
+    def reach(self) -> float:
+        """Of a regression: how far values move at most, of those with an interval (proven)."""
+        sure = self.run.certificates.reach[self.run.certified]
+        return float(sure.max()) if len(sure) else math.inf
+
 
 def investigate(run: Run, freeze=(), baselines=False) -> Findings:
     """All that takes computing."""
+    if freeze and run.info.regression:
+        raise ValueError(
+            "`freeze` (--freeze) is about inputs that are decided otherwise, and this run predicts "
+            f"numbers. Received: {', '.join(freeze)}"
+        )
     stay = frozen(run, freeze)  # which may refuse a name, before anything is computed
+    compared = compare(run) if baselines else None
+    if run.info.regression:
+        return Findings(run, run.certificates.radius, True, moved(run), (), stay, compared)
     eps: Any = run.info.settings.get("eps")
     asked = isinstance(eps, (int, float)) and 0 < eps < np.inf
     if not asked:
         eps = float(np.median(run.certificates.radius))
         eps = math.floor(eps / (unit := 10 ** math.floor(math.log10(eps)))) * unit if eps else 0.0
-    compared = compare(run) if baselines else None
     return Findings(run, float(eps), asked, attack(run), tuple(freeze), stay, compared)

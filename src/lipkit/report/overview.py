@@ -12,8 +12,8 @@ ELSEWHERE = ("trade", "warnings")  # settings that the page shows in other place
 
 
 def trained(found: Findings) -> Html:
-    """Data, classes and settings."""
-    run, y = found.run, found.run.y
+    """Data, what is predicted, and settings."""
+    run = found.run
     info = run.info
     data, split, settings = info.data, info.split, info.settings
     shape = data.image_shape
@@ -23,16 +23,12 @@ def trained(found: Findings) -> Html:
         ("Kind", {"table": "table", "images": "pictures"}[data.kind]),
         (f"{run.unit}s".capitalize(), f"{data.rows:,}"),
         ("Split", f"{split.train:,} for training, {split.test:,} held out for this report"),
-        ("Column of the classes", data.target),
+        ("Column to predict" if info.regression else "Column of the classes", data.target),
         ("Size of a picture", " × ".join(map(str, shape)) if shape else None),
         ("Features", f"{len(features)}, listed below" if features else None),
+        ("Test score by seed", run.scores and str(run.scores)),
         ("Training", f"{run.date}, {number(info.seconds)} s"),
         ("Software", f"lipkit {info.lipkit} on Keras with {info.backend}"),
-    ]
-    counts = np.bincount(y, minlength=len(info.classes))
-    classes = [
-        (name, f"{count:,}", percent(count, len(y)))
-        for name, count in zip(info.classes, counts, strict=True)
     ]
     values = [
         (name.replace("_", " "), tag("code", _value(v)))
@@ -50,11 +46,27 @@ def trained(found: Findings) -> Html:
         listed or None,
         tag(
             "div",
-            table(("class", "test points", "share"), classes, "Classes", "lrr"),
+            _numbers(run.y) if info.regression else _classes(run.y, info.classes),
             facts(values, "Settings of the training"),
             class_="two",
         ),
     )
+
+
+def _classes(y, classes):
+    counts = np.bincount(y, minlength=len(classes))
+    rows = [
+        (name, f"{count:,}", percent(count, len(y)))
+        for name, count in zip(classes, counts, strict=True)
+    ]
+    return table(("class", "test points", "share"), rows, "Classes", "lrr")
+
+
+def _numbers(y):
+    shares = {"smallest": 0, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "largest": 1}
+    rows = [(name, number(np.quantile(y, share))) for name, share in shares.items()]
+    rows += [("mean", number(y.mean())), ("standard deviation", number(y.std()))]
+    return table(("target", f"of {len(y):,}"), rows, "What is to be predicted, in the test", "lr")
 
 
 def _value(value):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from lipkit._files.atomic import replacing
+from lipkit.report import summary, values
 from lipkit.report.baselines import baselines
 from lipkit.report.examples import examples
 from lipkit.report.findings import Findings, investigate
@@ -12,22 +13,28 @@ from lipkit.report.proof import assumptions, layers
 from lipkit.report.provenance import checks, reproduce, training
 from lipkit.report.robustness import accuracy, confusion, radii
 from lipkit.report.style import sheet
-from lipkit.report.summary import summary
 from lipkit.report.tolerances import tolerances
 from lipkit.runs import Run, read
 from lipkit.runs.schema import REPORT
 
-NAMED = 10  # classes in the header
 # no script and nothing from elsewhere, whatever the texts of the data are
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-SECTIONS = [
-    ("trained", "Data and settings", trained),
+BEGINNING = [("trained", "Data and settings", trained)]
+DECISIONS = [
     ("accuracy", "Accuracy against radius", accuracy),
     ("radii", "Certified radii", radii),
     ("tolerances", "How far each column may move", tolerances),
     ("decisions", "Decisions", confusion),
     ("baselines", "Comparison with scikit-learn", baselines),
     ("examples", "Least and most robust examples", examples),
+]
+VALUES = [
+    ("predictions", "Prediction against truth", values.predictions),
+    ("stability", "How far predictions can move", values.stability),
+    ("tolerances", "How far each column may move", tolerances),
+    ("baselines", "Comparison with scikit-learn", baselines),
+]
+END = [
     ("layers", "Layers and proven bounds", layers),
     ("training", "Training", training),
     ("assumptions", "What the certificates rest on", assumptions),
@@ -46,7 +53,8 @@ def write_report(directory, *, freeze=(), baselines=False) -> Path:
 
     Args:
         directory: folder that `lipkit train ... --out DIR` wrote.
-        freeze: list of columns that the counterfactuals of examples must not change.
+        freeze: list of columns that the counterfactuals of examples must not change; of a run that
+            predicts numbers there are none.
         baselines: whether to train two models of scikit-learn on the same rows and compare. The
             file that the run was trained on must still be there.
 
@@ -80,8 +88,8 @@ def write(run: Run, **options) -> Path:
 def page(found: Findings) -> Html:
     """The whole document."""
     info = found.run.info
-    name, classes = info.data.path, info.classes
-    name = Path(name).name or name
+    name = Path(info.data.path).name or info.data.path
+    own, sections = (values, VALUES) if info.regression else (summary, DECISIONS)
     head = [
         tag("meta", charset="utf-8"),
         tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
@@ -96,13 +104,11 @@ def page(found: Findings) -> Html:
         tag("h1", name),
         tag(
             "p",
-            f"A classifier of {len(classes)} classes: {', '.join(map(str, classes[:NAMED]))}",
-            f" and {len(classes) - NAMED} more" if len(classes) > NAMED else None,
-            f". Trained {found.run.date} with lipkit {info.lipkit}.",
+            f"{own.subject(found)}. Trained {found.run.date} with lipkit {info.lipkit}.",
             class_="under",
         ),
     )
-    made = [(key, title, section(found)) for key, title, section in SECTIONS]
+    made = [(key, title, section(found)) for key, title, section in BEGINNING + sections + END]
     shown = [(key, title, content) for key, title, content in made if content is not None]
     contents = tag(
         "nav",
@@ -110,6 +116,6 @@ def page(found: Findings) -> Html:
         aria_label="Contents",
     )
     parts = [tag("section", tag("h2", title), content, id=key) for key, title, content in shown]
-    body = tag("div", header, contents, tag("main", summary(found), parts), class_="page")
+    body = tag("div", header, contents, tag("main", own.summary(found), parts), class_="page")
     document = tag("html", tag("head", head), tag("body", body), lang="en")
     return Html(f"<!doctype html>\n{document}\n")

@@ -54,6 +54,21 @@ def layers(found: Findings) -> Html:
     )
 
 
+OF_DECISIONS = (
+    "A certificate says: no input within this radius of the test point gets another decision",
+    "A certificate does not make a decision right: it makes it stable.",
+    "The attack's curve is measured: a stronger attack may lower it, but not below the certified "
+    "one.",
+)
+OF_VALUES = (
+    "An interval says: no input within the radius of the test point gets a prediction outside of "
+    "it",
+    "An interval does not say how far a prediction is from the truth: it says how far it can move.",
+    "What the attack found is measured: a stronger attack may move predictions further, but not "
+    "out of their intervals.",
+)
+
+
 def assumptions(found: Findings) -> Html:
     """What is claimed, what is taken for granted, and what is not claimed."""
     run = found.run
@@ -66,10 +81,10 @@ def assumptions(found: Findings) -> Html:
         f"They hold for the network in real arithmetic and for the program that computes it in "
         f"{arithmetic}, whose worst-case rounding errors are subtracted.",
     )
+    says, right, curve = OF_VALUES if run.info.regression else OF_DECISIONS
     claims = [
-        "A certificate says: no input within this radius of the test point gets another decision "
-        "from the exported model. It covers all inputs in the ball, not just those that somebody "
-        "tried.",
+        says + " from the exported model. It covers all inputs in the ball, not just those that "
+        "somebody tried.",
         program,
         f"They are about {PLAIN} as it is stored, identified by its hash below. After more "
         "training, or a cast of its weights, the model needs new ones.",
@@ -80,13 +95,12 @@ def assumptions(found: Findings) -> Html:
     ]
     limits = [
         "Nothing is said about changes beyond the radius, or about distances of another kind.",
-        "A certificate does not make a decision right: it makes it stable.",
-        f"Shares are shares of these {len(run.y)} test points. How far they carry over to new data "
-        "is a question of statistics, and of whether new data are like these.",
+        right,
+        f"Shares and errors are those of these {len(run.y)} test points. How far they carry over "
+        "to new data is a question of statistics, and of whether new data are like these.",
         "The comparison of the proof's reading of the model with the running model is a test on "
         "random inputs.",
-        "The attack's curve is measured: a stronger attack may lower it, but not below "
-        "the certified one.",
+        curve,
     ]
     return tag(
         "div",

@@ -115,6 +115,7 @@ figcaption { font-weight: 600; font-size: 14.5px; margin-bottom: 6px; }
 .key.attacked { border-top-style: dashed; }
 .key.thin { border-top-width: 1px; }
 .key.between { color: var(--between); }
+.key.span { color: color-mix(in srgb, var(--blue) 30%, transparent); }
 .key.upright { color: var(--muted); border-top-style: dotted; }
 svg { display: block; width: 100%; height: auto; }
 svg text { font-family: inherit; fill: var(--text); font-size: 13.5px;
@@ -132,6 +133,7 @@ svg .tick, svg .axis-name { fill: var(--muted); }
 .dot.accuracy { fill: var(--muted); }
 .dot.attacked, rect.wrong { fill: var(--orange); }
 .range { stroke-width: 4; stroke-opacity: 0.45; }
+.range.span { stroke-width: 3; stroke-opacity: 0.3; }
 .area.between { fill: var(--between); }
 .upright { stroke: var(--muted); stroke-width: 1.4; stroke-dasharray: 2 3; }
 .example { border-top: 1px solid var(--rule); padding-top: 12px; margin-bottom: 14px; }

@@ -9,18 +9,39 @@ from lipkit.report.findings import Findings
 from lipkit.report.markup import Html, tag
 from lipkit.report.numbers import at_least, at_most, number, percent
 
+NAMED = 10  # classes in the header
 BEHIND = 0.05  # so much less proven than right, as a share of all, is worth a word
 
 
 def summary(found: Findings) -> Html:
     """Sentences, four numbers, warnings and the next step."""
+    return framed(found, _lead(found), _tiles(found), _doubts(found), _advice(found))
+
+
+def subject(found: Findings) -> str:
+    """What the model is."""
+    classes = found.run.info.classes
+    more = f" and {len(classes) - NAMED} more" if len(classes) > NAMED else ""
+    return f"A classifier of {len(classes)} classes: {', '.join(map(str, classes[:NAMED]))}{more}"
+
+
+def framed(found, lead, tiles, doubts, advice) -> Html:
+    """The first screen of any run.
+
+    Args:
+        found: the findings.
+        lead: sentences.
+        tiles: four triples of what is measured, its value, and what that is of.
+        doubts: warnings of this report.
+        advice: what else could be done, or "".
+    """
     return tag(
         "section",
-        _lead(found),
-        _tiles(found),
+        tag("p", *lead, class_="lead"),
+        tag("dl", [_tile(*tile) for tile in tiles], class_="tiles"),
         tag("p", choice.sentence(found)),
-        _warnings(found),
-        _next(found),
+        _warnings(found, doubts),
+        _next(found, advice),
         aria_label="Summary",
     )
 
@@ -40,21 +61,19 @@ def _lead(found):
         if len(classes) == 2
         else f"to choose one of {len(classes)} classes"
     )
-    return tag(
-        "p",
+    return [
         f"A model was trained on {info.split.train:,} {run.unit}s {task}. Its answer is right for ",
         tag("strong", f"{right:,} of {n:,}"),
         f" {run.unit}s that it had not seen. For ",
         tag("strong", f"{proven:,}"),
         f" of them it is proven that no change up to a distance of {at_least(found.eps)}, "
         f"{run.distances}, leads to another answer.",
-        class_="lead",
-    )
+    ]
 
 
 def _tiles(found):
     run, (n, right, proven) = found.run, _counts(found)
-    tiles = [
+    return [
         ("Accuracy", percent(right, n), f"{right} of {n} test {run.unit}s"),
         (
             f"Certified at radius {at_least(found.eps)}",
@@ -72,30 +91,32 @@ def _tiles(found):
             f"proven: ≤ {at_most(found.constant)}, for distances {run.distances}",
         ),
     ]
-    cells = [
-        tag(
-            "div",
-            tag("dt", name),
-            tag("dd", value, class_="value"),
-            tag("dd", detail, class_="detail"),
-        )
-        for name, value, detail in tiles
-    ]
-    return tag("dl", cells, class_="tiles")
 
 
-def _warnings(found):
-    """What the training warned of, and what this report found."""
+def _tile(name, value, detail):
+    return tag(
+        "div",
+        tag("dt", name),
+        tag("dd", value, class_="value"),
+        tag("dd", detail, class_="detail"),
+    )
+
+
+def _doubts(found):
     run, (n, right, _) = found.run, _counts(found)
-    said = run.info.settings.get("warnings")
-    texts = [str(text) for text in said] if isinstance(said, list) else []
     counts = np.bincount(run.y, minlength=len(run.info.classes))
     if right <= counts.max():
         most = run.info.classes[counts.argmax()]
-        texts.append(
+        yield (
             f"Always answering {most} would be right about {counts.max():,} of {n:,}: the model "
             "does no better."
         )
+
+
+def _warnings(found, doubts):
+    """What the training warned of, and what this report found."""
+    said = found.run.info.settings.get("warnings")
+    texts = [*map(str, said if isinstance(said, list) else ()), *doubts]
     if found.attacked.refuted:
         texts.append(
             f"{found.attacked.refuted} certificates were refuted. Do not rely on any of this run."
@@ -110,15 +131,20 @@ def _warnings(found):
     )
 
 
-def _next(found):
-    """Advice, and commands to copy."""
-    (n, right, proven), name = _counts(found), shlex.quote(found.run.directory.resolve().name)
-    advice = (
+def _advice(found):
+    n, right, proven = _counts(found)
+    if right - proven <= BEHIND * n:
+        return ""
+    return (
         f"{right - proven} answers are right but not proven. The section Accuracy against radius "
         "shows within which radius as many are proven as you need: train for it with --eps. "
-        if right - proven > BEHIND * n
-        else ""
     )
+
+
+def _next(found, advice):
+    """Advice, and commands to copy."""
+    name = shlex.quote(found.run.directory.resolve().name)
+    proofs = "intervals" if found.run.info.regression else "radii"
     steps = [
         f"lipkit certify {name} NEW_DATA",
         f"lipkit export {name} --to onnx --out m.onnx",
@@ -126,7 +152,10 @@ def _next(found):
     return tag(
         "div",
         tag(
-            "p", tag("strong", "Next. "), advice, "New answers with their radii, and a file to use:"
+            "p",
+            tag("strong", "Next. "),
+            advice,
+            f"New answers with their {proofs}, and a file to use:",
         ),
         tag("pre", "\n".join(steps)),
     )

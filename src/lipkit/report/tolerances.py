@@ -4,7 +4,7 @@ import numpy as np
 
 from lipkit.report.changes import SWITCHED, columns
 from lipkit.report.markup import Html, table, tag
-from lipkit.report.numbers import at_least, number, percent
+from lipkit.report.numbers import at_least, at_most, number, percent
 
 SHOWN = 40  # columns; the others are folded
 
@@ -14,7 +14,8 @@ def tolerances(found) -> Html | None:
     run = found.run
     if run.unit != "row" or not run.certified.any():
         return None
-    radius = float(np.median(run.certificates.radius[run.certified]))
+    own = _of_values if run.info.regression else _of_decisions
+    radius, claim = own(found)
     weights = np.broadcast_to(run.weights, run.x.shape[1:])
     rows = [
         (column.name, *alone(column, weights[place], radius, run.x[:, place]))
@@ -28,16 +29,30 @@ def tolerances(found) -> Html | None:
         tag(
             "p",
             _distance(run),
-            f" The median certified radius is {at_least(radius)}. For at least half of the "
-            "certified test rows, no other answer is reached as long as one column alone moves, "
-            "up or down, by at most what the table says. Where several move at once, each may "
-            "move less.",
+            f" {claim} as long as one column alone moves, up or down, by at most what the table "
+            "says. Where several move at once, each may move less.",
         ),
         tables[0],
         [
             tag("details", tag("summary", f"{len(rows) - SHOWN} more columns"), more)
             for more in tables[1:]
         ],
+    )
+
+
+def _of_decisions(found):
+    run = found.run
+    radius = float(np.median(run.certificates.radius[run.certified]))
+    return radius, (
+        f"The median certified radius is {at_least(radius)}. For at least half of the certified "
+        "test rows, no other answer is reached"
+    )
+
+
+def _of_values(found):
+    return found.eps, (
+        f"The radius of this report is {at_least(found.eps)}. The prediction of a test row moves "
+        f"by at most {at_most(found.reach)}"
     )
 
 

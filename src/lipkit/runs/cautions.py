@@ -2,9 +2,12 @@
 
 import numpy as np
 
+from lipkit.certifier import Intervals
+
 UNLIKE = 1000.0  # ratio of spreads from which one distance for all columns means little
 FEW = 50  # rows held out
-OVERFITTED = 0.1  # by which the accuracy in training exceeds the other
+OVERFITTED = 0.1  # by which the accuracy, or R2, in training exceeds the other
+HELP = "more rows, fewer columns (--drop) or fewer epochs (--epochs) may help"
 RARE = 0.2  # share of a class beside that of equally many rows in each
 
 
@@ -15,15 +18,14 @@ def about(dataset, rows, settings, training, certificates) -> list[str]:
         dataset: `lipkit.data.files.Dataset` of all rows.
         rows: (n,) those trained on.
         settings: of the recipe.
-        training: certificates of rows that were trained on.
+        training: certificates, or intervals, of rows that were trained on.
         certificates: of those held out.
     """
     x, y = dataset.x[rows], dataset.y[rows]
-    found = [
-        *_units(x, dataset, settings),
-        *_names(x, dataset),
-        *_classes(y, dataset.classes, settings, certificates),
-    ]
+    found = [*_units(x, dataset, settings), *_names(x, dataset)]
+    if isinstance(certificates, Intervals):
+        return [*found, *_values(certificates, training)]
+    found += _classes(y, dataset.classes, settings, certificates)
     held, accuracy = len(certificates), certificates.certified_accuracy(0.0)
     if held < FEW:
         found.append(
@@ -31,11 +33,24 @@ def about(dataset, rows, settings, training, certificates) -> list[str]:
             "Certificates hold for each row; shares are rough."
         )
     if (gap := training.certified_accuracy(0.0) - accuracy) > OVERFITTED:
-        found.append(
-            f"Rows that were trained on are decided {100 * gap:.0f} points better than others: "
-            "more rows, fewer columns (--drop) or fewer epochs (--epochs) may help."
-        )
+        better = f"Rows that were trained on are decided {100 * gap:.0f} points better than others"
+        found.append(f"{better}: {HELP}.")
     return found
+
+
+def _values(held, training):
+    """Predictions of numbers that are rough, or no better than their mean."""
+    score, before = held.r2(), training.r2()
+    if len(held) < FEW:
+        yield f"Only {len(held)} rows were held out: R2 is rough. Intervals hold for each row."
+    if before - score > OVERFITTED:
+        better = f"R2 is {before:.2f} on rows that were trained on, and {score:.2f} on others"
+        yield f"{better}: {HELP}."
+    if score <= 0:
+        yield (
+            f"R2 is {score:.2f} on the rows held out: the mean of the target does as well as the "
+            "model."
+        )
 
 
 def _units(x, dataset, settings):

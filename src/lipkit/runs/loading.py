@@ -52,6 +52,11 @@ class Loaded:
         return self.loaded
 
     @property
+    def regression(self) -> bool:
+        """Whether its run says that the model predicts numbers."""
+        return self.info is not None and self.info.regression
+
+    @property
     def weights(self) -> np.ndarray | None:
         """Weights of the features in the distances that the run is about."""
         return weights_of(self.info.settings if self.info else {})

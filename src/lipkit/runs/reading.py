@@ -4,21 +4,33 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from lipkit._files.opened import sha256 as file_hash
-from lipkit.certifier import Certificates, LipschitzBound, certify, lipschitz_bound, reweighted
+from lipkit.certifier import LipschitzBound, lipschitz_bound
 from lipkit.data.arrays import read_npz
 from lipkit.errors import NotCertifiable
 from lipkit.recipes.scaling import weighted_space, weights_of
 from lipkit.runs import models
 from lipkit.runs.folder import RunFolder
-from lipkit.runs.schema import CERTIFICATES, FILES, INFO, MANIFEST, PLAIN, TEST, TRAINED, RunInfo
+from lipkit.runs.schema import (
+    CERTIFICATES,
+    CLOSE,
+    FILES,
+    INFO,
+    MANIFEST,
+    PLAIN,
+    TEST,
+    TRAINED,
+    RunInfo,
+)
+from lipkit.runs.scores import Scores
+from lipkit.runs.tasks import TASKS
 
 SAMPLE, VALUES = 128, 2**21  # test points that are looked at closely: so many, fewer if large
-CLOSE = 1e-4  # relative: kernels are computed anew in float32, on this machine
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +40,8 @@ class Run:
     Attributes:
         directory: where the files are.
         info: the record.
-        x, y: the held-out inputs (n, ...) and classes (n,).
-        certificates: certificates of all these inputs.
+        x, y: the held-out inputs (n, ...) and classes, or numbers to predict (n,).
+        certificates: certificates of all these inputs; of a regression their `Intervals`.
         model: the exported model, which the certificates are of.
         bound: its proven Lipschitz bound, computed anew.
         sample: (m,) the test points that were certified anew, and are to be attacked.
@@ -46,7 +58,7 @@ class Run:
     info: RunInfo
     x: np.ndarray
     y: np.ndarray
-    certificates: Certificates
+    certificates: Any
     model: keras.Model
     bound: LipschitzBound
     sample: np.ndarray
@@ -85,12 +97,18 @@ class Run:
         return self.weights.ndim > 0
 
     @cached_property
-    def space(self) -> tuple[keras.Model, np.ndarray, Certificates]:
+    def space(self) -> tuple[keras.Model, np.ndarray, Any]:
         """Model, inputs and certificates where distances are Euclidean, to search in."""
         if not self.weighted:
             return self.model, self.x, self.certificates
         model, z = weighted_space(self.model, self.x, self.weights)
-        return model, z, certify(model, z, self.y, progress=False)
+        settings = {**self.info.settings, "feature_weights": None}
+        return model, z, TASKS[self.info.task].proven(model, z, self.y, settings)
+
+    @cached_property
+    def scores(self) -> Scores | None:
+        """The scores of runs with other seeds, if there are any."""
+        return Scores.load(self.directory)
 
     @property
     def date(self) -> str:
@@ -120,14 +138,15 @@ def read(directory) -> Run:
     files = RunFolder.open(directory)
     info = files.info
     x, y = _test(files, info)
-    certificates = _certificates(files, info, y)
+    task = TASKS[info.task]
+    certificates = files.load(CERTIFICATES, task.load)
+    task.check(files, info, y, certificates)
     model = _model(files, PLAIN, info, x)
     trained = _model(files, TRAINED, info, x)
     bound = _bound(files, model, info)
     count = max(8, min(SAMPLE, VALUES // x[0].size))
     sample = np.sort(np.random.default_rng(0).permutation(len(x))[:count])
-    weights = weights_of(info.settings)
-    _certify_again(files, model, x[sample], certificates, sample, weights)
+    task.check_again(files, model, x[sample], certificates, sample, info.settings)
     difference = _difference(files, model, trained, x[sample])
     sha256 = files.hashes or {name: file_hash([files.directory / name]) for name in FILES}
     if files.sha256 is not None:
@@ -143,11 +162,10 @@ def _arrays(path):
 def _test(files: RunFolder, info):
     name, data = TEST, info.data
     x, y = files.load(name, _arrays)
-    n, classes = info.split.test, len(info.classes)
+    n = info.split.test
     good = x.ndim > 1 and x.dtype.kind == "f" and len(x) == n > 0 and np.isfinite(x).all()
     files.check(name, good, f"must hold {n} finite inputs x. Received: {x.dtype} {x.shape}")
-    good = y.shape == (n,) and y.dtype.kind == "i" and y.min() >= 0 and y.max() < classes
-    files.check(name, good, f"must hold {n} classes y from 0 to {classes - 1}")
+    TASKS[info.task].check_truth(files, info, y)
     if data.kind == "table":
         good = x.shape == (n, len(data.features))
         files.check(name, good, f"has x of shape {x.shape}, for which {INFO} has no names")
@@ -157,28 +175,10 @@ def _test(files: RunFolder, info):
     return x, y
 
 
-def _certificates(files: RunFolder, info, y):
-    name = CERTIFICATES
-    found = files.load(name, Certificates.load)
-    columns = [found.label, found.radius, found.status, found.y]
-    good = all(column is not None and column.shape == y.shape for column in columns)
-    files.check(name, good, f"must hold one decision and true label for each of {len(y)} inputs")
-    good = found.radius.dtype.kind == "f" and np.isfinite(found.radius).all()
-    files.check(name, good and (found.radius >= 0).all(), "has radii that are not numbers >= 0")
-    none = found.radius[~found.certified]
-    files.check(name, not none.any(), "has radii of points that it says are not certified")
-    files.check(name, (found.y == y).all(), f"has other true labels than {TEST}")
-    accuracy = float(np.mean(found.label == y))
-    # a decision within the rounding error may be another one in the program that was counted
-    near = abs(accuracy - info.accuracy) * len(y) < 1.5
-    files.check(name, near, f"has accuracy {accuracy:.6g}, {INFO} {info.accuracy:.6g}")
-    return found
-
-
 def _model(files: RunFolder, name, info, x):
     model = files.load(name, models.read)
     shapes = [tuple(t.shape) for t in (*(model.inputs or ()), *(model.outputs or ()))]
-    outputs = (len(info.classes),) + ((1,) if len(info.classes) == 2 else ())
+    outputs = TASKS[info.task].outputs(info)
     good = (
         len(shapes) == 2
         and shapes[0][1:] == x.shape[1:]
@@ -197,21 +197,6 @@ def _bound(files: RunFolder, model, info):
     good = math.isclose(bound, info.lipschitz_bound, rel_tol=CLOSE)
     files.check(name, good, f"has the bound {bound:.9g}, {INFO} {info.lipschitz_bound:.9g}")
     return bound
-
-
-def _certify_again(files: RunFolder, model, x, certificates, sample, weights):
-    again = certify(model, x, arithmetic=certificates.arithmetic, progress=False)
-    again = reweighted(again, model, weights)
-    radius, label = certificates.radius[sample], certificates.label[sample]
-    slack = CLOSE * np.maximum(radius, np.median(radius))
-    good = np.abs(again.radius - radius) <= slack
-    good &= (again.label == label) | (radius <= slack)
-    files.check(
-        CERTIFICATES,
-        good.all(),
-        f"does not belong to {PLAIN} and {TEST}: certified anew, {(~good).sum()} of "
-        f"{len(sample)} points have another radius or decision",
-    )
 
 
 def _difference(files: RunFolder, model, trained, x):

@@ -17,8 +17,11 @@ PLAIN, TRAINED = "model.keras", "lipkit.keras"  # what is certified, and what wa
 FILES = (INFO, TEST, CERTIFICATES, PLAIN, TRAINED)
 MANIFEST = "manifest.json"  # the hash of each of them
 REPORT = "report.html"
-DERIVED = (REPORT, "report-[0-9].html", "report.html.partial")  # may be added at any time
+SEEDS = "seeds.json"  # the scores of runs with other seeds
+DERIVED = (SEEDS, REPORT, "report-[0-9].html", "report.html.partial")  # may be added at any time
 KINDS = ("table", "images")
+CLOSE = 1e-4  # relative: kernels are computed anew in float32, on this machine
+SCORES = {"classification": "accuracy", "regression": "r2"}  # the field with the test score
 UNITS = {  # of distances with feature weights, by where these come from
     "spread": "in robust spreads of the columns",
     "std": "in standard deviations of the columns",
@@ -44,7 +47,7 @@ class DataInfo:
         sha256: of the file, or of the names and contents of a folder's images.
         rows: number of samples.
         kind: `"table"` or `"images"`.
-        target: column of the classes; None for data that are not a table.
+        target: column of the classes, or numbers; None for data that are not a table.
         features: names of the numbers of a row of a table; [] for images.
         image_shape: [height, width, channels]; None for a table.
         encoding: how columns become numbers, as in `lipkit.data.dataset.Dataset.encoding`.
@@ -88,11 +91,15 @@ class RunInfo:
         lipkit: the version that wrote it.
         backend: Keras's backend in training.
         created: date and time in ISO format.
-        classes: names of the classes, in the order of the model's outputs.
+        task: `"classification"` or `"regression"`.
+        classes: names of the classes, in the order of the model's outputs; [] for a regression.
         settings: all that `lipkit.recipes.train` used, defaults resolved.
         split: numbers of samples in training and test.
         history: a list of numbers, one for each epoch, of the loss and each metric.
-        accuracy: share of the test samples that the model decides as their labels say.
+        accuracy: share of the test samples that the model decides as their labels say; None for a
+            regression.
+        r2: of a regression, the share of the variance of the test samples' targets that the model
+            explains; otherwise None.
         lipschitz_bound: the proven bound on the constant of the exported model.
         command: the command line that made the run.
         seconds: time that it took.
@@ -107,11 +114,13 @@ class RunInfo:
     lipkit: str
     backend: str
     created: str
+    task: str = "classification"
     classes: list
     settings: dict
     split: Split
     history: dict
-    accuracy: int | float
+    accuracy: int | float | None = None
+    r2: int | float | None = None
     lipschitz_bound: int | float
     command: list
     seconds: int | float
@@ -122,6 +131,16 @@ class RunInfo:
         """When the run was made, with its time zone: UTC if none is stored."""
         found = datetime.fromisoformat(self.created)
         return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+    @property
+    def regression(self) -> bool:
+        """Whether the model predicts a number, and not a class."""
+        return self.task == "regression"
+
+    @property
+    def score(self) -> float:
+        """The test score: the accuracy, or R2."""
+        return float(getattr(self, SCORES[self.task]))
 
     @property
     def distances(self) -> str:
@@ -139,12 +158,17 @@ class RunInfo:
         """
         require(isinstance(document, dict), "must hold a JSON object")
         info = _typed(cls, document, INFO)
-        for field in ("seconds", "accuracy", "lipschitz_bound"):
+        require(info.task in SCORES, f"has the task {info.task!r}, not one of {[*SCORES]}")
+        for field in ("seconds", SCORES[info.task], "lipschitz_bound"):
             value = getattr(info, field)
-            require(math.isfinite(value), f"has {field!r} {value}")
+            require(value is not None and math.isfinite(value), f"has {field!r} {value}")
         datetime.fromisoformat(info.created)
         require(info.data.kind in KINDS, f"has the kind {info.data.kind!r}, not table or images")
-        require(len(info.classes) > 1, f"names {len(info.classes)} classes, not at least 2")
+        count = len(info.classes)
+        if info.regression:
+            require(not count, f"names {count} classes, but is a regression")
+        else:
+            require(count > 1, f"names {count} classes, not at least 2")
         named = all(isinstance(name, str) for name in info.classes)
         require(named, "has names of classes that are not strings")
         _check_features(info)

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -13,13 +14,14 @@ import numpy as np
 from lipkit import recipes
 from lipkit._checks import integer, real
 from lipkit._version import __version__
-from lipkit.certifier import Certificates, certify, lipschitz_bound, reweighted
+from lipkit.certifier import lipschitz_bound
 from lipkit.certifier.weights import weighted_bound
-from lipkit.data import files, frames, splits
+from lipkit.data import files
 from lipkit.data.imputation import METHODS
 from lipkit.errors import NotCertifiable
 from lipkit.runs import cautions, resuming
 from lipkit.runs.schema import DataInfo, RunInfo, Split
+from lipkit.runs.tasks import TASKS, batch_size
 from lipkit.runs.writing import new_run, write
 
 LOG = logging.getLogger("lipkit")
@@ -29,11 +31,6 @@ UNASKED = ("data", "out", "overwrite", "resume", "callbacks", "command")  # argu
 # content does not depend on, but for the content of the data
 
 
-def batch_size(x) -> int:
-    """Samples to certify at a time: the values of all layers are in memory at once."""
-    return 4096 if x.ndim == 2 else 256
-
-
 @dataclass(frozen=True, eq=False)
 class TrainedRun:
     """What `train` wrote.
@@ -41,7 +38,7 @@ class TrainedRun:
     Attributes:
         directory: the run folder.
         info: its record.
-        certificates: certificates of the samples held out.
+        certificates: certificates of the samples held out; of a regression their `Intervals`.
         sha256: hash of its manifest, which stands for the run.
         constant: proven bound on the Lipschitz constant for the distances of the run.
 
@@ -54,7 +51,7 @@ class TrainedRun:
 
     directory: Path
     info: RunInfo
-    certificates: Certificates
+    certificates: Any
     sha256: str
     constant: float
 
@@ -64,10 +61,12 @@ def train(
     out,
     target=None,
     *,
+    task: Literal["classification", "regression"] = "classification",
     recipe="auto",
     eps=None,
     alpha=None,
     min_margin=None,
+    lipschitz=None,
     epochs=None,
     budget=None,
     class_weight=None,
@@ -86,7 +85,7 @@ def train(
     callbacks=None,
     command=None,
 ) -> TrainedRun:
-    """Train a classifier on a data file, certify held-out samples, and write all of it as a run.
+    """Train a model on a data file, certify held-out samples, and write all of it as a run.
 
     The folder appears at the end, whole; after an error `out` is as it was. Ctrl-C ends the
     training after the epoch, and the run is that of the model so far; a second one breaks off. What
@@ -96,12 +95,15 @@ def train(
         data: CSV, TSV, XLSX or Parquet table, NPZ file of arrays x and y, or folder of images with
             one sub-folder for each class; see `lipkit.data.files.read`.
         out: path of the run folder.
-        target: column of a table that holds the classes.
+        target: column of a table that holds the classes, or the numbers to predict.
+        task: `"classification"`, or `"regression"` to predict numbers: of a table or an NPZ file.
         recipe: network, a name in `lipkit.recipes.RECIPES`.
         eps: radius to train for, in units of the feature weights, between 1e-30 and 1e30; None for
-            a search, see `lipkit.recipes.train`.
+            a search, see `lipkit.recipes.train`. Intervals of a regression are within it.
         alpha, min_margin, epochs, class_weight: as in `lipkit.recipes.train`; classes are numbered
             in the order of their names.
+        lipschitz: of a regression the largest constant, in units of the target per unit of
+            distance; None for a search.
         budget: of the search, in seconds of CPU time for 1,000 rows; None for 30.
         test_size: share of the samples to hold out, in (0, 1); at most 100,000 are.
         seed: seed of the split, the initial values and the batches, from 0 to 2**32 - 1.
@@ -140,6 +142,8 @@ def train(
     started, data = time.monotonic(), Path(data)
     test_size = real("test_size", test_size, "(0, 1)")
     seed = integer("seed", seed, 0)
+    if task not in TASKS:
+        raise ValueError(f"`task` must be one of {[*TASKS]}. Received: task={task!r}")
     if impute not in (None, *METHODS):
         raise ValueError(f"`impute` must be one of {[*METHODS]}. Received: impute={impute!r}")
     resuming.check(out, resume, overwrite)
@@ -154,9 +158,11 @@ def train(
             format=format,
             impute=impute is not None,
             image_size=image_size,
+            targets=task == "regression",
         )
-        labels = _classes(dataset, data)
-        rows, held = splits.stratified(labels, test_size, seed, LARGEST_TEST, dataset.classes)
+        own = TASKS[task]
+        truth = own.truth(dataset, data)
+        rows, held = own.split(truth, dataset, test_size, seed, LARGEST_TEST)
         if impute:
             dataset = files.impute(dataset, impute, rows)
         with resuming.kept(out, {**asked, "data": dataset.sha256}, resume) as stages:
@@ -164,7 +170,8 @@ def train(
             with stages:
                 trained = recipes.train(
                     dataset.x[rows],
-                    labels[rows],
+                    truth[rows],
+                    task=task,
                     recipe=recipe,
                     eps=eps,
                     epochs=epochs,
@@ -174,6 +181,7 @@ def train(
                     alpha=alpha,
                     min_margin=min_margin,
                     class_weight=class_weight,
+                    lipschitz=lipschitz,
                     budget=recipes.BUDGET if budget is None else budget,
                     stages=stages,
                 )
@@ -184,17 +192,17 @@ def train(
             plain = trained.model.vanilla_export()
             bound = float(lipschitz_bound(plain))
             constant = weighted_bound(plain, trained.settings["feature_weights"])
-            x, y = dataset.x[held], labels[held]
+            x, y = dataset.x[held], truth[held]
             certificates, seen = (
-                _certified(plain, *both, trained.settings["feature_weights"])
-                for both in ((x, y), (dataset.x[rows[:SEEN]], labels[rows[:SEEN]]))
+                own.proven(plain, *both, trained.settings, batch_size=batch_size(x))
+                for both in ((x, y), (dataset.x[rows[:SEEN]], truth[rows[:SEEN]]))
             )
             warned = cautions.about(dataset, rows, trained.settings, seen, certificates)
             info = RunInfo(
                 lipkit=__version__,
                 backend=keras.backend.backend(),
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
-                classes=list(dataset.classes),
+                **own.facts(dataset, certificates),
                 settings={
                     **trained.settings,
                     "interrupted": stages.interrupted or None,
@@ -202,7 +210,6 @@ def train(
                 },
                 split=Split(train=len(rows), test=len(held)),
                 history=trained.history,
-                accuracy=float(np.mean(certificates.label == certificates.y)),
                 lipschitz_bound=bound,
                 command=list(sys.orig_argv if command is None else command),
                 seconds=time.monotonic() - started + stages.earlier,
@@ -222,24 +229,6 @@ def train(
     for text in warned:
         LOG.warning("%s", text)
     return TrainedRun(Path(out), info, certificates, sha256, constant)
-
-
-def _certified(model, x, y, weights):
-    """Certificates in the distances of the run."""
-    return reweighted(certify(model, x, y, batch_size=batch_size(x)), model, weights)
-
-
-def _classes(dataset, data):
-    """The classes of the rows, if there are any to tell apart."""
-    if dataset.y is None and frames.is_table(data):
-        raise ValueError("`target` is missing (--target): name the column that holds the classes.")
-    if dataset.y is None:
-        raise ValueError(f"{data} has no classes: expected sub-folders of images, or an array y.")
-    if len(dataset.classes) < 2:
-        raise ValueError(
-            f"{data} has only one class, {dataset.classes[0]!r}; at least 2 are needed."
-        )
-    return dataset.y
 
 
 def _weights(given, dataset):

@@ -33,7 +33,7 @@ def write(folder: Path, info: RunInfo, model, x, y, certificates) -> str:
         folder: an empty folder.
         info: the record.
         model: lipkit's model; its export is written beside it.
-        x, y: (n, ...) the samples held out, and (n,) their classes.
+        x, y: (n, ...) the samples held out, and (n,) their classes, or numbers.
         certificates: certificates of these samples.
 
     Returns:
@@ -41,7 +41,7 @@ def write(folder: Path, info: RunInfo, model, x, y, certificates) -> str:
     """
     model.save(folder / TRAINED)
     model.vanilla_export().save(folder / PLAIN)
-    np.savez_compressed(folder / TEST, x=x, y=y, classes=np.array(info.classes))
+    np.savez_compressed(folder / TEST, x=x, y=y, classes=np.array(info.classes, str))
     certificates.save(folder / CERTIFICATES)
     (folder / INFO).write_text(json.dumps(asdict(info), indent=1, allow_nan=False) + "\n")
     return manifest.write(folder)

@@ -41,6 +41,8 @@ def export_onnx(
 ) -> Path:
     """Write a model as an ONNX file that gives logits, label and certified radius of each input.
 
+    Of a regression it gives one output, `value` (batch, ...), float32.
+
     The file needs neither Keras nor lipkit. Inputs are float32, in the model's layout, with a batch
     axis of any size. Outputs:
 
@@ -51,15 +53,17 @@ def export_onnx(
       of `lipkit.certify`. 0 where nothing is certified: non-finite values, ties, overflow, or
       logits in float32 that decide otherwise.
 
-    Metadata properties `lipkit.*` hold the proven bound on the Lipschitz constant of the logits,
-    classes, task, arithmetic, assumptions, version and the SHA-256 of the weights.
+    Metadata properties `lipkit.*` hold the proven bound on the Lipschitz constant of the logits, or
+    values, of the network in real arithmetic; classes, task, arithmetic, assumptions, version and
+    the SHA-256 of the weights.
 
     Args:
         model: as in `lipkit.lipschitz_bound`: a Keras model or, to add certificates to it, the path
             of an ONNX file; with one output, in float32.
         path: of the file to write; one that exists is replaced.
         classes: names of the labels, in order, for the metadata. None: none.
-        task: as in `lipkit.certify`. None: binary for one logit, otherwise multiclass.
+        task: as in `lipkit.certify`, or `"regression"`. None: binary for one logit, otherwise
+            multiclass.
         arithmetic: what the radius is true of. `"real"`: the network in real arithmetic.
             `"float32"`: also the program that computes `logits`; its radii are smaller.
         input_shape: sizes of the input without the batch axis, where the model leaves them open.
@@ -70,7 +74,8 @@ def export_onnx(
     Raises:
         NotCertifiable: the model has a layer without a rule or without ONNX operators, several
             outputs, or does not compute in float32.
-        ValueError: another `arithmetic` or `task`, or another number of `classes`.
+        ValueError: another `arithmetic` or `task`, or another number of `classes`; of a regression
+            also `arithmetic="float32"`, or any classes.
         ImportError: onnx is missing: pip install 'lipkit[onnx]'.
 
     Example:
@@ -85,21 +90,27 @@ def export_onnx(
         )
     reading, bounds = analyse(model, input_shape)
     _check_types(reading)
-    graph = reading.graph
-    head, task = find_head(graph, task, None)
-    classes = _checked_classes(classes, task, math.prod(graph.nodes[head.node].shape))
-    nodes = Nodes()
+    graph, nodes = reading.graph, Nodes()
     names = [graph.nodes[i].layer for i in graph.inputs]
-    _write_program(nodes, graph, bounds, head, task, names, arithmetic)
     inputs = [(name, graph.nodes[i].shape) for name, i in zip(names, graph.inputs, strict=True)]
-    proto = _assembled(onnx, nodes, reading.name, inputs, graph.nodes[head.node].shape, task)
+    if task == "regression":
+        if arithmetic != "real" or classes:
+            raise ValueError("task='regression' takes no `classes`, and only `arithmetic='real'`.")
+        node, assumptions = graph.outputs[0], list(ASSUMPTIONS)
+        nodes.op("Identity", write(graph, Program(nodes, "float32"), names, node), name="value")
+    else:
+        head, task = find_head(graph, task, None)
+        node, assumptions = head.node, _assumptions(graph, arithmetic)
+        classes = _checked_classes(classes, task, math.prod(graph.nodes[node].shape))
+        _write_program(nodes, graph, bounds, head, task, names, arithmetic)
+    proto = _assembled(onnx, nodes, reading.name, inputs, graph.nodes[node].shape, task)
     facts = {
         "version": __version__,
-        "lipschitz_bound": repr(float(bounds.total[head.node])),
+        "lipschitz_bound": repr(float(bounds.total[node])),
         "task": task,
-        "classes": json.dumps(classes),
+        "classes": json.dumps(classes or None),
         "arithmetic": arithmetic,
-        "assumptions": json.dumps(_assumptions(graph, arithmetic)),
+        "assumptions": json.dumps(assumptions),
         "weights_sha256": weights_sha256(model),
     }
     onnx.helper.set_model_props(proto, {f"lipkit.{key}": value for key, value in facts.items()})
@@ -181,11 +192,15 @@ def _write_program(nodes, graph, bounds, head, task, names, arithmetic):
 def _assembled(onnx, nodes, name, inputs, shape, task):
     helper, types = onnx.helper, onnx.TensorProto
     of_logits = ["batch", *shape]
-    results = {
-        "logits": (types.FLOAT, of_logits),
-        "label": (types.INT64, of_logits if task == "multilabel" else ["batch"]),
-        "radius": (types.DOUBLE, ["batch"]),
-    }
+    results = (
+        {"value": (types.FLOAT, of_logits)}
+        if task == "regression"
+        else {
+            "logits": (types.FLOAT, of_logits),
+            "label": (types.INT64, of_logits if task == "multilabel" else ["batch"]),
+            "radius": (types.DOUBLE, ["batch"]),
+        }
+    )
     clash = {name for name, _ in inputs} & set(results)
     if clash:
         raise ValueError(f"An input must not have the name of an output: rename {sorted(clash)}.")

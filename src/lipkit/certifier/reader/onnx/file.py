@@ -30,8 +30,8 @@ def import_onnx():
 class OnnxFile:
     """A checked ONNX model.
 
-    Its certified outputs are `logits` in files of `export_onnx`, otherwise all that hold real
-    numbers: scikit-learn's pipelines give a label, an integer or text, beside their scores.
+    Its certified outputs are `logits` in files of `export_onnx` that have them, otherwise all that
+    hold real numbers: scikit-learn's pipelines give a label, an integer or text, beside scores.
 
     Args:
         path: of the file.
@@ -51,6 +51,7 @@ class OnnxFile:
         weights = {tensor.name for tensor in graph.initializer}
         self.inputs = [value for value in graph.input if value.name not in weights]
         ours = any(entry.key == OURS for entry in self.model.metadata_props)
+        ours &= any(value.name == "logits" for value in graph.output)  # not those of a regression
         self.outputs = ["logits"] if ours and output is None else self._chosen(output)
         tensors = [outputs.tensor_of(graph, name) for name in self.outputs]
         self._part = outputs.only(self.model, tensors)
