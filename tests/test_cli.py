@@ -95,6 +95,8 @@ def test_what_train_says_is_what_the_certifier_proves(trained):
     assert printed["lipschitz_bound"] == pytest.approx(float(lipkit.lipschitz_bound(model)))
     outputs = model.predict(x, verbose=0)[:, 0]
     assert printed["accuracy"] == np.mean((outputs > 0) == y) > 0.8
+    recalls = [np.mean((outputs > 0)[y == label] == label) for label in (0, 1)]
+    assert printed["balanced_accuracy"] == pytest.approx(np.mean(recalls))
     eps = printed["eps"]
     assert eps == printed["settings"]["eps"] > 0
     expected = np.mean((np.abs(outputs) / printed["lipschitz_bound"] >= eps) & ((outputs > 0) == y))

@@ -63,6 +63,7 @@ def _decisions(found):
     median = float(np.median(certificates.radius))
     rows = [
         ("accuracy", f"{info.accuracy:.4f} on the rows held out"),
+        ("", f"{info.balanced_accuracy:.4f} if each class counts alike (balanced)"),
         ("certified", f"{certified:.4f} are right, and stay right within {eps:.4g} (proven)"),
         *(("", line) for line in _choice(info.settings)),
         ("radius", f"{median:.4g} in the median, {info.distances}"),

@@ -10,6 +10,7 @@ from lipkit.report.markup import Html, tag
 from lipkit.report.numbers import at_least, at_most, number, percent
 
 NAMED = 10  # classes in the header
+ALIKE = 0.02  # so near are accuracies of which one says enough
 BEHIND = 0.05  # so much less proven than right, as a share of all, is worth a word
 
 
@@ -74,7 +75,7 @@ def _lead(found):
 def _tiles(found):
     run, (n, right, proven) = found.run, _counts(found)
     return [
-        ("Accuracy", percent(right, n), f"{right} of {n} test {run.unit}s"),
+        ("Accuracy", percent(right, n), f"{right} of {n} test {run.unit}s{_balanced(run)}"),
         (
             f"Certified at radius {at_least(found.eps)}",
             percent(proven, n),
@@ -91,6 +92,14 @@ def _tiles(found):
             f"proven: ≤ {at_most(found.constant)}, for distances {run.distances}",
         ),
     ]
+
+
+def _balanced(run):
+    """The accuracy in which each class counts alike, where it is another one."""
+    plain, alike = run.info.accuracy, run.info.balanced_accuracy
+    if alike is None or abs(alike - plain) <= ALIKE:
+        return ""
+    return f"; {100 * alike:.1f} % if each class counts alike"
 
 
 def _tile(name, value, detail):

@@ -36,8 +36,13 @@ def proven(model, x, y, settings, **options) -> Certificates:
 
 def facts(dataset, certificates):
     """What the record of a run says of its classes."""
-    accuracy = float(np.mean(certificates.label == certificates.y))
-    return {"classes": list(dataset.classes), "accuracy": accuracy}
+    right = certificates.label == certificates.y
+    of_classes = [right[certificates.y == c].mean() for c in np.unique(certificates.y)]
+    return {
+        "classes": list(dataset.classes),
+        "accuracy": float(right.mean()),
+        "balanced_accuracy": float(np.mean(of_classes)),
+    }
 
 
 def outputs(info):

@@ -98,6 +98,8 @@ class RunInfo:
         history: a list of numbers, one for each epoch, of the loss and each metric.
         accuracy: share of the test samples that the model decides as their labels say; None for a
             regression.
+        balanced_accuracy: the same if each class counts alike; None for a regression, and in runs
+            that did not count it.
         r2: of a regression, the share of the variance of the test samples' targets that the model
             explains; otherwise None.
         lipschitz_bound: the proven bound on the constant of the exported model.
@@ -120,6 +122,7 @@ class RunInfo:
     split: Split
     history: dict
     accuracy: int | float | None = None
+    balanced_accuracy: int | float | None = None
     r2: int | float | None = None
     lipschitz_bound: int | float
     command: list
@@ -159,9 +162,10 @@ class RunInfo:
         require(isinstance(document, dict), "must hold a JSON object")
         info = _typed(cls, document, INFO)
         require(info.task in SCORES, f"has the task {info.task!r}, not one of {[*SCORES]}")
-        for field in ("seconds", SCORES[info.task], "lipschitz_bound"):
+        require(getattr(info, SCORES[info.task]) is not None, f"has no {SCORES[info.task]!r}")
+        for field in ("seconds", SCORES[info.task], "balanced_accuracy", "lipschitz_bound"):
             value = getattr(info, field)
-            require(value is not None and math.isfinite(value), f"has {field!r} {value}")
+            require(value is None or math.isfinite(value), f"has {field!r} {value}")
         datetime.fromisoformat(info.created)
         require(info.data.kind in KINDS, f"has the kind {info.data.kind!r}, not table or images")
         count = len(info.classes)
