@@ -27,7 +27,7 @@ def filled(dataset) -> np.ndarray:
 
 def statuses(result, dataset) -> list[str]:
     """What is said of each row: the status of its certificate, or why it could not be read."""
-    texts = [str(status) for status in result.status]
+    texts = [status.value for status in result.status]
     for row, problem in dataset.problems.items():
         texts[row] = f"not certified: {problem}"
     return texts
@@ -51,12 +51,13 @@ def lines(counts, imputed, most=10):
 def write(path, result, dataset, texts) -> None:
     """Write a line for each row; `row` counts those of the file from 1, below the column names."""
     numbers = range(int(max(result.label.max(), -1 if result.y is None else result.y.max())) + 1)
-    names = np.array([*(dataset.classes or map(str, numbers)), ""], dtype=object)  # last: no label
+    names = [*map(cells.escaped, dataset.classes or numbers), ""]  # the last for no label
+    names = np.array(names, dtype=object)
     truth = names[result.y] if result.y is not None else [""] * len(result)
     columns = {
         "row": range(1, len(result) + 1),
-        "label": map(cells.escaped, names[result.label]),
-        "truth": map(cells.escaped, truth),
+        "label": names[result.label],
+        "truth": truth,
         "radius": map(repr, result.radius.tolist()),
         "margin": map(repr, result.margin.tolist()),
         "status": map(cells.escaped, texts),

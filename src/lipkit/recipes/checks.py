@@ -12,7 +12,7 @@ def _numbers(name, values):
     array = np.asarray(values)
     if array.dtype.kind not in "fiub":
         raise ValueError(f"`{name}` must hold real numbers. Received: dtype {array.dtype}")
-    array = array.astype("float64")
+    array = array.astype("float64", copy=False)
     bad = np.argwhere(~(np.abs(array) <= LARGEST))
     if len(bad):
         where = tuple(map(int, bad[0]))

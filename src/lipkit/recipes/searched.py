@@ -11,7 +11,7 @@ from keras import ops
 from lipkit.losses import functional
 from lipkit.recipes import networks, search
 from lipkit.recipes.batches import Shuffled
-from lipkit.recipes.stack import Stack
+from lipkit.recipes.stack import ROWS, Stack
 
 
 def hinge_weight(count):
@@ -66,7 +66,13 @@ class Search:
         alone = len(self._plans) == len(ladder) == 1 and settled
         self.parts = search.Parts.of(strata, 0 if alone else fit.fraction, setup.seed)
         self.left_out = self.parts.left_out()
-        self.z = setup.scaler.scaled(setup.x)
+        starts = range(0, len(y), ROWS)
+        parts = [self.scaled(slice(i, i + ROWS)).astype("float32") for i in starts]
+        self.z = np.concatenate(parts)
+
+    def scaled(self, rows):
+        """Samples (rows, features) in float64, of which `z` has roundings to train on."""
+        return self.setup.scaler.scaled(self.setup.x[rows])
 
     def train(self, outputs, loss):
         """Train all; the stacks, one for each recipe and plan."""
@@ -78,7 +84,8 @@ class Search:
             stack = Stack(networks.WIDTHS[recipe], outputs, self.ladder, len(rows), seeds, loss)
             stack.build((None, len(rows), self.z.shape[1]))
             size = min(plan.batch_size, *map(len, rows))
-            batches = Shuffled(arrays, size, self.setup.seed, strata=self.strata, parts=rows)
+            options = {"strata": self.strata, "parts": rows, "most": plan.steps_per_epoch}
+            batches = Shuffled(arrays, size, self.setup.seed, **options)
             plan.compile(stack, len(batches))
             callbacks = [batches.follow(), *(self._fit.options["callbacks"] or ())]
             options = {**self._fit.options, "callbacks": callbacks, "epochs": plan.epochs}
@@ -142,12 +149,11 @@ def classes(setup, y, count, weights, alpha, min_margin, eps, fit) -> Found:
     if search_.left_out:
 
         def radii(stack):
-            margin = search_.on_left_out(
-                lambda part, rows: search.margins(
-                    stack.values(search_.z[rows], part), y[rows], stack.head(part)
-                )
-            )
-            return margin / setup.scaler.stretch
+            def of_part(part, rows):
+                values = stack.values(search_.scaled(rows), part)
+                return search.margins(values, y[rows], stack.head(part))
+
+            return search_.on_left_out(of_part) / setup.scaler.stretch
 
         ones = np.ones(len(y)) if weights is None else weights
         of_rows = search_.on_left_out(lambda _, rows: ones[rows])
@@ -169,9 +175,10 @@ def targets(setup, y, weights, constant, fit) -> Found:
         scales = np.array(ladder)[:, None]
 
         def score(stack):
-            errors = search_.on_left_out(
-                lambda part, rows: stack.values(search_.z[rows], part)[..., 0] * scales - y[rows]
-            )
+            def of_part(part, rows):
+                return stack.values(search_.scaled(rows), part)[..., 0] * scales - y[rows]
+
+            errors = search_.on_left_out(of_part)
             return 1 - np.square(errors).mean(axis=-1) / y.var()
 
         place, trade = search.choose_targets(np.stack([*map(score, stacks)]))

@@ -1,5 +1,6 @@
 """What all recipes share: the model around its scaler, the plan of the steps, and the result."""
 
+import math
 from dataclasses import dataclass, replace
 
 import keras
@@ -87,8 +88,10 @@ class Setup:
             return [plan]
         n = len(self.x)
         steps = min(max(n, FEWEST), MOST) * budget / BUDGET
-        per_epoch = -(-n // plan.batch_size)
-        counts = {max(round(part * steps / per_epoch), 1) for part in (SHORT, 1)}
+        whole, short = -(-n // plan.batch_size), math.ceil(SHORT * steps)
+        if short < whole:
+            plan, whole = replace(plan, steps_per_epoch=short), short
+        counts = {max(round(part * steps / whole), 1) for part in (SHORT, 1)}
         return [replace(plan, epochs=count) for count in sorted(counts)]
 
     def core(self, outputs, constant=1.0, times=1):
@@ -118,11 +121,12 @@ class Setup:
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how fast to train."""
+    """How long and how fast to train; `steps_per_epoch` is None for all rows in each epoch."""
 
     epochs: int
     batch_size: int
     learning_rate: float
+    steps_per_epoch: int | None = None
 
     @classmethod
     def of(cls, n, epochs, batch_size, learning_rate):

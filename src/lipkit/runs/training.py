@@ -160,7 +160,6 @@ def train(
         if impute:
             dataset = files.impute(dataset, impute, rows)
         with resuming.kept(out, {**asked, "data": dataset.sha256}, resume) as stages:
-            keras.utils.set_random_seed(seed)  # Keras shuffles batches with a generator of its own
             with stages:
                 trained = recipes.train(
                     dataset.x[rows],
