@@ -12,6 +12,7 @@ from lipkit.losses import functional
 from lipkit.recipes import networks, search
 from lipkit.recipes.batches import Shuffled
 from lipkit.recipes.stack import ROWS, Stack
+from lipkit.recipes.stopping import BestOfEach
 
 
 def hinge_weight(count):
@@ -27,7 +28,8 @@ def _several(y, f):
     return keras.losses.sparse_categorical_crossentropy(y, f, from_logits=True)
 
 
-def _squares(y, f):
+def squares(y, f):
+    """The loss of a regression, by row."""
     return ops.square(f - y)
 
 
@@ -63,7 +65,7 @@ class Search:
         self.strata, self.ladder, self._fit = strata, ladder, fit
         plans = [(recipe, plan) for recipe in setup.recipes for plan in fit.plans]
         self._plans = [(r, p) for r, p in plans if r != "linear" or p is fit.plans[-1]]
-        alone = len(self._plans) == len(ladder) == 1 and settled
+        alone = len(self._plans) == len(ladder) == 1 and settled and fit.plan.patience is None
         self.parts = search.Parts.of(strata, 0 if alone else fit.fraction, setup.seed)
         self.left_out = self.parts.left_out()
         starts = range(0, len(y), ROWS)
@@ -88,6 +90,9 @@ class Search:
             batches = Shuffled(arrays, size, self.setup.seed, **options)
             plan.compile(stack, len(batches))
             callbacks = [batches.follow(), *(self._fit.options["callbacks"] or ())]
+            if plan.patience is not None:
+                judged = functools.partial(self._losses, stack)
+                callbacks = [BestOfEach(plan.patience, judged), *callbacks]
             options = {**self._fit.options, "callbacks": callbacks, "epochs": plan.epochs}
             self._histories.append(self._fit.stages.fit(stack, batches, **options))
             self.stacks.append(stack)
@@ -95,6 +100,16 @@ class Search:
                 break
         self._plans = self._plans[: len(self.stacks)]
         return self.stacks
+
+    def _losses(self, stack):
+        """The mean loss of each candidate on rows left out: (candidates,)."""
+
+        def of_part(part, rows):
+            return stack.losses(self.scaled(rows), self.y[rows], part)
+
+        weights = self.weights
+        of_rows = None if weights is None else self.on_left_out(lambda _, rows: weights[rows])
+        return np.average(self.on_left_out(of_part), axis=-1, weights=of_rows)
 
     def on_left_out(self, values):
         """values(part, rows) of the rows that parts leave out, side by side: (..., n)."""
@@ -170,7 +185,7 @@ def targets(setup, y, weights, constant, fit) -> Found:
     """
     ladder = search.TARGETS_LADDER if constant is None else (constant,)
     search_ = Search(setup, y, weights, np.zeros(len(y)), ladder, True, fit)
-    stacks, place, trade = search_.train(1, _squares), (0, 0), None
+    stacks, place, trade = search_.train(1, squares), (0, 0), None
     if search_.left_out:
         scales = np.array(ladder)[:, None]
 

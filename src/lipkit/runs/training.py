@@ -12,6 +12,7 @@ import numpy as np
 
 from lipkit import recipes
 from lipkit._checks import integer, real
+from lipkit._choices import PATIENCE
 from lipkit._version import __version__
 from lipkit.certifier import Certificates, certify, lipschitz_bound, reweighted
 from lipkit.certifier.weights import weighted_bound
@@ -71,6 +72,8 @@ def train(
     epochs=None,
     budget=None,
     class_weight=None,
+    early_stopping=False,
+    patience=PATIENCE,
     test_size=0.2,
     seed=0,
     categorical=(),
@@ -100,8 +103,8 @@ def train(
         recipe: network, a name in `lipkit.recipes.RECIPES`.
         eps: radius to train for, in units of the feature weights, between 1e-30 and 1e30; None for
             a search, see `lipkit.recipes.train`.
-        alpha, min_margin, epochs, class_weight: as in `lipkit.recipes.train`; classes are numbered
-            in the order of their names.
+        alpha, min_margin, epochs, class_weight, early_stopping, patience: as in
+            `lipkit.recipes.train`; classes are numbered in the order of their names.
         budget: of the search, in seconds of CPU time for 1,000 rows; None for 30.
         test_size: share of the samples to hold out, in (0, 1); at most 100,000 are.
         seed: seed of the split, the initial values and the batches, from 0 to 2**32 - 1.
@@ -173,6 +176,8 @@ def train(
                     alpha=alpha,
                     min_margin=min_margin,
                     class_weight=class_weight,
+                    early_stopping=early_stopping,
+                    patience=patience,
                     budget=recipes.BUDGET if budget is None else budget,
                     stages=stages,
                 )
