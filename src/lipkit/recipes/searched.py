@@ -105,7 +105,7 @@ class Search:
         """The mean loss of each candidate on rows left out: (candidates,)."""
 
         def of_part(part, rows):
-            return stack.losses(self.scaled(rows), self.y[rows], part)
+            return stack.loss_of_rows(self.scaled(rows), self.y[rows], part)
 
         weights = self.weights
         of_rows = None if weights is None else self.on_left_out(lambda _, rows: weights[rows])

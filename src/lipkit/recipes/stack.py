@@ -103,7 +103,7 @@ class Stack(keras.Model):
         found = [_values(layers, x[i : i + ROWS]) for i in range(0, len(x), ROWS)]
         return np.concatenate(found, axis=1)
 
-    def losses(self, x, y, part):
+    def loss_of_rows(self, x, y, part):
         """The losses of the networks of a part on rows: (candidates, n)."""
         values = (self.values(x, part) * self.scales[:, None, None]).astype("float32")
         flat = values.reshape((-1, self.outputs) if self.outputs > 1 else -1)
