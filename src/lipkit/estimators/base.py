@@ -116,10 +116,14 @@ class Supervised(LipschitzEstimator):
     def _fitted(self):
         return hasattr(self, "model_")
 
-    def _learn(self, further, X, y, **more):
-        """Train, or go on from the model that is there."""
+    def _learn(self, further, once, X, y, at_first, **more):
+        """Train, with the arguments `at_first`; or go on from the model that is there.
+
+        `once`: whether to go on for one epoch.
+        """
         if not further:
-            return self._train(train, X, y, **more)
+            return self._train(train, X, y, **at_first, **more)
+        more |= {"epochs": 1, "early_stopping": False} if once else {}
         known = Trained(self.model_, self.history_, self.settings_)
         return self._train(functools.partial(train_further, known), X, y, **more)
 

@@ -132,8 +132,7 @@ class LipschitzClassifier(ClassifierMixin, CertifiedMixin, Supervised):
             )
         X, y = self._labelled(X, y, further)
         self.classes_ = classes
-        once = {"epochs": 1, "early_stopping": False} if further else {}
-        return self._go(further, X, y, sample_weight, **once)
+        return self._go(further, X, y, sample_weight, once=True)
 
     def _labelled(self, X, y, further):
         """X and y, if y has one label for each sample."""
@@ -148,7 +147,7 @@ class LipschitzClassifier(ClassifierMixin, CertifiedMixin, Supervised):
         check_classification_targets(y)
         return X, y
 
-    def _go(self, further, X, y, sample_weight, **more):
+    def _go(self, further, X, y, sample_weight, once=False):
         """Train on labels of `classes_`."""
         places = np.minimum(np.searchsorted(self.classes_, y), len(self.classes_) - 1)
         if len(unknown := y[self.classes_[places] != y]):
@@ -156,9 +155,8 @@ class LipschitzClassifier(ClassifierMixin, CertifiedMixin, Supervised):
         weights = self.class_weight
         if isinstance(weights, dict):
             weights = self._by_number(weights)
-        more |= {} if further else {"classes": len(self.classes_)}
         weights = {"sample_weight": sample_weight, "class_weight": weights}
-        self._learn(further, X, places, **weights, **more)
+        self._learn(further, once, X, places, {"classes": len(self.classes_)}, **weights)
         return self
 
     def _by_number(self, weights):

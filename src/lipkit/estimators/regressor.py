@@ -93,13 +93,11 @@ class LipschitzRegressor(RegressorMixin, Supervised):
         Returns:
             The estimator.
         """
-        once = {"epochs": 1, "early_stopping": False} if self._fitted else {}
-        return self._go(self._fitted, X, y, sample_weight, **once)
+        return self._go(self._fitted, X, y, sample_weight, once=True)
 
-    def _go(self, further, X, y, sample_weight, **more):
+    def _go(self, further, X, y, sample_weight, once=False):
         X, y = self._validated(X, y, reset=not further, y_numeric=True)
-        more |= {} if further else {"task": "regression"}
-        self._learn(further, X, y, sample_weight=sample_weight, **more)
+        self._learn(further, once, X, y, {"task": "regression"}, sample_weight=sample_weight)
         self.lipschitz_ = weighted_bound(self.model_, self.settings_["feature_weights"])
         return self
 
