@@ -50,8 +50,8 @@ def train_further(
         epochs: None for as many as at first.
         batch_size: None for a choice by the number of samples.
         learning_rate: of Adam at the start, from which it falls to 0; None for 0.001.
-        validation_fraction, seed, sample_weight, class_weight, early_stopping, patience, callbacks,
-            verbose: as in `train`.
+        validation_fraction, early_stopping, patience: as in `train`.
+        seed, sample_weight, class_weight, callbacks, verbose: the same.
 
     Returns:
         A new `Trained`, whose history has the new epochs behind the others.
