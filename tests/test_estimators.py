@@ -10,9 +10,12 @@ import lipkit
 sklearn = pytest.importorskip("sklearn")
 
 from sklearn.base import clone  # noqa: E402
+from sklearn.calibration import CalibratedClassifierCV  # noqa: E402
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine  # noqa: E402
 from sklearn.exceptions import NotFittedError  # noqa: E402
+from sklearn.frozen import FrozenEstimator  # noqa: E402
 from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split  # noqa: E402
+from sklearn.multioutput import MultiOutputClassifier  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import StandardScaler  # noqa: E402
 from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
@@ -153,6 +156,97 @@ def test_weights_of_samples_and_of_named_classes(rng):
         LipschitzRegressor(**options).fit(x, x[:, 0], sample_weight=[1.0])
 
 
+def test_a_stream_of_batches():
+    """One class comes later; the classes are named, and known from the start."""
+    rng = np.random.default_rng(0)
+    number = np.repeat([0, 1, 0, 1, 2], 60)
+    x = rng.standard_normal((300, 2)) + 5 * np.array([(0, 0), (1, 0), (0, 1)])[number]
+    y = np.array(["left", "right", "up"])[number]
+    options = {"epochs": 30, "learning_rate": 0.1, "early_stopping": True, "random_state": 0}
+    stream = LipschitzClassifier("linear", **options)
+    with pytest.raises(ValueError, match="classes must be passed on the first call"):
+        stream.partial_fit(x, y)
+    names = ["up", "left", "right"]
+    assert stream.partial_fit(x[:120], y[:120], classes=names) is stream
+    assert stream.classes_.tolist() == sorted(names)
+    eps, first = stream.settings_["eps"], stream.model_
+    before = stream.decision_function(x)
+    for batch in np.split(rng.permutation(300), 10):
+        stream.partial_fit(x[batch], y[batch])
+    assert stream.settings_["eps"] == eps and stream.model_ is not first
+    assert len(stream.history_["loss"]) == len(stream.history_["val_loss"]) + 10
+    assert np.abs(stream.decision_function(x) - before).max() > 1e-3
+    assert stream.certify(x, y).certified.all() and stream.score(x, y) > 0.6
+    for options, message in (
+        ({"y": np.full(300, "down")}, "y must have labels of .*'down'"),
+        ({"classes": ["up", "left"]}, "classes must be those of the first call"),
+        ({"X": x[:, :1]}, "X has 1 features, but LipschitzClassifier is expecting 2"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            stream.partial_fit(**{"X": x, "y": y, **options})
+    with pytest.raises(ValueError, match="`y` must hold|y must have labels"):
+        clone(stream).partial_fit(x, y, classes=["left", "right"])
+
+
+def test_warm_start():
+    x, y = load_wine(return_X_y=True)
+    options = {"recipe": "linear", "epochs": 4, "learning_rate": 0.1, "random_state": 0}
+    warm, cold = (LipschitzClassifier(warm_start=w, **options).fit(x, y) for w in (True, False))
+    once = warm.decision_function(x)
+    np.testing.assert_array_equal(once, cold.fit(x, y).decision_function(x))
+    weights = warm.settings_["feature_weights"]
+    assert len(warm.fit(x[y < 2], y[y < 2]).history_["loss"]) == 8
+    assert np.abs(warm.decision_function(x) - once).max() > 1e-3
+    assert warm.settings_["feature_weights"] == weights and len(warm.classes_) == 3
+    with pytest.raises(ValueError, match="y must have labels of .*7"):
+        warm.fit(x, np.where(y == 0, 7, y))
+
+
+def test_a_regressor_goes_on():
+    x, y = wave_samples()
+    options = {"recipe": "linear", "epochs": 3, "random_state": 0, "lipschitz": 2.0}
+    regressor = LipschitzRegressor(warm_start=True, learning_rate=0.1, **options).fit(x, y)
+    before, constant = regressor.predict(x), regressor.lipschitz_
+    regressor.fit(x, -y).partial_fit(x[:1], y[:1])
+    assert len(regressor.history_["loss"]) == 7
+    assert np.mean((regressor.predict(x) + y) ** 2) < np.mean((before + y) ** 2)
+    assert regressor.lipschitz_ != constant and regressor.lipschitz_ <= 2
+    again = LipschitzRegressor(**options).partial_fit(x, y)
+    assert len(again.history_["loss"]) == 3
+
+
+def test_a_radius_that_is_auto_is_that_of_the_search():
+    x, y = load_wine(return_X_y=True)
+    assert LipschitzClassifier().eps == LipschitzRegressor().eps == "auto"
+    found = [
+        LipschitzClassifier(**FAST, eps=eps, random_state=0).fit(x, y) for eps in ("auto", None)
+    ]
+    assert found[0].settings_ == found[1].settings_
+    assert found[0].settings_["eps_source"] == "searched"
+    with pytest.raises(ValueError, match="`eps` must be a number"):
+        LipschitzClassifier(**FAST, eps="best").fit(x, y)
+
+
+@pytest.mark.once
+def test_several_labels_of_a_sample():
+    x, y = load_wine(return_X_y=True)
+    both = np.column_stack([y > 0, x[:, 0] > 13]).astype(int)
+    with pytest.raises(ValueError, match="one label for each sample.*MultiOutputClassifier"):
+        LipschitzClassifier(**FAST).fit(x, both)
+    several = MultiOutputClassifier(LipschitzClassifier(**FAST, random_state=0)).fit(x, both)
+    radii = [one.predict_radius(x) for one in several.estimators_]
+    assert np.mean(several.predict(x) == both) > 0.85 and np.min(radii) >= 0
+
+
+@pytest.mark.once
+def test_probabilities_by_calibration(cancer):
+    classifier, x, y = cancer
+    calibrated = CalibratedClassifierCV(FrozenEstimator(classifier)).fit(x, y)
+    p = calibrated.predict_proba(x)[:, 1]
+    order = np.argsort(classifier.decision_function(x))
+    assert (np.diff(p[order]) >= 0).all() and 0 <= p.min() < p.max() <= 1
+
+
 def test_random_state():
     x, y = load_wine(return_X_y=True)
 
@@ -174,11 +268,13 @@ def test_images():
         classifier.predict(images[..., 0])
 
 
-@pytest.fixture(scope="module")
-def wave():
+def wave_samples():
     """Samples of sin(2 a) + b / 2, with a in thousandths."""
     x = np.random.default_rng(0).uniform(-1, 1, (200, 2)) * [1e-3, 1.0]
     return x, np.sin(2e3 * x[:, 0]) + 0.5 * x[:, 1]
+
+
+wave = pytest.fixture(scope="module")(wave_samples)
 
 
 def test_regression_without_a_constant(wave):

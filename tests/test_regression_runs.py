@@ -110,6 +110,7 @@ def test_intervals_of_a_linear_model_are_those_of_its_formula(rng, tmp_path):
     found = certify_values(model, x, y, radius=0.1)
     sure = found.certified
     assert sure.tolist() == [True] * 4 + [False, True] and found.status[4] == "non-finite input"
+    assert all(isinstance(status, lipkit.certifier.Status) for status in found.status)
     truth = x @ w + offset
     np.testing.assert_allclose(found.value, truth, rtol=1e-12)
     np.testing.assert_allclose(found.lower[sure], truth[sure] - 0.5, rtol=1e-12)
@@ -379,10 +380,10 @@ def test_exports_predict_the_same(trained, tmp_path):
         ("certificates.json", {"radius": lambda v: -v}, "radius or constant"),
         ("certificates.json", {"lower": lambda v: v[:-1]}, "one interval and true value for each"),
         ("run.json", {"r2": lambda v: v - 0.1}, "has R2"),
-        ("run.json", {"r2": lambda v: None}, "has 'r2' None"),
+        ("run.json", {"r2": lambda v: None}, "has no 'r2'"),
         ("run.json", {"classes": lambda v: ["a", "b"]}, "names 2 classes, but is a regression"),
         ("run.json", {"task": lambda v: "ranking"}, "has the task 'ranking'"),
-        ("run.json", {"task": lambda v: "classification"}, "has 'accuracy' None"),
+        ("run.json", {"task": lambda v: "classification"}, "has no 'accuracy'"),
     ],
 )
 def test_a_run_whose_files_do_not_belong_together_is_refused(
@@ -403,7 +404,7 @@ def test_runs_of_before_are_classifications():
     assert (info.task, info.r2, info.regression) == ("classification", None, False)
     document = json.loads((DATA / "saved_run" / "run.json").read_text())
     assert "task" not in document
-    with pytest.raises(ValueError, match="has 'accuracy' None"):
+    with pytest.raises(ValueError, match="has no 'accuracy'"):
         RunInfo.of({name: value for name, value in document.items() if name != "accuracy"})
 
 

@@ -8,7 +8,9 @@ import pytest
 
 import lipkit
 from lipkit.recipes import Trained, scaling, search, train
+from lipkit.recipes.batches import Shuffled
 from lipkit.recipes.stack import Stack
+from lipkit.recipes.training import Plan, Setup
 
 
 def process(n=400, seed=0):
@@ -78,6 +80,38 @@ def test_of_many_rows_some_are_left_out_once():
     parts = search.Parts.of(np.zeros(150_000, int), None, seed=0)
     assert not parts.whole and len(parts.rows()) == 1
     assert len(parts.left_out()[0][1]) == search.MOST
+
+
+@pytest.mark.parametrize(
+    ("n", "budget", "expected"),
+    [
+        (400, 30, [(33, None), (200, None)]),  # 134 and 800 steps of 4 batches
+        (300_000, 30, [(1, None), (7, None)]),
+        (1_000_000, 30, [(1, 334), (6, 334)]),
+        (20_000_000, 30, [(1, 334), (6, 334)]),
+        (16_000, 3, [(1, 34), (6, 34)]),
+    ],
+)
+def test_the_steps_of_a_search_do_not_grow_with_the_rows(n, budget, expected):
+    setup = Setup.__new__(Setup)
+    setup.x = np.empty((n, 0))
+    plans = setup.plans(Plan.of(n, None, None, None), None, budget)
+    assert [(plan.epochs, plan.steps_per_epoch) for plan in plans] == expected
+
+
+def test_an_epoch_may_be_a_part_of_the_rows(rng):
+    rows = np.arange(400)
+    x, y = rng.standard_normal((400, 2)), rows % 2
+    batches = Shuffled((x, y, rows), 16, 0, strata=y, most=5)
+    assert len(batches) == 5 and len(Shuffled((x, y), 16, 0)) == 25
+    seen = [np.concatenate([batches[i][2] for i in range(5)]) for batches.epoch in (1, 2)]
+    for found in seen:
+        assert len(set(found)) == 80 and np.isin(found, rows).all()
+        assert np.mean(found % 2) == 0.5
+    assert set(seen[0]) != set(seen[1])
+    limited = train(*process(n=400), epochs=None, budget=0.5, batch_size=8)
+    assert limited.settings["steps_per_epoch"] == 3  # of 2.2 steps in the short training
+    assert limited.settings["epochs"] in (1, 4)
 
 
 def test_the_choice_is_that_of_trying_all(rng):

@@ -44,9 +44,8 @@ def imbalanced():
     return arrays(*datasets.make_classification(**options, flip_y=0, random_state=0))
 
 
-def chicks():
-    rows = [{**x, "target": y} for x, y in river.ChickWeights()]
-    return pd.DataFrame(rows)
+def stream(pairs):
+    return pd.DataFrame([{**x, "target": y} for x, y in pairs])
 
 
 def save(folder, name, frame):
@@ -63,7 +62,8 @@ def main(folder):
     save(folder / "rare", "abalone19", keel("abalone19", "imbalanced"))
     save(folder / "rare", "one in 100", imbalanced())
     save(folder / "targets", "diabetes", arrays(*datasets.load_diabetes(return_X_y=True)))
-    save(folder / "targets", "chick weights", chicks())
+    save(folder / "targets", "chick weights", stream(river.ChickWeights()))
+    save(folder / "targets", "approval", stream(river.TrumpApproval()))
     for name, make in FRIEDMAN.items():
         save(folder / "targets", name, arrays(*make(n_samples=1000, noise=1.0, random_state=0)))
 

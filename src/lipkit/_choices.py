@@ -18,6 +18,7 @@ WEIGHTS = ("spread", "std", "none")  # of features, where they are not numbers
 IMPUTATIONS = ("median", "mean")
 FORMATS = ("float32", "float64")  # of floating-point numbers
 TOYS = ("moons", "circles")
+PATIENCE = 10  # epochs without an improvement, after which early stopping ends a training
 
 
 @dataclass(frozen=True)

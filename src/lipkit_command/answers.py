@@ -16,7 +16,7 @@ def filled(dataset) -> np.ndarray:
 
 def statuses(result, dataset) -> list[str]:
     """What is said of each row: the status of its certificate, or why it could not be read."""
-    texts = [str(status) for status in result.status]
+    texts = [status.value for status in result.status]
     for row, problem in dataset.problems.items():
         texts[row] = f"not certified: {problem}"
     return texts

@@ -34,11 +34,11 @@ def summary(result, eps):
 def columns(result, classes):
     """The answers, for a table with a line for each row."""
     numbers = range(int(max(result.label.max(), -1 if result.y is None else result.y.max())) + 1)
-    names = np.array([*(classes or map(str, numbers)), ""], dtype=object)  # last: no label
-    truth = names[result.y] if result.y is not None else [""] * len(result)
+    names = [*map(cells.escaped, classes or map(str, numbers)), ""]  # the last for no label
+    names = np.array(names, dtype=object)
     return {
-        "label": map(cells.escaped, names[result.label]),
-        "truth": map(cells.escaped, truth),
+        "label": names[result.label],
+        "truth": names[result.y] if result.y is not None else [""] * len(result),
         "radius": map(repr, result.radius.tolist()),
         "margin": map(repr, result.margin.tolist()),
     }

@@ -127,6 +127,18 @@ def train(
     epochs: Annotated[
         int | None, typer.Option(min=1, help="(Default: from the size of the data.)")
     ] = None,
+    early_stopping: Annotated[
+        bool,
+        typer.Option(
+            "--early-stopping",
+            help="End the training when the loss on rows left out is no better for --patience "
+            "epochs.",
+        ),
+    ] = False,
+    patience: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="EPOCHS", help=f"(Default: {choices.PATIENCE})"),
+    ] = None,
     test_size: Annotated[
         float, typer.Option(callback=options.share, help="Share of the rows to hold out.")
     ] = 0.2,
@@ -212,6 +224,8 @@ def train(
     """
     _check_task(task, lipschitz, alpha=alpha, min_margin=min_margin, class_weight=class_weight)
     size, seconds = _size(image_size), _seconds(budget)
+    if patience is not None and not early_stopping:
+        raise ValueError("--patience is of --early-stopping: give both.")
 
     from lipkit import runs
     from lipkit.data import Format
@@ -233,6 +247,8 @@ def train(
         epochs=epochs,
         budget=seconds,
         class_weight=class_weight,
+        early_stopping=early_stopping,
+        patience=patience or choices.PATIENCE,
         test_size=test_size,
         seed=seed,
         categorical=categorical or (),

@@ -273,7 +273,8 @@ def certify_values(model, x, y=None, *, radius, weights=None, batch_size=256) ->
     if middle.size != n:
         raise ValueError(f"`model` must have one number as output. Received: {middle.shape[1:]}")
     half = np.where(finite, half, np.inf)
-    status = np.where(np.isfinite(half), Status.CERTIFIED, Status.OVERFLOW).astype(object)
+    status = np.array([Status.CERTIFIED] * n, dtype=object)
+    status[~np.isfinite(half)] = Status.OVERFLOW
     status[~finite] = Status.BAD_INPUT
     lower, upper = _ends(middle := middle.reshape(n), half)
     value = np.where(finite & np.isfinite(middle), middle, np.nan)

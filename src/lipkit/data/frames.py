@@ -51,7 +51,7 @@ def read(path: Path, texts=(), format=USUAL):
 def _parquet(path, missing):
     read_parquet = pandas().read_parquet
     try:
-        from pyarrow import ArrowException, parquet
+        from pyarrow import ArrowException, default_memory_pool, parquet
     except ImportError:
         raise ImportError("Parquet files need pyarrow: pip install 'lipkit[tables]'.") from None
     try:
@@ -60,6 +60,7 @@ def _parquet(path, missing):
         groups = [about.row_group(i).total_byte_size for i in range(about.num_row_groups)]
         check_bytes(path, max(sum(groups), 8 * about.num_rows * about.num_columns), "its columns")
         frame = read_parquet(path)
+        default_memory_pool().release_unused()  # as much as the table, kept for another one
     except ArrowException as error:
         raise ValueError(f"{path} is not a readable Parquet file: {error}") from None
     if missing:

@@ -70,9 +70,13 @@ def encode(values, name, classes=None, names=None) -> tuple[np.ndarray, tuple[st
         )
     if names is not None:
         values = _named(values, np.asarray(names), name)
-    if values.dtype.kind == "O":  # not in an array of texts, where all are as long as the longest
-        values = np.array([str(value) for value in values], dtype=object)
-    found, y = np.unique(values, return_inverse=True)
+    if values.dtype.kind == "O":  # not by np.unique, which sorts them all
+        texts = [*map(str, values)]
+        found = sorted({*texts})
+        place = {text: i for i, text in enumerate(found)}
+        y = np.array([place[text] for text in texts])
+    else:
+        found, y = np.unique(values, return_inverse=True)
     names = [text_of(value) for value in found]
     check_texts(names, name)
     if classes is None:

@@ -1,5 +1,6 @@
 """What the estimators share: arguments, checked inputs, values and certificates."""
 
+import functools
 import inspect
 from dataclasses import replace
 
@@ -8,16 +9,19 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from lipkit._choices import PATIENCE
 from lipkit.certifier import certify, reweighted
 from lipkit.certifier.interval import values
+from lipkit.recipes import BUDGET, Trained, train, train_further
 
 
 class LipschitzEstimator(BaseEstimator):
     """Base of the estimators.
 
     Args:
-        recipe, eps, epochs, batch_size, learning_rate, feature_weights, verbose: as in
+        recipe, epochs, batch_size, learning_rate, feature_weights, verbose: as in
             `lipkit.recipes.train`.
+        eps: the same; `"auto"` or None for the radius that is found.
         random_state: seed of the initial values and the batches: an integer, a
             `numpy.random.RandomState`, or None for NumPy's global one.
 
@@ -32,7 +36,7 @@ class LipschitzEstimator(BaseEstimator):
         self,
         recipe="auto",
         *,
-        eps=None,
+        eps="auto",
         epochs=None,
         batch_size=None,
         learning_rate=None,
@@ -77,6 +81,51 @@ class LipschitzEstimator(BaseEstimator):
         """The outputs of the model in float64, (n, outputs)."""
         X = self._validated(X)
         return values(self.model_, X)
+
+
+class Supervised(LipschitzEstimator):
+    """Base of the estimators that learn from classes or targets.
+
+    Args:
+        recipe, eps, epochs, batch_size, learning_rate, feature_weights, random_state, verbose: as
+            in `LipschitzEstimator`.
+        budget, validation_fraction, early_stopping, patience: as in `lipkit.recipes.train`.
+        warm_start: whether `fit` goes on from the model that is there, see `train_further` of
+            `lipkit.recipes`, with samples of the same shape and classes that are known.
+    """
+
+    def __init__(
+        self,
+        recipe="auto",
+        *,
+        budget=BUDGET,
+        validation_fraction=None,
+        early_stopping=False,
+        patience=PATIENCE,
+        warm_start=False,
+        **options,
+    ):
+        super().__init__(recipe, **options)
+        self.budget = budget
+        self.validation_fraction = validation_fraction
+        self.early_stopping = early_stopping
+        self.patience = patience
+        self.warm_start = warm_start
+
+    @property
+    def _fitted(self):
+        return hasattr(self, "model_")
+
+    def _learn(self, further, once, X, y, at_first, **more):
+        """Train, with the arguments `at_first`; or go on from the model that is there.
+
+        `once`: whether to go on for one epoch.
+        """
+        if not further:
+            return self._train(train, X, y, **at_first, **more)
+        more |= {"epochs": 1, "early_stopping": False} if once else {}
+        known = Trained(self.model_, self.history_, self.settings_)
+        return self._train(functools.partial(train_further, known), X, y, **more)
 
 
 class CertifiedMixin:

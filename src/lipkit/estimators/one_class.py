@@ -46,7 +46,7 @@ class OneClassLipschitz(OutlierMixin, CertifiedMixin, LipschitzEstimator):
         contamination="auto",
         *,
         recipe="auto",
-        eps=None,
+        eps="auto",
         epochs=None,
         batch_size=None,
         learning_rate=None,

@@ -2,13 +2,14 @@
 
 from sklearn.base import RegressorMixin
 
+from lipkit._choices import PATIENCE
 from lipkit.certifier import output_interval
 from lipkit.certifier.weights import weighted_bound
-from lipkit.estimators.base import LipschitzEstimator
-from lipkit.recipes import BUDGET, train
+from lipkit.estimators.base import Supervised
+from lipkit.recipes import BUDGET
 
 
-class LipschitzRegressor(RegressorMixin, LipschitzEstimator):
+class LipschitzRegressor(RegressorMixin, Supervised):
     """A regressor with a proven Lipschitz constant, and so an interval around each prediction.
 
     scikit-learn's interface to `lipkit.recipes.train(task="regression")`.
@@ -18,7 +19,9 @@ class LipschitzRegressor(RegressorMixin, LipschitzEstimator):
             `lipkit.recipes.train`.
         random_state: seed of the initial values and the batches: an integer, a
             `numpy.random.RandomState`, or None for NumPy's global one.
-        budget, validation_fraction: as in `lipkit.recipes.train`.
+        budget, validation_fraction, early_stopping, patience: as in `lipkit.recipes.train`.
+        warm_start: whether `fit` goes on from the model that is there, as
+            `lipkit.recipes.train_further`.
         lipschitz: largest constant of the model, in units of the target per unit of distance; the
             smaller, the smoother, with narrower intervals. None for a search.
 
@@ -38,12 +41,15 @@ class LipschitzRegressor(RegressorMixin, LipschitzEstimator):
         recipe="auto",
         *,
         lipschitz=None,
-        eps=None,
+        eps="auto",
         epochs=None,
         batch_size=None,
         learning_rate=None,
         budget=BUDGET,
         validation_fraction=None,
+        early_stopping=False,
+        patience=PATIENCE,
+        warm_start=False,
         feature_weights="auto",
         random_state=None,
         verbose=0,
@@ -54,13 +60,16 @@ class LipschitzRegressor(RegressorMixin, LipschitzEstimator):
             epochs=epochs,
             batch_size=batch_size,
             learning_rate=learning_rate,
+            budget=budget,
+            validation_fraction=validation_fraction,
+            early_stopping=early_stopping,
+            patience=patience,
+            warm_start=warm_start,
             feature_weights=feature_weights,
             random_state=random_state,
             verbose=verbose,
         )
         self.lipschitz = lipschitz
-        self.budget = budget
-        self.validation_fraction = validation_fraction
 
     def fit(self, X, y, sample_weight=None):
         """Train.
@@ -73,8 +82,22 @@ class LipschitzRegressor(RegressorMixin, LipschitzEstimator):
         Returns:
             The estimator.
         """
-        X, y = self._validated(X, y, reset=True, y_numeric=True)
-        self._train(train, X, y, task="regression", sample_weight=sample_weight)
+        return self._go(self.warm_start and self._fitted, X, y, sample_weight)
+
+    def partial_fit(self, X, y, sample_weight=None):
+        """Train on one batch of a stream: the first as in `fit`, later ones for one epoch each.
+
+        Args:
+            X, y, sample_weight: as in `fit`; the first batch should be like the others.
+
+        Returns:
+            The estimator.
+        """
+        return self._go(self._fitted, X, y, sample_weight, once=True)
+
+    def _go(self, further, X, y, sample_weight, once=False):
+        X, y = self._validated(X, y, reset=not further, y_numeric=True)
+        self._learn(further, once, X, y, {"task": "regression"}, sample_weight=sample_weight)
         self.lipschitz_ = weighted_bound(self.model_, self.settings_["feature_weights"])
         return self
 

@@ -54,11 +54,13 @@ class Shuffled(ByEpoch):
         strata: (n,) what is to be spread, such as classes; None for one stratum.
         parts: list of the rows of each part of the data, which are an axis of the batches behind
             the first: (batch, parts, ...); None for no such axis.
+        most: batches of an epoch, if there are more; None for all.
     """
 
-    def __init__(self, arrays, batch_size, seed, strata=None, parts=None):
+    def __init__(self, arrays, batch_size, seed, strata=None, parts=None, most=None):
         super().__init__()
-        self._arrays = tuple(array.astype("float32") for array in arrays)
+        self._most = most
+        self._arrays = tuple(array.astype("float32", copy=False) for array in arrays)
         self._squeeze = parts is None
         parts = [np.arange(len(arrays[0]))] if parts is None else parts
         self._orders = [
@@ -67,7 +69,8 @@ class Shuffled(ByEpoch):
         ]
 
     def __len__(self):
-        return max(map(len, self._orders))
+        count = max(map(len, self._orders))
+        return count if self._most is None else min(count, self._most)
 
     def __getitem__(self, index):
         rows = np.stack([order.batch(self.epoch, index) for order in self._orders], axis=1)

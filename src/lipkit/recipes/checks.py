@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lipkit._checks import real
+from lipkit._checks import integer, real
 
 LARGEST = float(np.finfo("float32").max)
 FEWEST = 8  # numbers of float32 within a standard deviation
@@ -12,7 +12,7 @@ def _numbers(name, values):
     array = np.asarray(values)
     if array.dtype.kind not in "fiub":
         raise ValueError(f"`{name}` must hold real numbers. Received: dtype {array.dtype}")
-    array = array.astype("float64")
+    array = array.astype("float64", copy=False)
     bad = np.argwhere(~(np.abs(array) <= LARGEST))
     if len(bad):
         where = tuple(map(int, bad[0]))
@@ -23,10 +23,12 @@ def _numbers(name, values):
     return array
 
 
-def samples(x):
-    """The samples (n, ...) as finite float64 that float32 can hold."""
+def samples(x, shape=None):
+    """The samples (n, ...) as finite float64 that float32 can hold; at least 2, or of a shape."""
     x = _numbers("x", x)
-    if x.ndim < 2 or not all(x.shape) or len(x) < 2:
+    if shape is not None and (x.shape[1:] != tuple(shape) or not len(x)):
+        raise ValueError(f"`x` must have shape {('n', *shape)}, n >= 1. Received: shape {x.shape}")
+    if x.ndim < 2 or not all(x.shape) or len(x) < 2 - (shape is not None):
         raise ValueError(
             "`x` must have shape (n, ...), with at least 2 samples and no axis of length 0. "
             f"Received: shape {x.shape}"
@@ -45,10 +47,18 @@ def _one_each(y, n, one_hot=""):
     return np.asarray(y)
 
 
-def classes(y, n):
-    """The labels as (n,) integers, and the number of classes."""
+def classes(y, n, count=None):
+    """The labels as (n,) integers, and the number of classes, if it is not given."""
     y = _one_each(y, n, ": for one-hot labels use y.argmax(axis=1)")
     found = np.unique(y)
+    if count is not None:
+        count = integer("classes", count, 2)
+        if y.dtype.kind not in "iub" or found[0] < 0 or found[-1] >= count:
+            raise ValueError(
+                f"`y` must hold integers from 0 to {count - 1}, the classes. Received: {y.dtype} "
+                f"values from {found[0]} to {found[-1]}"
+            )
+        return y.astype("int64"), count
     if y.dtype.kind not in "iub" or not np.array_equal(found, np.arange(len(found))):
         hint = ", or task='regression' for a continuous target" if y.dtype.kind == "f" else ""
         raise ValueError(

@@ -74,7 +74,7 @@ def train_one_class(
     Args:
         x: (n, ...) samples of the one class, finite numbers.
         eps: half the width of the zone between data and negatives, in units of the data, between
-            1e-30 and 1e30; None as in `lipkit.recipes.train`.
+            1e-30 and 1e30; None or `"auto"` for 0.3 times the median of w std.
         recipe, epochs, batch_size, learning_rate, seed, feature_weights: as in
             `lipkit.recipes.train`.
         callbacks, verbose: as in Keras's `fit`, which runs once for each epoch.

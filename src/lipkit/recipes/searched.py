@@ -11,7 +11,8 @@ from keras import ops
 from lipkit.losses import functional
 from lipkit.recipes import networks, search
 from lipkit.recipes.batches import Shuffled
-from lipkit.recipes.stack import Stack
+from lipkit.recipes.stack import ROWS, Stack
+from lipkit.recipes.stopping import BestOfEach
 
 
 def hinge_weight(count):
@@ -27,7 +28,8 @@ def _several(y, f):
     return keras.losses.sparse_categorical_crossentropy(y, f, from_logits=True)
 
 
-def _squares(y, f):
+def squares(y, f):
+    """The loss of a regression, by row."""
     return ops.square(f - y)
 
 
@@ -63,10 +65,16 @@ class Search:
         self.strata, self.ladder, self._fit = strata, ladder, fit
         plans = [(recipe, plan) for recipe in setup.recipes for plan in fit.plans]
         self._plans = [(r, p) for r, p in plans if r != "linear" or p is fit.plans[-1]]
-        alone = len(self._plans) == len(ladder) == 1 and settled
+        alone = len(self._plans) == len(ladder) == 1 and settled and fit.plan.patience is None
         self.parts = search.Parts.of(strata, 0 if alone else fit.fraction, setup.seed)
         self.left_out = self.parts.left_out()
-        self.z = setup.scaler.scaled(setup.x)
+        starts = range(0, len(y), ROWS)
+        parts = [self.scaled(slice(i, i + ROWS)).astype("float32") for i in starts]
+        self.z = np.concatenate(parts)
+
+    def scaled(self, rows):
+        """Samples (rows, features) in float64, of which `z` has roundings to train on."""
+        return self.setup.scaler.scaled(self.setup.x[rows])
 
     def train(self, outputs, loss):
         """Train all; the stacks, one for each recipe and plan."""
@@ -80,9 +88,13 @@ class Search:
             if len(self._plans) > 1:
                 stack.title = f"search {number} of {len(self._plans)}, {recipe}"
             size = min(plan.batch_size, *map(len, rows))
-            batches = Shuffled(arrays, size, self.setup.seed, strata=self.strata, parts=rows)
+            options = {"strata": self.strata, "parts": rows, "most": plan.steps_per_epoch}
+            batches = Shuffled(arrays, size, self.setup.seed, **options)
             plan.compile(stack, len(batches))
             callbacks = [batches.follow(), *(self._fit.options["callbacks"] or ())]
+            if plan.patience is not None:
+                judged = functools.partial(self._losses, stack)
+                callbacks = [BestOfEach(plan.patience, judged), *callbacks]
             options = {**self._fit.options, "callbacks": callbacks, "epochs": plan.epochs}
             self._histories.append(self._fit.stages.fit(stack, batches, **options))
             self.stacks.append(stack)
@@ -90,6 +102,16 @@ class Search:
                 break
         self._plans = self._plans[: len(self.stacks)]
         return self.stacks
+
+    def _losses(self, stack):
+        """The mean loss of each candidate on rows left out: (candidates,)."""
+
+        def of_part(part, rows):
+            return stack.loss_of_rows(self.scaled(rows), self.y[rows], part)
+
+        weights = self.weights
+        of_rows = None if weights is None else self.on_left_out(lambda _, rows: weights[rows])
+        return np.average(self.on_left_out(of_part), axis=-1, weights=of_rows)
 
     def on_left_out(self, values):
         """values(part, rows) of the rows that parts leave out, side by side: (..., n)."""
@@ -144,12 +166,11 @@ def classes(setup, y, count, weights, alpha, min_margin, eps, fit) -> Found:
     if search_.left_out:
 
         def radii(stack):
-            margin = search_.on_left_out(
-                lambda part, rows: search.margins(
-                    stack.values(search_.z[rows], part), y[rows], stack.head(part)
-                )
-            )
-            return margin / setup.scaler.stretch
+            def of_part(part, rows):
+                values = stack.values(search_.scaled(rows), part)
+                return search.margins(values, y[rows], stack.head(part))
+
+            return search_.on_left_out(of_part) / setup.scaler.stretch
 
         ones = np.ones(len(y)) if weights is None else weights
         of_rows = search_.on_left_out(lambda _, rows: ones[rows])
@@ -166,14 +187,15 @@ def targets(setup, y, weights, constant, fit) -> Found:
     """
     ladder = search.TARGETS_LADDER if constant is None else (constant,)
     search_ = Search(setup, y, weights, np.zeros(len(y)), ladder, True, fit)
-    stacks, place, trade = search_.train(1, _squares), (0, 0), None
+    stacks, place, trade = search_.train(1, squares), (0, 0), None
     if search_.left_out:
         scales = np.array(ladder)[:, None]
 
         def score(stack):
-            errors = search_.on_left_out(
-                lambda part, rows: stack.values(search_.z[rows], part)[..., 0] * scales - y[rows]
-            )
+            def of_part(part, rows):
+                return stack.values(search_.scaled(rows), part)[..., 0] * scales - y[rows]
+
+            errors = search_.on_left_out(of_part)
             return 1 - np.square(errors).mean(axis=-1) / y.var()
 
         place, trade = search.choose_targets(np.stack([*map(score, stacks)]))

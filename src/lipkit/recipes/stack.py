@@ -108,6 +108,13 @@ class Stack(keras.Model):
         found = [_values(layers, x[i : i + ROWS]) for i in range(0, len(x), ROWS)]
         return np.concatenate(found, axis=1)
 
+    def loss_of_rows(self, x, y, part):
+        """The losses of the networks of a part on rows: (candidates, n)."""
+        values = (self.values(x, part) * self.scales[:, None, None]).astype("float32")
+        flat = values.reshape((-1, self.outputs) if self.outputs > 1 else -1)
+        rows = np.tile(y.astype("float32"), len(values))
+        return ops.convert_to_numpy(self._of_rows(rows, flat)).reshape(len(values), -1)
+
     def head(self, part):
         """Kernels of the heads on one part, with columns of norm 1: (candidates, m, outputs)."""
         return self.dense[-1].of_part(part)[0]

@@ -10,13 +10,14 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lipkit._checks import real
-from lipkit._choices import TASKS
+from lipkit._checks import integer, real
+from lipkit._choices import PATIENCE, TASKS
 from lipkit.losses import HKR, LseHKR
 from lipkit.metrics import HKRBinaryAccuracy
-from lipkit.recipes import checks, searched
+from lipkit.recipes import checks, search, searched
 from lipkit.recipes.batches import Shuffled
 from lipkit.recipes.stages import Stages
+from lipkit.recipes.stopping import TOLERANCE
 from lipkit.recipes.training import BUDGET, Plan, Setup, Trained
 
 MARGIN = 2.0  # that the hinge asks for, in units of the radius, where none is given
@@ -42,6 +43,9 @@ def train(
     class_weight: dict | Literal["balanced"] | None = None,
     task: Literal["classification", "regression"] = "classification",
     lipschitz: float | None = None,
+    classes: int | None = None,
+    early_stopping: bool = False,
+    patience: int = PATIENCE,
     callbacks: Sequence[keras.callbacks.Callback] | None = None,
     verbose: int = 0,
     stages: Stages | None = None,
@@ -65,10 +69,11 @@ def train(
 
     Args:
         x: (n, ...) samples, finite numbers in any units.
-        y: (n,) classes 0 ... k - 1, each of which occurs; or targets, finite numbers.
+        y: (n,) classes 0 ... k - 1, each of which occurs (but see `classes`); or targets, finite
+            numbers.
         recipe: `"auto"`, `"mlp"`, `"cnn"` or `"linear"`, as described in `RECIPES`.
         eps: radius to be certified, between 1e-30 and 1e30, in units of the feature weights; None
-            for a choice.
+            or `"auto"`, which mean the same, for that of the search.
         alpha: weight of the hinge, >= 0: trains with HKR instead of the cross-entropy.
         min_margin: margin that the hinge asks for, > 0, in scaled inputs: the same.
         epochs, batch_size, learning_rate: None for a choice by the size of the data. The rate is
@@ -90,6 +95,12 @@ def train(
         task: `"classification"` or `"regression"`.
         lipschitz: for regression, the largest Lipschitz constant of the model, in units of the
             target per unit of distance; None for a search.
+        classes: number of classes k, where not all of them occur in `y`.
+        early_stopping: whether to end before `epochs` when the loss on rows left out is no better
+            for `patience` epochs, and to take the weights of the best epoch. In a search that is
+            the best of each candidate, and training goes on while one improves; other networks
+            leave out the share `validation_fraction`, 0.2 if it is None.
+        patience: number of epochs, >= 1.
         callbacks, verbose: as in Keras's `fit`, whose model trains all candidates.
         stages: `Stages`, by which the training can be interrupted and resumed.
 
@@ -113,20 +124,24 @@ def train(
     """
     if task not in TASKS:
         raise ValueError(f"`task` must be one of {TASKS}. Received: task={task!r}")
-    _check_task(task, lipschitz, alpha=alpha, min_margin=min_margin, class_weight=class_weight)
+    of_classes = {"alpha": alpha, "min_margin": min_margin, "class_weight": class_weight}
+    _check_task(task, lipschitz, **of_classes, classes=classes)
     setup = Setup(x, recipe=recipe, eps=eps, seed=seed, feature_weights=feature_weights)
     budget = real("budget", budget, "(0, inf)")
     alpha = None if alpha is None else real("alpha", alpha, "[0, inf)")
     min_margin = None if min_margin is None else real("min_margin", min_margin, "(0, inf)")
     if validation_fraction is not None:
         validation_fraction = real("validation_fraction", validation_fraction, "(0, 1)")
-    plan = Plan.of(len(setup.x), epochs, batch_size, learning_rate)
+    patience = integer("patience", patience)
+    plan = Plan.of(
+        len(setup.x), epochs, batch_size, learning_rate, patience if early_stopping else None
+    )
     options = {"shuffle": False, "callbacks": callbacks, "verbose": verbose}
     plans = setup.plans(plan, epochs, budget)
     fit = Procedure(plan, plans, validation_fraction, options, stages or Stages())
     if task == "regression":
         return _targets(setup, y, sample_weight, lipschitz, fit)
-    y, count = checks.classes(y, len(setup.x))
+    y, count = checks.classes(y, len(setup.x), classes)
     weights = checks.weights(len(y), sample_weight, class_weight, y, count)
     train_classes = _classes if setup.searches else _single
     trained = train_classes(setup, y, count, weights, alpha, min_margin, fit)
@@ -158,12 +173,33 @@ class Procedure:
     options: dict
     stages: Stages
 
-    def alone(self, setup, model, y, weights, strata, *compiled):
+    def alone(self, model, x, y, weights, strata, seed, *compiled):
         """The history of one model, compiled with a loss and perhaps metrics."""
-        arrays = (setup.x, y) if weights is None else (setup.x, y, weights)
-        batches = Shuffled(arrays, self.plan.batch_size, setup.seed, strata=strata)
+        arrays = (x, y) if weights is None else (x, y, weights)
+        strata, options = np.zeros(len(y)) if strata is None else strata, self.options
+        if self.plan.patience is not None:
+            parts = search.Parts.of(strata, self.fraction or search.FRACTION, seed)
+            rows, (_, held) = parts.rows()[0], parts.left_out()[0]
+            options = {**options, **self._watched([array[held] for array in arrays])}
+            arrays, strata = tuple(array[rows] for array in arrays), strata[rows]
+        size = min(self.plan.batch_size, len(strata))
+        batches = Shuffled(arrays, size, seed, strata=strata)
         self.plan.compile(model, len(batches), *compiled)
-        return self.stages.fit(model, batches, epochs=self.plan.epochs, **self.options)
+        return self.stages.fit(model, batches, epochs=self.plan.epochs, **options)
+
+    def _watched(self, held):
+        """Options of a fit that ends when the loss of samples held out is no better."""
+        if not len(held[0]):
+            raise ValueError(
+                "early_stopping=True needs samples to leave out: 2 of a class at least."
+            )
+        options = {"patience": self.plan.patience, "min_delta": TOLERANCE}
+        stop = keras.callbacks.EarlyStopping("val_loss", restore_best_weights=True, **options)
+        return {
+            "validation_data": tuple(array.astype("float32") for array in held),
+            "validation_batch_size": self.plan.batch_size,
+            "callbacks": [stop, *(self.options["callbacks"] or ())],
+        }
 
 
 def _single(setup, y, count, weights, alpha, min_margin, fit):
@@ -176,7 +212,7 @@ def _single(setup, y, count, weights, alpha, min_margin, fit):
         loss = LseHKR(alpha, margin)
         accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
     model = setup.model(*setup.core(1 if count == 2 else count))
-    history = fit.alone(setup, model, y, weights, y, loss, [accuracy])
+    history = fit.alone(model, setup.x, y, weights, y, setup.seed, loss, [accuracy])
     chosen = {"loss": loss.name, "alpha": loss.alpha, "min_margin": margin}
     return Trained(model, history, setup.settings(fit.plan, **chosen))
 
@@ -205,7 +241,7 @@ def _targets(setup, y, sample_weight, lipschitz, fit):
     else:
         layers = setup.core(1, constant)
         model = setup.model(*layers)
-        history = fit.alone(setup, model, z, weights, None, "mean_squared_error")
+        history = fit.alone(model, setup.x, z, weights, None, setup.seed, "mean_squared_error")
         settings = setup.settings(fit.plan, loss="mean_squared_error")
     model = setup.model(*layers, keras.layers.Rescaling(std, mean, name="units"))
     settings |= {"task": "regression", "lipschitz": lipschitz}

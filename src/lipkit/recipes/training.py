@@ -1,5 +1,6 @@
 """What all recipes share: the model around its scaler, the plan of the steps, and the result."""
 
+import math
 from dataclasses import dataclass, replace
 
 import keras
@@ -10,6 +11,7 @@ from lipkit.certifier import certify, reweighted
 from lipkit.models import Sequential
 from lipkit.recipes import checks, networks, scaling
 
+RATE = 0.01  # of Adam, where none is given
 STEPS, EPOCHS = 1000, 10  # at least, where no number of epochs is given, of a single network
 BUDGET = 30.0  # seconds of CPU time that the steps of a search are meant to take, at 1,000 rows
 FEWEST, MOST = 800, 2000  # steps of a search with that budget: one for each row, within these
@@ -65,6 +67,7 @@ class Setup:
         self.shape = self.x.shape[1:]
         self.recipes = networks.resolved(recipe, self.shape)
         self.recipe = self.recipes[-1]  # until a search has chosen
+        eps = None if isinstance(eps, str) and eps == "auto" else eps
         self.eps_source = "spread" if eps is None else "given"
         eps = None if eps is None else real("eps", eps, "[1e-30, 1e30]")
         self.scaler = scaling.fit(self.x, feature_weights, eps)
@@ -87,8 +90,10 @@ class Setup:
             return [plan]
         n = len(self.x)
         steps = min(max(n, FEWEST), MOST) * budget / BUDGET
-        per_epoch = -(-n // plan.batch_size)
-        counts = {max(round(part * steps / per_epoch), 1) for part in (SHORT, 1)}
+        whole, short = -(-n // plan.batch_size), math.ceil(SHORT * steps)
+        if short < whole:
+            plan, whole = replace(plan, steps_per_epoch=short), short
+        counts = {max(round(part * steps / whole), 1) for part in (SHORT, 1)}
         return [replace(plan, epochs=count) for count in sorted(counts)]
 
     def core(self, outputs, constant=1.0, times=1):
@@ -118,14 +123,22 @@ class Setup:
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how fast to train."""
+    """How long and how fast to train.
+
+    Attributes:
+        epochs, batch_size, learning_rate: as in `train`.
+        patience: epochs without an improvement after which training ends; None for no such end.
+        steps_per_epoch: batches of an epoch; None for all rows in each.
+    """
 
     epochs: int
     batch_size: int
     learning_rate: float
+    patience: int | None = None
+    steps_per_epoch: int | None = None
 
     @classmethod
-    def of(cls, n, epochs, batch_size, learning_rate):
+    def of(cls, n, epochs, batch_size, learning_rate, patience=None):
         """Check the values given for n samples, and choose those that are None."""
         default = min(max(128, n // 200), 1024)
         size = min(n, default if batch_size is None else integer("batch_size", batch_size))
@@ -133,7 +146,8 @@ class Plan:
         return cls(
             enough if epochs is None else integer("epochs", epochs),
             size,
-            0.01 if learning_rate is None else real("learning_rate", learning_rate, "(0, inf)"),
+            RATE if learning_rate is None else real("learning_rate", learning_rate, "(0, inf)"),
+            None if patience is None else integer("patience", patience),
         )
 
     def compile(self, model, steps, loss=None, metrics=()):

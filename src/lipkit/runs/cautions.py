@@ -21,11 +21,10 @@ def about(dataset, rows, settings, training, certificates) -> list[str]:
         training: certificates, or intervals, of rows that were trained on.
         certificates: of those held out.
     """
-    x, y = dataset.x[rows], dataset.y[rows]
-    found = [*_units(x, dataset, settings), *_names(x, dataset)]
+    found = [*_units(dataset, rows, settings), *_names(dataset, rows)]
     if isinstance(certificates, Intervals):
         return [*found, *_values(certificates, training)]
-    found += _classes(y, dataset.classes, settings, certificates)
+    found += _classes(dataset.y[rows], dataset.classes, settings, certificates)
     held, accuracy = len(certificates), certificates.certified_accuracy(0.0)
     if held < FEW:
         found.append(
@@ -53,11 +52,16 @@ def _values(held, training):
         )
 
 
-def _units(x, dataset, settings):
+def _columns(dataset, rows):
+    """The values of each column of a table in some rows, one column at a time."""
+    return (dataset.x[rows, i] for i in range(dataset.x.shape[1] * (dataset.x.ndim == 2)))
+
+
+def _units(dataset, rows, settings):
     """Columns that one distance in raw units cannot hold together."""
-    if x.ndim != 2 or settings.get("feature_weights_source") != "none":
+    if dataset.x.ndim != 2 or settings.get("feature_weights_source") != "none":
         return
-    spread = x.std(axis=0)
+    spread = np.array([values.std() for values in _columns(dataset, rows)])
     low, high = np.argmin(np.where(spread > 0, spread, np.inf)), np.argmax(spread)
     if spread[high] > UNLIKE * spread[low] > 0:
         yield (
@@ -67,9 +71,9 @@ def _units(x, dataset, settings):
         )
 
 
-def _names(x, dataset):
+def _names(dataset, rows):
     """Columns of numbers that seem to name rows, or to be dates."""
-    for column, values in zip(dataset.features, x.T if x.ndim == 2 else (), strict=False):
+    for column, values in zip(dataset.features, _columns(dataset, rows), strict=False):
         whole = len(values) > 20 and (values == np.floor(values)).all()
         if not whole:
             continue

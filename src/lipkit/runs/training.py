@@ -13,6 +13,7 @@ import numpy as np
 
 from lipkit import recipes
 from lipkit._checks import integer, real
+from lipkit._choices import PATIENCE
 from lipkit._version import __version__
 from lipkit.certifier import lipschitz_bound
 from lipkit.certifier.weights import weighted_bound
@@ -70,6 +71,8 @@ def train(
     epochs=None,
     budget=None,
     class_weight=None,
+    early_stopping=False,
+    patience=PATIENCE,
     test_size=0.2,
     seed=0,
     categorical=(),
@@ -100,8 +103,8 @@ def train(
         recipe: network, a name in `lipkit.recipes.RECIPES`.
         eps: radius to train for, in units of the feature weights, between 1e-30 and 1e30; None for
             a search, see `lipkit.recipes.train`. Intervals of a regression are within it.
-        alpha, min_margin, epochs, class_weight: as in `lipkit.recipes.train`; classes are numbered
-            in the order of their names.
+        alpha, min_margin, epochs, class_weight, early_stopping, patience: as in
+            `lipkit.recipes.train`; classes are numbered in the order of their names.
         lipschitz: of a regression the largest constant, in units of the target per unit of
             distance; None for a search.
         budget: of the search, in seconds of CPU time for 1,000 rows; None for 30.
@@ -166,7 +169,6 @@ def train(
         if impute:
             dataset = files.impute(dataset, impute, rows)
         with resuming.kept(out, {**asked, "data": dataset.sha256}, resume) as stages:
-            keras.utils.set_random_seed(seed)  # Keras shuffles batches with a generator of its own
             with stages:
                 trained = recipes.train(
                     dataset.x[rows],
@@ -182,6 +184,8 @@ def train(
                     min_margin=min_margin,
                     class_weight=class_weight,
                     lipschitz=lipschitz,
+                    early_stopping=early_stopping,
+                    patience=patience,
                     budget=recipes.BUDGET if budget is None else budget,
                     stages=stages,
                 )
