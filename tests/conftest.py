@@ -1,4 +1,5 @@
 import functools
+import gc
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 import lipkit  # noqa: F401
 
+gc.freeze()  # what was imported stays, and is much: no collection need look at it
 BACKEND = keras.backend.backend()
 ONCE = "torch"  # which starts fastest
 

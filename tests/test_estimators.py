@@ -50,7 +50,8 @@ def cancer():
     """A classifier of named classes, and its test data."""
     x, test, y, truth = halves(load_breast_cancer)
     names = np.array(["malignant", "benign"])
-    classifier = LipschitzClassifier(eps=0.3, epochs=60, feature_weights="std", random_state=0)
+    options = {"recipe": "mlp", "feature_weights": "std", "random_state": 0}
+    classifier = LipschitzClassifier(eps=0.3, epochs=60, **options)
     return classifier.fit(x, names[y]), test, names[truth]
 
 
@@ -112,6 +113,7 @@ def test_pickled_and_cloned(cancer):
             method(x)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("load", "bar"), [(load_wine, 0.93), (load_digits, 0.93)])
 def test_accuracy_on_several_classes(load, bar):
     x, test, y, truth = halves(load)
@@ -121,6 +123,7 @@ def test_accuracy_on_several_classes(load, bar):
     assert classifier.score_certified(test, truth, classifier.settings_["eps"]) > bar - 0.1
 
 
+@pytest.mark.once
 def test_pipeline_grid_search_and_cross_validation():
     x, y = load_wine(return_X_y=True)
     pipeline = make_pipeline(StandardScaler(), LipschitzClassifier(**FAST, random_state=0))
@@ -138,6 +141,7 @@ def test_pipeline_grid_search_and_cross_validation():
     assert ((scores > 0.6) & (scores < 1)).all()
 
 
+@pytest.mark.once
 def test_weights_of_samples_and_of_named_classes(rng):
     x = rng.standard_normal((200, 2))
     y = np.where(x[:, 0] > 0, "sick", "well")
@@ -247,6 +251,7 @@ def test_probabilities_by_calibration(cancer):
     assert (np.diff(p[order]) >= 0).all() and 0 <= p.min() < p.max() <= 1
 
 
+@pytest.mark.once
 def test_random_state():
     x, y = load_wine(return_X_y=True)
 
@@ -277,6 +282,7 @@ def wave_samples():
 wave = pytest.fixture(scope="module")(wave_samples)
 
 
+@pytest.mark.once
 def test_regression_without_a_constant(wave):
     x, y = wave
     regressor = LipschitzRegressor(epochs=100, feature_weights=[1e3, 1.0], random_state=0)
@@ -284,6 +290,7 @@ def test_regression_without_a_constant(wave):
     assert regressor.lipschitz_ > 1  # else it could not
 
 
+@pytest.mark.once
 def test_intervals_of_a_regressor(wave):
     x, y = wave
     weights = np.array([1e3, 1.0])

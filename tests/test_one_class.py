@@ -37,7 +37,7 @@ WEIGHTS = np.array([1e3, 1.0])
 
 @pytest.fixture(scope="module")
 def detector():
-    return OneClassLipschitz(eps=0.05, epochs=80, feature_weights=WEIGHTS, random_state=0).fit(
+    return OneClassLipschitz(eps=0.05, epochs=40, feature_weights=WEIGHTS, random_state=0).fit(
         ring(300)
     )
 
@@ -78,6 +78,7 @@ def test_certified_share_of_right_predictions(detector):
     assert detector.score_certified(x, y, 0.3) == pytest.approx(0.5)  # the hole is wider than that
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("share", [0.05, 0.25])
 def test_contamination(share):
     x = ring(200)

@@ -229,7 +229,7 @@ def test_batches_have_one_size_and_hold_all_samples_and_classes():
 def test_several_classes_and_a_rare_one():
     x, y = blobs(150, classes=3)
     keep = (y < 2) | (np.arange(150) < 20)  # 7 of the last class
-    certificates = train(x[keep], y[keep], feature_weights="std", epochs=80).certify(
+    certificates = train(x[keep], y[keep], recipe="mlp", feature_weights="std", epochs=50).certify(
         *blobs(90, 3, 1)
     )
     per_class = [
@@ -256,7 +256,8 @@ def test_images():
 def test_regression_with_a_constant():
     x, _ = blobs()
     target = 1000 + 20 * np.sin(x[:, 1] / UNITS[1])
-    trained = train(x, target, task="regression", lipschitz=15.0, feature_weights="std", epochs=60)
+    options = {"task": "regression", "feature_weights": "std", "epochs": 60}
+    trained = train(x, target, recipe="mlp", lipschitz=15.0, **options)
     weights = trained.settings["feature_weights"]
     assert 13 < weighted_bound(trained.model, weights) <= 15
     lower, upper = lipkit.certifier.output_interval(trained.model, x, 0.2, weights)

@@ -19,6 +19,7 @@ from lipkit.report.findings import investigate
 from lipkit.report.summary import summary
 
 pd = pytest.importorskip("pandas")
+pytestmark = pytest.mark.once  # what is trained here is trained on each backend elsewhere
 COLORS = ("blue", "green", "red")
 
 

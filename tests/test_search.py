@@ -255,6 +255,7 @@ def test_what_the_search_refuses(options, message):
         train(*process(n=150), **options)
 
 
+@pytest.mark.once
 def test_regression_of_a_curve(rng):
     x = rng.uniform(-2, 2, (300, 2))
     y = 100 + 10 * np.sin(2 * x[:, 0]) * x[:, 1]
