@@ -94,6 +94,8 @@ def test_one_bad_row_does_not_refuse_the_file(folder):
     assert [float(row["margin"]) for row in good] == truth.margin.tolist()
     assert [row["label"] for row in good] == [run["classes"][label] for label in truth.label]
     assert [row["imputed"] for row in good] == ["0", "1", "0"]
+    refused = line_of(invoke("certify", folder / "run", folder / "new.csv", "--drop", "age"), 2)
+    assert "Column 'age' is an input of the model: --drop others." in refused
     shown = invoke("certify", folder / "run", folder / "new.csv").stdout
     assert "3 of 9 certified" in shown and "  1 not certified: column 'sex' has 'x'" in shown
     assert "  1 have filled cells: what is proven is of the filled rows" in shown

@@ -584,6 +584,10 @@ def test_w1(tmp_path, rng, monkeypatch):
     assert out["samples"] == [200, 200]
     assert "column 'c' holds text" in line_of(invoke(*arguments), 2)
     assert "no column 'd'" in line_of(invoke(*arguments, "--columns", "a,d"), 2)
+    frame.loc[4, "a"] = np.nan
+    frame.to_csv(tmp_path / "q.csv", index=False)
+    advice = line_of(invoke(*arguments, "--drop", "c"), 2)
+    assert "q.csv: 1 rows cannot be used, first row 5: column 'a' has no value" in advice
 
 
 COMMANDS = ("train", "certify", "bound", "attack", "export", "report", "w1", "demo")

@@ -14,6 +14,7 @@ def attack(
     data: options.Data,
     target: options.Target = None,
     run: options.Run = None,
+    drop: options.Drop = None,
     encoding: options.Encoding = None,
     decimal: options.Decimal = None,
     missing: options.Missing = None,
@@ -46,7 +47,7 @@ def attack(
     if not isinstance(loaded.model, keras.Model):
         raise ValueError(f"{model}: attacks follow gradients, so they need a Keras model.")
     written = {"encoding": encoding, "decimal": decimal, "missing": missing, "sheet": sheet}
-    dataset = inputs.read(loaded, data, target, **written).head(rows)
+    dataset = inputs.read(loaded, data, target, drop=drop, **written).head(rows)
     space, x = scaling.weighted_space(loaded.model, dataset.x, loaded.weights)
     info = loaded.info
     if info is not None:  # the weights are in the model now

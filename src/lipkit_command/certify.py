@@ -36,6 +36,7 @@ def certify(
     ] = "real",
     chosen: options.Output = None,
     id: options.Id = None,
+    drop: options.Drop = None,
     encoding: options.Encoding = None,
     decimal: options.Decimal = None,
     missing: options.Missing = None,
@@ -81,7 +82,7 @@ def certify(
     if loaded.regression:
         inputs.refuse_for_values(require=require, arithmetic=arithmetic, output=chosen)
     written = {"encoding": encoding, "decimal": decimal, "missing": missing, "sheet": sheet}
-    dataset = inputs.read(loaded, data, target, id, **written)
+    dataset = inputs.read(loaded, data, target, id, drop, **written)
     if require is not None and dataset.y is None:
         raise ValueError(f"--require needs true classes (--target), which {data} does not have.")
     result = inputs.certify(loaded, dataset, data, arithmetic, options.output(chosen), eps)

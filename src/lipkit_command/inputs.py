@@ -12,7 +12,7 @@ from lipkit.data.dataset import Dataset, encoded_format
 from lipkit.runs.tasks import TASKS, batch_size
 
 
-def read(loaded, path, target=None, id=None, **written) -> Dataset:
+def read(loaded, path, target=None, id=None, drop=None, **written) -> Dataset:
     """The data set in a file, encoded as the model's run says; rows that do not fit are NaN.
 
     A model without a run takes numbers in the order of the columns, and its classes are numbers.
@@ -22,6 +22,7 @@ def read(loaded, path, target=None, id=None, **written) -> Dataset:
         path: file or folder.
         target: column of the classes; None: that of the run, if a table has it.
         id: column that names the rows; None: that of the run, if a table has it.
+        drop: list of columns to leave out.
         written: arguments of `lipkit.data.Format`; those that are None are as in the run.
 
     Raises:
@@ -35,6 +36,7 @@ def read(loaded, path, target=None, id=None, **written) -> Dataset:
         encoding=encoding,
         classes=info and info.classes,
         id=id,
+        drop=drop or (),
         targets=loaded.regression,
         format=encoded_format(encoding).changed(**written),
         partly=True,

@@ -88,6 +88,10 @@ Id = Annotated[
         metavar="COL", help="Column that names the rows: not an input, and kept with the results."
     ),
 ]
+Drop = Annotated[
+    list[str] | None,
+    typer.Option(metavar="COL", help="Column to leave out. Repeatable."),
+]
 Encoding = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Of a CSV file, such as latin-1. (Default: UTF-8.)"),

@@ -155,9 +155,7 @@ def train(
         list[str] | None,
         typer.Option(metavar="COL", help="Column of categories. Repeatable."),
     ] = None,
-    drop: Annotated[
-        list[str] | None, typer.Option(metavar="COL", help="Column to leave out. Repeatable.")
-    ] = None,
+    drop: options.Drop = None,
     dates: Annotated[
         list[str] | None,
         typer.Option(metavar="COL", help="Column of dates, as days since 1970. Repeatable."),

@@ -26,6 +26,7 @@ def w1(
         str | None,
         typer.Option(metavar="COLS", help="Names, separated by commas. (Default: all columns.)"),
     ] = None,
+    drop: options.Drop = None,
     encoding: options.Encoding = None,
     decimal: options.Decimal = None,
     missing: options.Missing = None,
@@ -51,11 +52,20 @@ def w1(
     chosen = [tables.Column(name.strip(), "number") for name in (columns or "").split(",") if name]
     known = {"columns": [asdict(column) for column in chosen]} if chosen else None
     format = Format().changed(encoding=encoding, decimal=decimal, missing=missing, sheet=sheet)
-    first = files.read(a, encoding=known, format=format)
+    read = {"drop": drop or (), "format": format, "partly": True}
+    first = files.read(a, encoding=known, **read)
     texts = [column.name for column in first.columns() if column.kind == "category"]
     if texts:
         raise ValueError(f"{a}: column {texts[0]!r} holds text. Choose others with --columns.")
-    second = files.read(b, encoding=first.encoding, format=format)
+    second = files.read(b, encoding=first.encoding, **read)
+    for path, dataset in ((a, first), (b, second)):
+        if dataset.problems:
+            row = min(dataset.problems)
+            raise ValueError(
+                f"{path}: {len(dataset.problems)} rows cannot be used, first row {row + 1}: "
+                f"{dataset.problems[row]}. Correct them, or leave out these rows, or the column "
+                "(--drop)."
+            )
     distance = wasserstein_distance(
         first.x, second.x, epochs=epochs, seed=seed, callbacks=[Epochs()]
     )

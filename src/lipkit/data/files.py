@@ -43,7 +43,7 @@ def read(
             axis of one channel, unless the encoding is another one, such as {}.
         classes: names of the classes, in the model's order; None: all that occur, sorted.
         categorical: list of the columns to be read as categories, whatever they hold.
-        drop: list of the columns to leave out.
+        drop: list of the columns to leave out; not those of `encoding`.
         dates: list of the columns of dates, to be read as days since 1970-01-01.
         id: column that names the rows, and is left out of x; None: that of `encoding`, if any.
         format: a `Format`, how the cells of a table are written; None: that of `encoding`.

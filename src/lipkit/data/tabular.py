@@ -16,6 +16,8 @@ def read(path, target, encoding, classes, *, categorical, drop, dates, id, forma
     encoding = encoding or {}
     known, format = encoded_columns(encoding), format or encoded_format(encoding)
     _check_roles(target, id, categorical, dates)
+    if taken := {column.name for column in known} & {*drop}:
+        raise ValueError(f"Column {min(taken)!r} is an input of the model: --drop others.")
     wanted = [column.name for column in known] or [*categorical, *drop, *dates]
     wanted += [target] if target and not known else []
     wanted += [id] if id else []
@@ -31,7 +33,7 @@ def read(path, target, encoding, classes, *, categorical, drop, dates, id, forma
         else:
             y, classes = _classes(frame[target], present, classes)
     ids = _ids(frame[id]) if id in frame.columns else None
-    inputs = frame.drop(columns=[*drop, *({target, id} & {*frame.columns})])
+    inputs = frame.drop(columns=[*({target, id, *drop} & {*frame.columns})])
     columns = known or tables.infer(inputs, categorical, dates, format)
     if not columns:
         raise ValueError(
