@@ -17,7 +17,7 @@ from test_cli import done, invoke, line_of
 import lipkit
 from lipkit import attacks
 from lipkit.certifier import Intervals, certify_values
-from lipkit.data import files, splits
+from lipkit.data import Format, files, splits
 from lipkit.report import write_report
 from lipkit.runs import RunFolder, RunInfo, read, train
 
@@ -278,6 +278,17 @@ def test_arrays_have_targets_and_folders_have_none(tmp_path, rng):
 
 
 @once
+def test_targets_are_read_as_other_cells(tmp_path):
+    (tmp_path / "t.csv").write_text("a;y\n1,5;2,5\n2,5;?\n3,5;1e3\n")
+    options = {"format": Format(decimal=",", missing=["?"]), "targets": True}
+    data = files.read(tmp_path / "t.csv", "y", **options, partly=True)
+    np.testing.assert_array_equal(data.y, [2.5, np.nan, 1000])
+    assert not data.problems and data.x.tolist() == [[1.5], [2.5], [3.5]]
+    with pytest.raises(ValueError, match="Target 'y' has 1 missing values, first in row 2"):
+        files.read(tmp_path / "t.csv", "y", **options)
+
+
+@once
 @pytest.mark.parametrize(("n", "share", "most", "count"), [(10, 0.2, None, 2), (10, 0.99, None, 9)])
 def test_random_splits_have_all_rows_once(n, share, most, count):
     rows, held = splits.random(n, share, seed=3, most=most)
@@ -318,6 +329,18 @@ def test_the_report_says_what_the_files_say(page, trained):
     assert pictures[0].startswith("Predictions of 48 test points")
     dots = [a for name, a in html.tags if name == "circle" and a["class"] == "dot certified"]
     assert len(dots) >= 48
+
+
+@once
+def test_the_page_says_what_each_constant_would_cost(page):
+    run, html = page
+    rows = html.table("constant, about")[1:]
+    trade, kept = run.info.settings["trade"], run.info.settings["constant"]
+    assert [float(score.replace("−", "-")) for _, score in rows] == pytest.approx(
+        [point["r2"] for point in trade], abs=5e-3
+    )
+    shown = {point["constant"]: float(row[0]) for point, row in zip(trade, rows, strict=True)}
+    assert shown[kept] == pytest.approx(run.certificates.constant, rel=5e-3)
 
 
 @once
