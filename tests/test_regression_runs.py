@@ -7,18 +7,21 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import chromium
 import keras
 import numpy as np
 import pandas
 import pytest
 from report_runs import Reader
 from test_cli import done, invoke, line_of
+from test_report import CHECKS
 
 import lipkit
 from lipkit import attacks
 from lipkit.certifier import Intervals, certify_values
 from lipkit.data import Format, files, splits
 from lipkit.report import write_report
+from lipkit.report.axes import Axes, left_of
 from lipkit.runs import RunFolder, RunInfo, read, train
 
 once = pytest.mark.once
@@ -244,11 +247,13 @@ def test_options_and_data_that_train_refuses(options, message, tmp_path):
         (["certify", "--output", 0], "--output: .* one output"),
         (["certify", "--target", "nothing"], "no column 'nothing' with numbers"),
         (["report", "--freeze", "a"], "--freeze.* this run predicts numbers"),
+        (["w1"], "is a run, and w1 compares samples, such as .*test.npz"),
     ],
 )
 def test_options_that_other_commands_refuse(options, message, trained):
     folder, _ = trained
     command, *rest = options
+    rest = [folder / "run"] if command == "w1" else rest
     data = [folder / "prices.csv"] if command == "certify" else []
     line = line_of(invoke(command, folder / "run", *data, *rest), 2)
     assert re.search(message, line), line
@@ -329,6 +334,30 @@ def test_the_report_says_what_the_files_say(page, trained):
     assert pictures[0].startswith("Predictions of 48 test points")
     dots = [a for name, a in html.tags if name == "circle" and a["class"] == "dot certified"]
     assert len(dots) >= 48
+
+
+@once
+@pytest.mark.parametrize("width", [1200, 390])
+def test_the_page_in_chromium(width, page):
+    if chromium.PATH is None:
+        pytest.skip("Chromium is not installed")
+    run, _ = page
+    with chromium.browser() as window:
+        window.show(width)
+        window.open(run.directory / "report.html")
+        found = window.evaluate(CHECKS)
+        assert window.problems() == []
+    assert found["width"] <= width and found["tables"]
+    assert found["overlaps"] == [] and found["faint"] == [] and found["small"] == 0
+
+
+@once
+def test_numbers_of_wide_axes_do_not_meet():
+    axes = Axes((0, 1e6), (-2e6, 2e6), "x", "y", left=left_of((-2e6, 2e6)))
+    svg = Reader(axes.svg("a frame"))
+    across = [a for name, a in svg.tags if name == "text" and a.get("text-anchor") == "middle"]
+    assert 2 <= len(across) <= 5
+    assert axes.left >= 9 * len("−2,000,000")
 
 
 @once
