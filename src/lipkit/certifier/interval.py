@@ -33,7 +33,7 @@ def values(model, x, batch_size=256) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _around(model, x, radius, weights, batch_size, progress=False):
+def _around(model, x, radius, weights, batch_size, progress):
     """f(x), the distance that it keeps to within a radius of x (infinite: unknown), and L."""
     reading, bounds = analyse(model)
     graph, local = reading.graph, rounding.local_errors(reading.graph, DOUBLE)
@@ -96,7 +96,7 @@ def output_interval(model, x, radius=0.0, weights=None, batch_size=256):
         )
     if not np.isfinite(x).all():
         raise ValueError("`x` must be finite. Received: nan or infinity")
-    middle, half, _ = _around(model, x, radius, weights, batch_size)
+    middle, half, _ = _around(model, x, radius, weights, batch_size, False)
     return _ends(middle, half)
 
 
