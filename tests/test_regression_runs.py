@@ -132,6 +132,7 @@ def test_intervals_of_a_linear_model_are_those_of_its_formula(rng, tmp_path):
         np.testing.assert_array_equal(getattr(again, name), getattr(found, name))
     assert [*again.status] == [*found.status] and str(again) == str(found)
     assert (again.radius, again.constant) == (found.radius, found.constant)
+    assert len(certify_values(model, x[:0], radius=0.1)) == 0
     assert again.assumptions == found.assumptions and "5 of 6 values certified" in str(found)
 
 

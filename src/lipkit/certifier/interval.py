@@ -269,7 +269,7 @@ def certify_values(
         raise ValueError(f"`radius` must be a finite number >= 0. Received: radius={radius!r}")
     if y is not None and np.shape(y) != (n,):
         raise ValueError(f"`y` must have shape ({n},). Received: shape {np.shape(y)}")
-    finite = np.isfinite(x).reshape(n, -1).all(axis=1)
+    finite = np.isfinite(x).all(axis=tuple(range(1, x.ndim)))
     inputs = np.where(finite.reshape(-1, *[1] * (x.ndim - 1)), x, 0.0)
     middle, half, constant = _around(model, inputs, float(radius), weights, batch_size, progress)
     if middle.size != n:
