@@ -264,7 +264,10 @@ def certify_values(
     >>> bool((intervals.upper - intervals.lower < 0.21).all())
     True
     """
-    x, n = np.asarray(x, "float64"), len(x)
+    x = np.asarray(x, "float64")
+    n = len(x) if x.ndim > 1 else 0
+    if not n:
+        raise ValueError(f"`x` must be (n, ...) with n >= 1. Received: shape {x.shape}")
     if np.shape(radius) or not 0 <= radius < np.inf:
         raise ValueError(f"`radius` must be a finite number >= 0. Received: radius={radius!r}")
     if y is not None and np.shape(y) != (n,):
