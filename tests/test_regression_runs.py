@@ -7,18 +7,21 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import chromium
 import keras
 import numpy as np
 import pandas
 import pytest
 from report_runs import Reader
 from test_cli import done, invoke, line_of
+from test_report import CHECKS
 
 import lipkit
 from lipkit import attacks
 from lipkit.certifier import Intervals, certify_values
-from lipkit.data import files, splits
+from lipkit.data import Format, files, splits
 from lipkit.report import write_report
+from lipkit.report.axes import Axes, left_of
 from lipkit.runs import RunFolder, RunInfo, read, train
 
 once = pytest.mark.once
@@ -141,6 +144,8 @@ def test_intervals_of_a_linear_model_are_those_of_its_formula(rng, tmp_path):
         ({"y": np.zeros(3)}, r"`y` must have shape \(2,\)"),
         ({"x": np.zeros((2, 3))}, r"`x` the shape \(n, \*\(2,\)\)"),
         ({"outputs": 2}, "one number as output"),
+        ({"x": np.zeros((0, 2))}, r"with n >= 1. Received: shape \(0, 2\)"),
+        ({"x": np.zeros(2)}, r"with n >= 1. Received: shape \(2,\)"),
     ],
 )
 def test_arguments_that_intervals_refuse(change, message):
@@ -245,11 +250,13 @@ def test_options_and_data_that_train_refuses(options, message, tmp_path):
         (["certify", "--output", 0], "--output: .* one output"),
         (["certify", "--target", "nothing"], "no column 'nothing' with numbers"),
         (["report", "--freeze", "a"], "--freeze.* this run predicts numbers"),
+        (["w1"], "is a run, and w1 compares samples, such as .*test.npz"),
     ],
 )
 def test_options_that_other_commands_refuse(options, message, trained):
     folder, _ = trained
     command, *rest = options
+    rest = [folder / "run"] if command == "w1" else rest
     data = [folder / "prices.csv"] if command == "certify" else []
     line = line_of(invoke(command, folder / "run", *data, *rest), 2)
     assert re.search(message, line), line
@@ -276,6 +283,17 @@ def test_arrays_have_targets_and_folders_have_none(tmp_path, rng):
         train(tmp_path / "c.npz", tmp_path / "run", task="regression")
     with pytest.raises(ValueError, match="`task` must be one of"):
         train(tmp_path / "a.npz", tmp_path / "run", task="ranking")
+
+
+@once
+def test_targets_are_read_as_other_cells(tmp_path):
+    (tmp_path / "t.csv").write_text("a;y\n1,5;2,5\n2,5;?\n3,5;1e3\n")
+    options = {"format": Format(decimal=",", missing=["?"]), "targets": True}
+    data = files.read(tmp_path / "t.csv", "y", **options, partly=True)
+    np.testing.assert_array_equal(data.y, [2.5, np.nan, 1000])
+    assert not data.problems and data.x.tolist() == [[1.5], [2.5], [3.5]]
+    with pytest.raises(ValueError, match="Target 'y' has 1 missing values, first in row 2"):
+        files.read(tmp_path / "t.csv", "y", **options)
 
 
 @once
@@ -319,6 +337,42 @@ def test_the_report_says_what_the_files_say(page, trained):
     assert pictures[0].startswith("Predictions of 48 test points")
     dots = [a for name, a in html.tags if name == "circle" and a["class"] == "dot certified"]
     assert len(dots) >= 48
+
+
+@once
+@pytest.mark.parametrize("width", [1200, 390])
+def test_the_page_in_chromium(width, page):
+    if chromium.PATH is None:
+        pytest.skip("Chromium is not installed")
+    run, _ = page
+    with chromium.browser() as window:
+        window.show(width)
+        window.open(run.directory / "report.html")
+        found = window.evaluate(CHECKS)
+        assert window.problems() == []
+    assert found["width"] <= width and found["tables"]
+    assert found["overlaps"] == [] and found["faint"] == [] and found["small"] == 0
+
+
+@once
+def test_numbers_of_wide_axes_do_not_meet():
+    axes = Axes((0, 1e6), (-2e6, 2e6), "x", "y", left=left_of((-2e6, 2e6)))
+    svg = Reader(axes.svg("a frame"))
+    across = [a for name, a in svg.tags if name == "text" and a.get("text-anchor") == "middle"]
+    assert 2 <= len(across) <= 5
+    assert axes.left >= 9 * len("−2,000,000")
+
+
+@once
+def test_the_page_says_what_each_constant_would_cost(page):
+    run, html = page
+    rows = html.table("constant, about")[1:]
+    trade, kept = run.info.settings["trade"], run.info.settings["constant"]
+    assert [float(score.replace("−", "-")) for _, score in rows] == pytest.approx(
+        [point["r2"] for point in trade], abs=5e-3
+    )
+    shown = {point["constant"]: float(row[0]) for point, row in zip(trade, rows, strict=True)}
+    assert shown[kept] == pytest.approx(run.certificates.constant, rel=5e-3)
 
 
 @once

@@ -46,9 +46,13 @@ def w1(
         lipkit w1 real.npz generated.npz --json
     """
     from lipkit.data import Format, files, tables
+    from lipkit.runs.schema import INFO, TEST
     from lipkit.wasserstein import wasserstein_distance
     from lipkit_command.progress import Epochs
 
+    for path in (a, b):
+        if (path / INFO).is_file():
+            raise ValueError(f"{path} is a run, and w1 compares samples, such as {path / TEST}.")
     chosen = [tables.Column(name.strip(), "number") for name in (columns or "").split(",") if name]
     known = {"columns": [asdict(column) for column in chosen]} if chosen else None
     format = Format().changed(encoding=encoding, decimal=decimal, missing=missing, sheet=sheet)

@@ -46,6 +46,6 @@ class Exits(Balls):
     def broken(self, points):
         """Whether points (m, d) are in the balls, and their values proven to be outside."""
         shaped = points.reshape(-1, *self.shape)
-        found = certify_values(self.model, shaped, radius=0.0)
+        found = certify_values(self.model, shaped, radius=0.0, progress=False)
         outside = (found.lower > self.ends[1.0]) | (found.upper < self.ends[-1.0])
         return found.certified & outside & self.inside(points)

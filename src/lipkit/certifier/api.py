@@ -174,7 +174,7 @@ def certify(
     starts = range(0, n, batch_size)
     parts = [
         certifier(*(a[start : start + batch_size] for a in arrays))
-        for start in _tracked(starts, progress)
+        for start in tracked(starts, progress)
     ]
     label, radius, margin, constant, status = map(np.concatenate, zip(*parts, strict=True))
     if scale != 1.0:
@@ -229,7 +229,8 @@ def _none(n, misfit, certifier, arithmetic, assumptions, y):
     return Certificates(*columns, arithmetic, assumptions, y, misfit=misfit[1])
 
 
-def _tracked(starts, progress):
+def tracked(starts, progress):
+    """Batches one after the other, with a bar: see `certify`."""
     if progress is None:
         progress = len(starts) > 20 and sys.stderr.isatty()
     if not progress:

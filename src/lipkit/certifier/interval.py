@@ -9,7 +9,7 @@ import numpy as np
 from lipkit._files.atomic import replacing
 from lipkit._files.opened import read_json
 from lipkit.certifier import bounding, evaluate, rounding
-from lipkit.certifier.api import analyse
+from lipkit.certifier.api import analyse, tracked
 from lipkit.certifier.arithmetic import DOUBLE
 from lipkit.certifier.norms import inflate, mul_up
 from lipkit.certifier.reader import read
@@ -33,7 +33,7 @@ def values(model, x, batch_size=256) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _around(model, x, radius, weights, batch_size):
+def _around(model, x, radius, weights, batch_size, progress):
     """f(x), the distance that it keeps to within a radius of x (infinite: unknown), and L."""
     reading, bounds = analyse(model)
     graph, local = reading.graph, rounding.local_errors(reading.graph, DOUBLE)
@@ -44,7 +44,7 @@ def _around(model, x, radius, weights, batch_size):
         )
     constant = float(mul_up(bounding.output_bound(graph, bounds), factor(graph, weights)))
     middle, error = [], []
-    for part in _batches(x, batch_size):
+    for part in tracked(_batches(x, batch_size), progress):
         found = evaluate.run(graph, part)
         reach = [rounding.norms(value) for value in found]
         errors, overflow = rounding.forward_errors(graph, bounds.own, local, reach, DOUBLE)
@@ -96,7 +96,7 @@ def output_interval(model, x, radius=0.0, weights=None, batch_size=256):
         )
     if not np.isfinite(x).all():
         raise ValueError("`x` must be finite. Received: nan or infinity")
-    middle, half, _ = _around(model, x, radius, weights, batch_size)
+    middle, half, _ = _around(model, x, radius, weights, batch_size, False)
     return _ends(middle, half)
 
 
@@ -239,7 +239,9 @@ def _listed(array):
     return [value if np.isfinite(value) else None for value in array.tolist()]
 
 
-def certify_values(model, x, y=None, *, radius, weights=None, batch_size=256) -> Intervals:
+def certify_values(
+    model, x, y=None, *, radius, weights=None, batch_size=256, progress=None
+) -> Intervals:
     """Certify the values of a model of one output: the interval that each stays in.
 
     Args:
@@ -248,7 +250,7 @@ def certify_values(model, x, y=None, *, radius, weights=None, batch_size=256) ->
         y: (n,) true values, nan where one is not known; None: unknown.
         radius: the distance within which inputs may move, finite and >= 0.
         weights: w, for distances |w (x' - x)|: see `lipkit.certifier.reweighted`. None: all 1.
-        batch_size: inputs evaluated at a time.
+        batch_size, progress: as in `lipkit.certify`.
 
     Returns:
         `Intervals`; for several outputs, or radii, there is `output_interval`.
@@ -262,14 +264,17 @@ def certify_values(model, x, y=None, *, radius, weights=None, batch_size=256) ->
     >>> bool((intervals.upper - intervals.lower < 0.21).all())
     True
     """
-    x, n = np.asarray(x, "float64"), len(x)
+    x = np.asarray(x, "float64")
+    n = len(x) if x.ndim > 1 else 0
+    if not n:
+        raise ValueError(f"`x` must be (n, ...) with n >= 1. Received: shape {x.shape}")
     if np.shape(radius) or not 0 <= radius < np.inf:
         raise ValueError(f"`radius` must be a finite number >= 0. Received: radius={radius!r}")
     if y is not None and np.shape(y) != (n,):
         raise ValueError(f"`y` must have shape ({n},). Received: shape {np.shape(y)}")
-    finite = np.isfinite(x).reshape(n, -1).all(axis=1)
+    finite = np.isfinite(x).all(axis=tuple(range(1, x.ndim)))
     inputs = np.where(finite.reshape(-1, *[1] * (x.ndim - 1)), x, 0.0)
-    middle, half, constant = _around(model, inputs, float(radius), weights, batch_size)
+    middle, half, constant = _around(model, inputs, float(radius), weights, batch_size, progress)
     if middle.size != n:
         raise ValueError(f"`model` must have one number as output. Received: {middle.shape[1:]}")
     half = np.where(finite, half, np.inf)

@@ -6,6 +6,7 @@ from lipkit.report.markup import Html, tag
 from lipkit.report.numbers import number
 
 TICK = 6  # digits at most: these numbers are round
+LETTER = 9  # the width of a digit, on a telephone
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 480, 52, 26, 26, 46
 
 
@@ -21,7 +22,12 @@ def ticks(low, high, count, whole):
 
 def left_of(ends) -> int:
     """Where a frame can begin beside the numbers of its second axis."""
-    return max(LEFT, 16 + 8 * max(len(number(value, TICK)) for value in ticks(*ends, 5, False)))
+    return max(LEFT, 14 + _widest(ticks(*ends, 5, False)))
+
+
+def _widest(values):
+    """The width of the longest of some numbers."""
+    return LETTER * max((len(number(value, TICK)) for value in values), default=0)
 
 
 def _points(x, y):
@@ -59,7 +65,10 @@ class Axes:
 
     def _x_ticks(self):
         if not self.log:
-            return ticks(*self.x_range, 6, "x" in self.whole)
+            found = ticks(*self.x_range, 6, "x" in self.whole)
+            apart = float(self.x(found[1]) - self.x(found[0])) if len(found) > 1 else WIDTH
+            fits = _widest(found) < apart
+            return found if fits else ticks(*self.x_range, 3, "x" in self.whole)
         low, high = np.log10(self.x_range)
         exponents = np.arange(np.ceil(low - 1e-9), np.floor(high + 1e-9) + 1)
         step = 1 + len(exponents) // 7

@@ -103,6 +103,33 @@ def predictions(found: Findings) -> Html:
     )
 
 
+def _tried(found):
+    """The best R² on validation data for each constant that the search tried, if it did.
+
+    Those of the other candidates are in proportion to that of the one that was kept.
+    """
+    settings = found.run.info.settings
+    trade, kept = settings.get("trade"), settings.get("constant")
+    points = [point for point in (trade if isinstance(trade, list) else ()) if _is_point(point)]
+    constants = sorted({point["constant"] for point in points})
+    if len(constants) < 2 or kept not in constants:
+        return None
+    best = [max(p["r2"] for p in points if p["constant"] == constant) for constant in constants]
+    rows = [
+        (number(found.constant * constant / kept), number(r2))
+        for constant, r2 in zip(constants, best, strict=True)
+    ]
+    caption = "What the search found on rows that were kept out of training (estimates)"
+    return table(("constant, about", "best R²"), rows, caption, "rr")
+
+
+def _is_point(point):
+    return isinstance(point, dict) and all(
+        isinstance(point.get(key), int | float) and np.isfinite(point[key])
+        for key in ("constant", "r2")
+    )
+
+
 def stability(found: Findings) -> Html:
     """What is proven at other radii, and how near an attack came to it."""
     moved, eps, constant = found.attacked, found.eps, found.constant
@@ -126,6 +153,7 @@ def stability(found: Findings) -> Html:
                 "div",
                 table(("radius", "prediction moves by at most"), rows, "Proven", "lr"),
                 _attack(found) if moved.tried else None,
+                _tried(found),
             ),
             class_="two",
         ),

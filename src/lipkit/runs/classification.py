@@ -76,8 +76,7 @@ def check(files: RunFolder, info, y, found: Certificates):
 
 def check_again(files: RunFolder, model, x, found: Certificates, sample, settings):
     """Give up on certificates that are others if computed anew, of some rows with inputs x."""
-    options = {"arithmetic": found.arithmetic, "progress": False}
-    again = proven(model, x, None, settings, **options)
+    again = proven(model, x, None, settings, arithmetic=found.arithmetic, progress=False)
     radius, label = found.radius[sample], found.label[sample]
     slack = CLOSE * np.maximum(radius, np.median(radius))
     good = np.abs(again.radius - radius) <= slack

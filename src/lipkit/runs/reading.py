@@ -103,7 +103,7 @@ class Run:
             return self.model, self.x, self.certificates
         model, z = weighted_space(self.model, self.x, self.weights)
         settings = {**self.info.settings, "feature_weights": None}
-        return model, z, TASKS[self.info.task].proven(model, z, self.y, settings)
+        return model, z, TASKS[self.info.task].proven(model, z, self.y, settings, progress=False)
 
     @cached_property
     def scores(self) -> Scores | None:

@@ -79,7 +79,8 @@ def check(files: RunFolder, info, y, found: Intervals):
 
 def check_again(files: RunFolder, model, x, found: Intervals, sample, settings):
     """Give up on intervals that are others if computed anew, of some rows with inputs x."""
-    again, sure = proven(model, x, None, settings, found.radius), found.certified[sample]
+    again = proven(model, x, None, settings, found.radius, progress=False)
+    sure = found.certified[sample]
     slack = CLOSE * np.maximum(np.abs(found.value[sample]), found.reach[sample])
     pairs = [(getattr(again, name), getattr(found, name)[sample]) for name in ENDS]
     with np.errstate(invalid="ignore"):  # of ends that are infinite
