@@ -1,6 +1,7 @@
 """`lipkit attack`: try to break a model's certificates."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -36,15 +37,13 @@ def attack(
         lipkit attack runs/cancer runs/cancer/test.npz
         lipkit attack somebodys.keras pixels.npz --rows 200 --steps 100 --restarts 5
     """
-    import keras
-
     from lipkit import attacks
     from lipkit.recipes import scaling
     from lipkit.runs import Loaded, load
     from lipkit_command import inputs
 
     loaded = load(model, run)
-    if not isinstance(loaded.model, keras.Model):
+    if isinstance(loaded.model, Path):
         raise ValueError(f"{model}: attacks follow gradients, so they need a Keras model.")
     written = {"encoding": encoding, "decimal": decimal, "missing": missing, "sheet": sheet}
     dataset = inputs.read(loaded, data, target, drop=drop, **written).head(rows)

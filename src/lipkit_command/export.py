@@ -34,20 +34,19 @@ def export(
         wanted = f"end in {SUFFIXES[to]}" if SUFFIXES[to] else "be a folder, without a suffix"
         raise ValueError(f"--out must {wanted} for --to {to}. Received: {out}")
 
-    import keras
-
     from lipkit._files.places import new_file
     from lipkit.runs import load
 
     loaded = load(model)
-    if to != "onnx" and not isinstance(loaded.model, keras.Model):
+    if to != "onnx" and isinstance(loaded.model, Path):
         raise ValueError(f"{model}: only Keras models can be exported to {to}.")
     with new_file(out, overwrite) as new:
         _export(loaded, to, new)
     lines = [str(out), output.identity(model, loaded.sha256)]
     if to == "onnx" and loaded.weights is not None:
         what = "constant is" if loaded.regression else "radii are"
-        lines.append(f"its {what} in units of the data, without the feature weights")
+        lines.append(f"its {what} in units of the data, without the feature weights, with which")
+        lines.append(f"they are by: lipkit certify {out} DATA --run {model}")
     output.show(
         as_json, {"model": str(model), "sha256": loaded.sha256, "to": to, "out": str(out)}, lines
     )

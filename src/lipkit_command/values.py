@@ -13,6 +13,7 @@ def summary(result, eps):
         if len(np.unique(result.y[np.isfinite(result.error)])) > 1:
             r2 = result.r2()
             lines = [f"R2 {r2:.4f}, {lines[0]}"]
+    lines.append("an interval is what the prediction can become within eps, not where the truth is")
     sure = result.reach[result.certified]
     document = {
         "radius": result.radius,

@@ -147,7 +147,7 @@ def _images(path, encoding, classes, size, partly, targets):
     x = images.read(paths, size, known.get("shape"), problems if partly else None)
     y = None
     if names is not None and not targets:  # which folders do not have
-        y, classes = labels.encode(names, f"Folder {path}", classes)
+        y, classes = labels.encode(names, f"Folder {path}", classes, partly=partly)
     saved = {"image": {"shape": list(x.shape[1:]), "resized": size and list(size)}}
     return Dataset(x, y, "images", tuple(classes or ()), (), saved, problems=problems)
 
@@ -173,7 +173,7 @@ def _arrays(path, encoding, classes, partly, targets):
         if targets:
             y = arrays.targets(y, f"{path}: y")
         else:
-            y, classes = labels.encode(y, f"{path}: y", classes, found.get("classes"))
+            y, classes = labels.encode(y, f"{path}: y", classes, found.get("classes"), partly)
         if len(y) != len(x):
             what = "target" if targets else "class"
             raise ValueError(

@@ -42,7 +42,9 @@ def warn_alike(texts, name) -> None:
             LOG.warning("%s has %r, with blanks around it", name, text)
 
 
-def encode(values, name, classes=None, names=None) -> tuple[np.ndarray, tuple[str, ...]]:
+def encode(
+    values, name, classes=None, names=None, partly=False
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """Integers int64 (n,) from 0, and the names of the classes in their order.
 
     Args:
@@ -50,6 +52,8 @@ def encode(values, name, classes=None, names=None) -> tuple[np.ndarray, tuple[st
         name: what the values are, for errors.
         classes: names known from training; None: all that occur, sorted.
         names: (k,) names of the classes that the values count from 0; None: they are the names.
+
+        partly: whether some classes may be unknown, and are -1.
 
     Raises:
         ValueError: a value is missing, the values are continuous, or a class is not known.
@@ -87,14 +91,16 @@ def encode(values, name, classes=None, names=None) -> tuple[np.ndarray, tuple[st
             )
         warn_alike(names, name)
         return y.astype("int64"), tuple(names)
-    unknown = [text for text in names if text not in classes]
+    places = {text: i for i, text in enumerate(classes)}
+    y = np.array([places.get(text, -1) for text in names], "int64")[y]
+    unknown = [text for text in names if text not in places]
     if unknown:
         known = ", ".join(map(repr, classes[:10])) + (", ..." if len(classes) > 10 else "")
-        raise ValueError(
-            f"{name} has the class {unknown[0]!r}; the model has {known}. Correct it, or leave out "
-            "these rows."
-        )
-    return np.array([classes.index(text) for text in names], "int64")[y], tuple(classes)
+        said = f"{name} has the class {unknown[0]!r}; the model has {known}."
+        if not partly or (y < 0).all():
+            raise ValueError(f"{said} Correct it, or leave out these rows.")
+        LOG.warning("%s %d rows count as if they had no class", said, np.sum(y < 0))
+    return y, tuple(classes)
 
 
 def _named(values, names, name):

@@ -108,9 +108,10 @@ def _infer(series, chosen, dated, format):
     if not chosen:
         _refuse_numbers(name, codes, texts, format)
     if len(texts) > (MOST_CHOSEN if chosen else MOST_CATEGORIES):
+        uses = f", use them as categories (--categorical '{name}'), or as names of the rows (--id"
         raise ValueError(
             f"Column {name!r} has {len(texts)} different texts: leave it out (--drop '{name}')"
-            + ("." if chosen else f", or use them as categories (--categorical '{name}').")
+            + ("." if chosen else f"{uses} '{name}').")
         )
     categories = tuple(sorted(set(texts)))
     warn_alike(categories, f"Column {name!r}")
@@ -158,15 +159,23 @@ def _refuse_numbers(name, codes, texts, format):
 def _advice(texts, format):
     """What to do about texts in a column of numbers."""
     other = "." if format.decimal == "," else ","
-    if all(re.fullmatch(rf"[-+]?\d+([{other}]\d+)?", text.strip()) for text in texts):
-        return (
+    marked = re.compile(rf"[-+]?\d+({other}\d+)?([eE][-+]?\d+)?")
+    rest = [text for text in texts if not marked.fullmatch(text.strip())]
+    found = []
+    if len(rest) < len(texts):
+        found.append(
             f"If {other!r} is the mark of decimals: --decimal {other} (if it separates thousands, "
             "take it out of the file)"
         )
-    if len(texts) <= 3 and not any(re.search(r"\d", text) for text in texts):
-        options = " ".join(f"--missing '{text}'" for text in texts)
-        return f"If that stands for a missing value: {options}. Otherwise correct the file"
-    return "Write plain numbers, without words and signs of currency, percent or thousands"
+    if rest and len(rest) <= 3 and not any(re.search(r"\d", text) for text in rest):
+        options = " ".join(f"--missing '{text}'" for text in rest)
+        what = "that" if rest == texts else ", ".join(map(repr, rest))
+        found.append(f"If {what} stands for a missing value: {options}. Otherwise correct the file")
+    elif rest:
+        found.append(
+            "Write plain numbers, without words and signs of currency, percent or thousands"
+        )
+    return ". ".join(found)
 
 
 def _values(series):

@@ -31,7 +31,7 @@ def read(path, target, encoding, classes, *, categorical, drop, dates, id, forma
         if targets:
             y = _numbers(frame[[target]][present], path, format, len(frame))
         else:
-            y, classes = _classes(frame[target], present, classes)
+            y, classes = _classes(frame[target], present, classes, partly)
     ids = _ids(frame[id]) if id in frame.columns else None
     inputs = frame.drop(columns=[*({target, id, *drop} & {*frame.columns})])
     columns = known or tables.infer(inputs, categorical, dates, format)
@@ -83,14 +83,15 @@ def _present(series, target, partly):
     return ~missing
 
 
-def _classes(series, present, classes):
-    """Classes of the rows, -1 where it is missing, and their names."""
+def _classes(series, present, classes, partly):
+    """Classes of the rows, -1 where it is missing or not known, and their names."""
     if not present.any():
         return None, classes
     values = series[present]
     texts = values.map(cells.unescaped) if series.dtype.kind not in "biuf" else values
     y = np.full(len(series), -1)
-    y[present], classes = labels.encode(texts.to_numpy(), f"Target {series.name!r}", classes)
+    name = f"Target {series.name!r}"
+    y[present], classes = labels.encode(texts.to_numpy(), name, classes, partly=partly)
     return y, classes
 
 

@@ -152,7 +152,7 @@ def _advice(found):
 
 def _next(found, advice):
     """Advice, and commands to copy."""
-    name = shlex.quote(found.run.directory.resolve().name)
+    name = shlex.quote(str(found.run.directory))
     proofs = "intervals" if found.run.info.regression else "radii"
     steps = [
         f"lipkit certify {name} NEW_DATA",

@@ -3,18 +3,17 @@
 import numpy as np
 
 from lipkit.certifier import Certificates, certify, reweighted
-from lipkit.data import frames, splits
+from lipkit.data import splits
 from lipkit.recipes.scaling import weights_of
 from lipkit.runs.folder import RunFolder
 from lipkit.runs.schema import CERTIFICATES, CLOSE, INFO, PLAIN, TEST
 
 load = Certificates.load
+TARGET = "the column that holds the classes"
 
 
 def truth(dataset, path):
     """The classes of the rows, if there are any to tell apart."""
-    if dataset.y is None and frames.is_table(path):
-        raise ValueError("`target` is missing (--target): name the column that holds the classes.")
     if dataset.y is None:
         raise ValueError(f"{path} has no classes: expected sub-folders of images, or an array y.")
     if len(dataset.classes) < 2:

@@ -3,19 +3,18 @@
 import numpy as np
 
 from lipkit.certifier import Intervals, certify_values
-from lipkit.data import frames, splits
+from lipkit.data import splits
 from lipkit.recipes.scaling import weights_of
 from lipkit.runs.folder import RunFolder
 from lipkit.runs.schema import CERTIFICATES, CLOSE, INFO, PLAIN, TEST
 
 load = Intervals.load
+TARGET = "the column of numbers to predict"
 ENDS = ("value", "lower", "upper")
 
 
 def truth(dataset, path):
     """The numbers to predict, if they are there, and differ."""
-    if dataset.y is None and frames.is_table(path):
-        raise ValueError("`target` is missing (--target): name the column of numbers to predict.")
     if dataset.y is None:
         raise ValueError(f"{path} has no numbers to predict: expected an NPZ file with an array y.")
     if np.ptp(dataset.y) == 0:

@@ -17,7 +17,7 @@ from lipkit._choices import PATIENCE
 from lipkit._version import __version__
 from lipkit.certifier import lipschitz_bound
 from lipkit.certifier.weights import weighted_bound
-from lipkit.data import files
+from lipkit.data import files, frames
 from lipkit.data.imputation import METHODS
 from lipkit.errors import NotCertifiable
 from lipkit.runs import cautions, resuming
@@ -147,6 +147,9 @@ def train(
     seed = integer("seed", seed, 0)
     if task not in TASKS:
         raise ValueError(f"`task` must be one of {[*TASKS]}. Received: task={task!r}")
+    own = TASKS[task]
+    if target is None and frames.is_table(data):
+        raise ValueError(f"`target` is missing (--target): name {own.TARGET}.")
     if impute not in (None, *METHODS):
         raise ValueError(f"`impute` must be one of {[*METHODS]}. Received: impute={impute!r}")
     resuming.check(out, resume, overwrite)
@@ -163,7 +166,6 @@ def train(
             image_size=image_size,
             targets=task == "regression",
         )
-        own = TASKS[task]
         truth = own.truth(dataset, data)
         rows, held = own.split(truth, dataset, test_size, seed, LARGEST_TEST)
         if impute:
