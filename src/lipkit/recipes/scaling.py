@@ -89,7 +89,7 @@ def weighted_space(model, x, weights):
     return copy, (weights * x).astype(x.dtype)
 
 
-def _std(x, axis=0):
+def _std(x, axis: int | None = 0):
     """`x.std(axis)`, to the last bit, without a copy: x is overwritten."""
     x -= x.mean(axis=axis)
     return np.sqrt(np.square(x, out=x).mean(axis=axis))
