@@ -40,6 +40,19 @@ def make(path, rows):
     parquet.write_table(found, path.with_suffix(".parquet"))
 
 
+def about():
+    """Where the result comes from."""
+    from provenance import provenance
+
+    return {name: value for name, value in provenance().items() if name != "backend"}
+
+
+def alone(function, *arguments):
+    """What a function returns in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, arguments)
+
+
 def measured(backend, *arguments):
     """What a command printed with --json, its CPU time in s and its peak memory in MiB.
 
@@ -80,18 +93,14 @@ def main():
     arguments.folder.mkdir(exist_ok=True)
     path = arguments.folder / f"large-{arguments.rows}"
     if not path.with_suffix(".parquet").exists():
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            pool.apply(make, (path, arguments.rows))
-    found = {"rows": arguments.rows, "features": FEATURES, "results": {}}
-    for backend in arguments.backends:
-        for suffix in arguments.formats:
+        alone(make, path, arguments.rows)
+    found = {"rows": arguments.rows, "features": FEATURES, **alone(about), "results": {}}
+    for suffix in arguments.formats:
+        for backend in arguments.backends:
             result = row(backend, path.with_suffix(f".{suffix}"))
             found["results"][f"{backend}, {suffix}"] = result
+            arguments.out.write_text(json.dumps(found, indent=1) + "\n")
             print(f"{backend}, {suffix}: {json.dumps(result)}", flush=True)
-    from provenance import provenance
-
-    found |= {name: value for name, value in provenance().items() if name != "backend"}
-    arguments.out.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

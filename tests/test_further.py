@@ -60,9 +60,9 @@ def test_several_classes_of_which_one_comes_later(rng):
     y = np.arange(300) % 3
     x = rng.standard_normal((300, 2)) + 5 * np.array([(0, 0), (1, 0), (0, 1)])[y]
     early = y < 2
-    trained = train(x[early], y[early], classes=3, recipe="linear", epochs=20)
+    options = {"epochs": 40, "learning_rate": 0.1}
+    trained = train(x[early], y[early], classes=3, recipe="linear", **options)
     assert trained.model.output_shape == (None, 3) and trained.settings["classes"] == 3
-    options = {"epochs": 60, "learning_rate": 0.01}
     assert right(train_further(trained, x, y, **options), (x, y)) > 0.85
 
 

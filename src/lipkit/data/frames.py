@@ -1,5 +1,6 @@
 """Tables in files as pandas tables, with columns that have one name each."""
 
+import sys
 from pathlib import Path
 
 from lipkit._files.limits import check_bytes
@@ -48,10 +49,16 @@ def read(path: Path, texts=(), format=USUAL):
     return frame.reset_index(drop=True)
 
 
+def release():
+    """Give back the memory of tables that are gone, which Arrow keeps for others."""
+    if pyarrow := sys.modules.get("pyarrow"):
+        pyarrow.default_memory_pool().release_unused()
+
+
 def _parquet(path, missing):
     read_parquet = pandas().read_parquet
     try:
-        from pyarrow import ArrowException, default_memory_pool, parquet
+        from pyarrow import ArrowException, parquet
     except ImportError:
         raise ImportError("Parquet files need pyarrow: pip install 'lipkit[tables]'.") from None
     try:
@@ -60,7 +67,6 @@ def _parquet(path, missing):
         groups = [about.row_group(i).total_byte_size for i in range(about.num_row_groups)]
         check_bytes(path, max(sum(groups), 8 * about.num_rows * about.num_columns), "its columns")
         frame = read_parquet(path)
-        default_memory_pool().release_unused()  # as much as the table, kept for another one
     except ArrowException as error:
         raise ValueError(f"{path} is not a readable Parquet file: {error}") from None
     if missing:

@@ -40,6 +40,8 @@ def read(path, target, encoding, classes, *, categorical, drop, dates, id, forma
             f"{path} has no column besides {target!r}: nothing to learn from. Add columns."
         )
     x, problems = encoders.encode(inputs, columns, path, format)
+    del frame, inputs
+    frames.release()
     if problems and not partly:
         row = min(problems)
         raise ValueError(f"{path}: row {row + 1}: {problems[row]}. {ADVICE}")

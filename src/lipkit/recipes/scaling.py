@@ -89,6 +89,12 @@ def weighted_space(model, x, weights):
     return copy, (weights * x).astype(x.dtype)
 
 
+def _std(x, axis: int | None = 0):
+    """`x.std(axis)`, to the last bit, without a copy: x is overwritten."""
+    x -= x.mean(axis=axis)
+    return np.sqrt(np.square(x, out=x).mean(axis=axis))
+
+
 def spreads(x) -> np.ndarray:
     """A robust standard deviation of each feature of vectors (n, features).
 
@@ -97,7 +103,7 @@ def spreads(x) -> np.ndarray:
     distance: a change of a boolean counts 1, that of a category sqrt(2).
     """
     low, high = np.quantile(x, [TAILS, 1 - TAILS], axis=0)
-    spread = np.where(high > low, np.clip(x, low, high).std(axis=0), x.std(axis=0))
+    spread = np.where(high > low, _std(np.clip(x, low, high)), x.std(axis=0))
     smallest, largest = x.min(axis=0), x.max(axis=0)
     two = ((x == smallest) | (x == largest)).all(axis=0)
     return np.where(two, largest - smallest, spread)
@@ -128,7 +134,7 @@ def fit(x, weights, eps) -> Scaler:
     checks.visible("features", std, largest, varies)
     weights, source = _resolved(weights, x, std, varies)
     if weights is not None:
-        std = np.where(varies, (weights * x).std(axis=axes), 0.0)
+        std = np.where(varies, _std(weights * x, axes), 0.0)
     eps = NO_RADIUS * float(np.median(std[varies])) if eps is None else eps
     w = np.ones(()) if weights is None else weights
     floor = FLOOR * eps if x.ndim == 2 else 0.0
