@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 from test_cli import COMMAND, COMMANDS, invoke, line_of
+from test_run_home import SAVED
 
 import lipkit
 from lipkit import recipes
@@ -73,6 +74,26 @@ def test_arguments_are_checked_before_keras_is_imported(arguments, status, said,
     result = python(CHECK, *arguments.split())
     assert result.returncode == status, result.stderr
     assert said in (result.stderr if status else result.stdout)
+
+
+ORDER = """
+import sys
+class Order:
+    def find_spec(self, name, *_):
+        assert name != "keras" or "lipkit" in sys.modules, "which chooses a backend"
+sys.meta_path.insert(0, Order())
+"""
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "command", ["attack RUN RUN/test.npz --steps 1", "export RUN --to keras --out m.keras"]
+)
+def test_keras_is_imported_after_the_package(command, python):
+    """Keras alone takes TensorFlow, whatever is installed."""
+    arguments = command.replace("RUN", str(SAVED)).split()
+    result = python(ORDER + COMMAND, *arguments, KERAS_BACKEND="torch")
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.once

@@ -147,11 +147,15 @@ REFUSED_TEXTS = {
     "a column without values": ("a,b,y\n1,,u\n2,,v\n", {}, "'b' has no values: --drop 'b'"),
     "names of rows as a column": (
         "a,y\n" + "".join(f"n{i}x,{i % 2}\n" for i in range(101)),
-        *({}, "101 different texts.*--drop 'a'.*--categorical 'a'"),
+        *({}, "101 different texts.*--drop 'a'.*--categorical 'a'.*--id 'a'"),
     ),
     "Latin-1": ("a,y\n1,grün\n".encode("latin-1"), {}, "not text in utf-8.*--encoding latin-1"),
     "UTF-16 that is cut": (b"\xff\xfea", {}, "not text in utf-16.*--encoding latin-1"),
     "decimal commas": (GERMAN, {}, f"{NUMBERS}: '1,5' in row 1.*--decimal ,"),
+    "decimal commas, exponents and a question mark": (
+        "a;y\n4,5e-06;u\n?;v\n",
+        *({}, f"{NUMBERS}: '4,5e-06'.*--decimal ,.*If '\\?' stands.*--missing '\\?'"),
+    ),
     "decimal points": (PLAIN.replace(",", ";"), COMMA, f"{NUMBERS}: '1.5'.*--decimal \\."),
     "thousands": ('a,y\n"1,234",u\n5,v\n', {}, f"{NUMBERS}: '1,234'.*thousands, take it out"),
     "thousands and decimals": (
@@ -477,6 +481,19 @@ def test_images_that_are_refused(change, message, tmp_path):
     change(pictures(tmp_path, GREY, GREY))
     with pytest.raises(ValueError, match=message):
         files.read(tmp_path)
+
+
+def test_a_class_that_is_not_known_is_none(tmp_path, said):
+    path = tmp_path / "t.csv"
+    path.write_text("a,y\n1,u\n2,U\n3,v\n")
+    encoding = {"columns": [{"name": "a", "kind": "number", "categories": []}]}
+    options = {"encoding": encoding, "classes": ("u", "v")}
+    assert files.read(path, "y", partly=True, **options).y.tolist() == [0, -1, 1]
+    assert "'U'; the model has 'u', 'v'. 1 rows count as if they had no class" in said[-1]
+    with pytest.raises(ValueError, match="has the class 'U'.*Correct it"):
+        files.read(path, "y", **options)
+    with pytest.raises(ValueError, match="has the class '1'"):  # another column
+        files.read(path, "a", partly=True, encoding={"columns": []}, classes=("u", "v"))
 
 
 def test_one_bad_image_does_not_refuse_a_folder(tmp_path):
