@@ -1,6 +1,7 @@
 """Parts of a report: plausible changes, tolerances, the choice of the radius, baselines."""
 
 import json
+import re
 import sys
 from dataclasses import replace
 from types import SimpleNamespace
@@ -152,6 +153,11 @@ def test_tolerances_are_radii_in_the_units_of_columns(trained, settings):
             logits = run.model.predict(moved, verbose=0)[:, 0]
             np.testing.assert_array_equal(logits > 0, run.certificates.label[chosen] == 1)
     assert "a distance of 1 is a move of one column by 1 / weight" in page.text
+    sentence = re.search(
+        r"a distance of 0\.3 is a move .* age by (\S+), or income by (\S+);", page.text
+    )
+    may = [float(text.replace(",", "")) for text in sentence.groups()]
+    assert 5.9 < may[0] <= 0.3 / 0.05 and 4900 < may[1] <= 0.3 / 6e-5
     page = settings(feature_weights_source="spread")
     assert "a distance of 1 is one spread of one column" in page.text
     assert "in robust spreads of the columns" in page.text

@@ -4,7 +4,7 @@ import shlex
 
 import numpy as np
 
-from lipkit.report import choice
+from lipkit.report import choice, tolerances
 from lipkit.report.findings import Findings
 from lipkit.report.markup import Html, tag
 from lipkit.report.numbers import at_least, at_most, number, percent
@@ -40,6 +40,7 @@ def framed(found, lead, tiles, doubts, advice) -> Html:
         "section",
         tag("p", *lead, class_="lead"),
         tag("dl", [_tile(*tile) for tile in tiles], class_="tiles"),
+        tag("p", units) if (units := tolerances.in_units(found)) else None,
         tag("p", choice.sentence(found)),
         _warnings(found, doubts),
         _next(found, advice),

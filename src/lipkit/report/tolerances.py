@@ -7,6 +7,7 @@ from lipkit.report.markup import Html, table, tag
 from lipkit.report.numbers import at_least, at_most, number, percent
 
 SHOWN = 40  # columns; the others are folded
+EXAMPLES = 3  # columns in a sentence
 
 
 def tolerances(found) -> Html | None:
@@ -37,6 +38,25 @@ def tolerances(found) -> Html | None:
             tag("details", tag("summary", f"{len(rows) - SHOWN} more columns"), more)
             for more in tables[1:]
         ],
+    )
+
+
+def in_units(found) -> str:
+    """What the radius of the report is in the units of some columns, in a sentence; "" if none."""
+    run = found.run
+    if run.unit != "row" or not run.weighted or not found.eps > 0:
+        return ""
+    weights = np.broadcast_to(run.weights, run.x.shape[1:])
+    moves = [
+        f"{column.name} by {alone(column, weights[place], found.eps, run.x[:, place])[0]}"
+        for column, place in columns(run)
+        if column.kind not in SWITCHED
+    ]
+    if not moves:
+        return ""
+    return (
+        f"In units of the columns, a distance of {at_least(found.eps)} is a move of one of them "
+        f"alone, such as {', or '.join(moves[:EXAMPLES])}; the section on columns has all."
     )
 
 
