@@ -76,7 +76,7 @@ def test_the_onnx_file_gives_its_radii():
 def test_the_run_folder_is_read_and_reported(tmp_path):
     info = RunFolder.open(DATA / "saved_run").info
     assert info.classes == ["left", "right"]
-    later = {"task": "classification", "r2": None, "balanced_accuracy": None}  # fields that it did not have
+    later = {"task": "classification", "r2": None, "balanced_accuracy": None}  # it has none of them
     stored = json.loads((DATA / "saved_run" / "run.json").read_text())
     assert asdict(info) == {**stored, **later} and not later.keys() & stored.keys()
     run = load(DATA / "saved_run")
