@@ -90,7 +90,7 @@ def test_training_from_python(table, tmp_path):
         ({"test_size": 1}, "`test_size`"),
         ({"impute": "mean", "feature_weights": {"c": 2.0}}, "'c' is not a column"),
         ({}, r"missing values in s \(1, first in row 1\)"),
-        ({"target": None, "drop": ["s"]}, r"`target` is missing \(--target\)"),
+        ({"target": None}, r"`target` is missing \(--target\)"),
         ({"seed": -1}, "`seed` must be an integer >= 0"),
         ({"drop": "s"}, r"`drop` must be a list .*Write drop=\['s'\]"),
     ],
