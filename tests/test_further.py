@@ -56,6 +56,7 @@ def test_a_batch_may_be_one_sample_of_one_class(line):
     assert len(train_further(line, x, y, epochs=2).history["loss"]) == 17
 
 
+@pytest.mark.once
 def test_several_classes_of_which_one_comes_later(rng):
     y = np.arange(300) % 3
     x = rng.standard_normal((300, 2)) + 5 * np.array([(0, 0), (1, 0), (0, 1)])[y]
@@ -66,6 +67,7 @@ def test_several_classes_of_which_one_comes_later(rng):
     assert right(train_further(trained, x, y, **options), (x, y)) > 0.85
 
 
+@pytest.mark.once
 def test_targets_in_raw_units(rng):
     x = rng.uniform(-1, 1, (300, 2))
     y, moved = 1e3 + 50 * x[:, 0], 1e3 + 50 * x[:, 1]
@@ -78,6 +80,7 @@ def test_targets_in_raw_units(rng):
     assert error(train_further(trained, x, moved, epochs=40, learning_rate=0.01), moved) < 8
 
 
+@pytest.mark.once
 def test_hkr_goes_on_with_its_margin(rng):
     x = rng.standard_normal((60, 8, 8, 1)) * 0.1
     x[:30, :4] += 1
@@ -87,6 +90,7 @@ def test_hkr_goes_on_with_its_margin(rng):
     assert right(found, (x, y)) > 0.9
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("x", "y", "options", "message"),
     [
@@ -103,6 +107,7 @@ def test_what_is_refused(line, x, y, options, message):
         train_further(line, x, y, **options)
 
 
+@pytest.mark.once
 def test_classes_that_are_counted():
     x, y = turned(20)
     with pytest.raises(ValueError, match="`y` must hold integers from 0 to 1"):

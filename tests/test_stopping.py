@@ -94,6 +94,7 @@ def test_the_losses_are_those_of_training(classes, rng):
     np.testing.assert_allclose(seen["losses"], total / count, rtol=1e-4)
 
 
+@pytest.mark.once
 def test_other_networks_leave_rows_out(rng):
     x = rng.standard_normal((40, 8, 8, 1))
     y = rng.permutation(np.arange(40) % 2)
@@ -134,6 +135,7 @@ def test_a_search_that_stops_early_is_resumed(tmp_path, monkeypatch):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.once
 def test_the_command(tmp_path):
     x, y = noise()
     np.savez(tmp_path / "d.npz", x=x, y=y)
