@@ -37,7 +37,7 @@ WEIGHTS = np.array([1e3, 1.0])
 
 @pytest.fixture(scope="module")
 def detector():
-    return OneClassLipschitz(eps=0.05, epochs=40, feature_weights=WEIGHTS, random_state=0).fit(
+    return OneClassLipschitz(eps=0.05, epochs=80, feature_weights=WEIGHTS, random_state=0).fit(
         ring(300)
     )
 

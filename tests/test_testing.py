@@ -14,6 +14,8 @@ from lipkit import layers, losses, parametrizations
 from lipkit.testing import check_lipschitz_layer, check_loss, check_parametrization
 from lipkit.testing.layers import LAYER_CHECKS
 
+pytestmark = pytest.mark.compiled  # its checks compare programs
+
 ABSTRACT = {"LipschitzKernel", "LipschitzLayer", "Parametrization"}
 IMAGE, SIGNAL, VOLUME = (4, 6, 4), (6, 4), (4, 6, 4, 1)
 CONV, DEPTHWISE = {"filters": 3, "kernel_size": 3}, {"kernel_size": 3}
