@@ -53,7 +53,7 @@ finally:
         *((f"{name} --help", 0, f"Usage: lipkit {name}") for name in COMMANDS),
         ("", 0, "lipkit train DATA.csv"),
         ("trian", 2, "No such command 'trian'"),
-        ("train d.csv --out run --tarjet y", 2, "No such option: --tarjet"),
+        ("train d.csv --out run --tarjet y", 2, "--tarjet"),
         ("train d.csv", 2, "Missing option '--out'"),
         ("train d.csv --out run --recipe magic", 2, "'--recipe': must be one of auto"),
         ("train d.csv --out run --image-size x", 2, "HEIGHT,WIDTH"),

@@ -159,7 +159,7 @@ def _refuse_numbers(name, codes, texts, format):
 def _advice(texts, format):
     """What to do about texts in a column of numbers."""
     other = "." if format.decimal == "," else ","
-    marked = re.compile(rf"[-+]?\d+({other}\d+)?([eE][-+]?\d+)?")
+    marked = re.compile(rf"[-+]?\d+{other}\d+([eE][-+]?\d+)?")
     rest = [text for text in texts if not marked.fullmatch(text.strip())]
     found = []
     if len(rest) < len(texts):
