@@ -16,8 +16,7 @@ KEPT = JAX_COMPILATION_CACHE_DIR=$(abspath $(VENV))/compiled \
   JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
 .PHONY: demo docs check check-tests test lint package lowest bench bench-gpu bench-tables
-.PHONY: bench-large fuzz
-.PHONY: mutants clean
+.PHONY: bench-large fuzz mutants clean
 .PHONY: $(BACKENDS:%=test-%)
 
 $(VENV)/demo: pyproject.toml requirements.txt

@@ -28,8 +28,8 @@ class Epochs(keras.callbacks.Callback):
         """Show the bar."""
         self._epochs, self._going = self.params["epochs"], False
         total = self._epochs * self.params["steps"]
-        self._title = getattr(self.model, "title", "") or "training"
-        self._task = self._progress.add_task(self._title, total=total)
+        self._title = getattr(self.model, "title", "")
+        self._task = self._progress.add_task(self._title or "training", total=total)
         self._progress.start()
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -47,11 +47,11 @@ class Epochs(keras.callbacks.Callback):
         values = "  ".join(f"{k} {v:.4f}" for k, v in sorted((logs or {}).items()))
         done, shown = epoch + 1, max(1, self._epochs // LINES)
         if self._terminal and not self._every:
-            self._progress.update(self._task, description=f"{self._title}  {values}")
+            self._progress.update(self._task, description=f"{self._title or 'training'}  {values}")
         elif self._every or done % shown == 0 or done in (self._begun + 1, self._epochs):
             each = (time.monotonic() - self._start) / (done - self._begun)
             left = f"{each * (self._epochs - done):.0f} s left"
-            name = "" if self._title == "training" else f"{self._title}  "
+            name = f"{self._title}  " * bool(self._title)
             line = f"{name}epoch {done:{len(str(self._epochs))}d}/{self._epochs}  {values}  {left}"
             self._progress.console.print(line, highlight=False)
 

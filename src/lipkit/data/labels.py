@@ -52,7 +52,6 @@ def encode(
         name: what the values are, for errors.
         classes: names known from training; None: all that occur, sorted.
         names: (k,) names of the classes that the values count from 0; None: they are the names.
-
         partly: whether some classes may be unknown, and are -1.
 
     Raises:

@@ -2,7 +2,7 @@
 
 import warnings
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -152,14 +152,13 @@ def _decisions(found, predicted):
 def _values(found, predicted):
     run, intervals = found.run, found.run.certificates
     known = np.isfinite(intervals.value)
-    rows = [("this model", intervals.value[known], f"± {at_most(found.reach)}")]
-    rows += [(name, values[known], "–") for name, values in predicted.items()]
-    y = run.y[known]
-    cells = []
-    for name, values, proven in rows:
-        error = values - y
-        r2 = 1 - np.sum(error**2) / np.sum((y - y.mean()) ** 2)
-        cells.append((name, number(r2), number(np.median(np.abs(error))), proven))
+    rows = [("this model", intervals, f"± {at_most(found.reach)}")]
+    for name, values in predicted.items():
+        rows.append((name, replace(intervals, value=np.where(known, values, np.nan)), "–"))
+    cells = [
+        (name, number(of.r2()), number(np.median(np.abs(of.error[known]))), proven)
+        for name, of, proven in rows
+    ]
     header = ("model", "R²", "median error", f"moves within {at_least(found.eps)}")
     names = "Ridge and MLPRegressor (on standardised targets)"
-    return names, header, cells, f"Errors on {len(y):,} test {run.unit}s"
+    return names, header, cells, f"Errors on {known.sum():,} test {run.unit}s"
