@@ -129,6 +129,8 @@ def test_texts_that_are_read(case, suffix, tmp_path):
 
 
 NUMBERS = "Column 'a' has numbers written as text or mixed with text"
+# what pandas 2 reads as texts
+BEYOND = "numbers that float64 does not hold: .* in row 2.*--drop 'a'"
 REFUSED_TEXTS = {
     "nothing": ("", {}, "is empty: it needs a line of names"),
     "blank lines": ("\n\n", {}, "is empty: it needs a line of names"),
@@ -172,10 +174,12 @@ REFUSED_TEXTS = {
     "missing cells": (ONE.format(1, ""), {}, "a .1, first in row 2.*--impute median.*--drop"),
     "blank cells": (ONE.format(1, "  "), {}, "a .1, first in row 2.*--impute median"),
     "an infinite number": (ONE.format(1, "inf"), {}, "row 2: column 'a'.*has inf.*--drop"),
-    "a number beyond all formats": (ONE.format(1, "1e400"), {}, "row 2: .*has inf"),
+    "a number beyond all formats": (ONE.format(1, "1e400"), {}, f"row 2: .*has inf|{BEYOND}"),
     "a number beyond float32": (ONE.format(1, "1e39"), {}, r"row 2: .*has 1e\+39"),
     "huge integers": (ONE.format(1, 2**60), {}, "integers above 2.*Subtract.*--drop"),
-    "integers beyond all formats": (ONE.format(1, 10**30), {}, "integers above 2.*--drop"),
+    "integers beyond all formats": (
+        *(ONE.format(1, 10**30), {}, f"integers above 2.*--drop|{BEYOND}"),
+    ),
     "times in seconds": (
         *(ONE.format(1700000001, 1700000002), {}, "does not fit float32.*Subtract.*--drop 'a'"),
     ),

@@ -1,5 +1,6 @@
 """How the cells of a table are written."""
 
+import math
 import re
 from dataclasses import dataclass, replace
 
@@ -52,13 +53,14 @@ class Format:
         return replace(self, **{name: value for name, value in given.items() if value is not None})
 
     def number(self, value) -> float | None:
-        """The number in a cell; None if it holds none, or an integer that float64 rounds."""
+        """The number in a cell, infinite where float64 rounds an integer; None if it holds none."""
         text = str(value).strip()
         if isinstance(value, str) and self.decimal == ",":
             text = text.translate(str.maketrans(",.", ".,"))
-        if not PLAIN.fullmatch(text) or (text.lstrip("-+").isdecimal() and abs(int(text)) > 2**53):
+        if not PLAIN.fullmatch(text):
             return None
-        return float(text)
+        rounded = text.lstrip("-+").isdecimal() and abs(int(text)) > 2**53
+        return math.inf if rounded else float(text)
 
 
 USUAL = Format()

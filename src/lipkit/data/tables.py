@@ -148,11 +148,19 @@ def _refuse_numbers(name, codes, texts, format):
         raise ValueError(_dated(name, f" such as {found!r}"))
     if not any(NUMBER.fullmatch(text.strip()) for text in texts):
         return
-    bad = [i for i, text in enumerate(texts) if format.number(text) is None] or [0]
+    numbers = [format.number(text) for text in texts]
+    bad = [i for i, number in enumerate(numbers) if number is None or np.isinf(number)]
+    first = bad[0] if bad else 0
+    cell = f"{texts[first]!r} in row {int(np.argmax(codes == first)) + 1}"
+    if bad and all(numbers[i] is not None for i in bad):  # pandas 2 reads those as texts
+        raise ValueError(
+            f"Column {name!r} has numbers that float64 does not hold: {cell}. Correct it in the "
+            f"file, or leave the column out (--drop '{name}')."
+        )
     raise ValueError(
-        f"Column {name!r} has numbers written as text or mixed with text: {texts[bad[0]]!r} in "
-        f"row {int(np.argmax(codes == bad[0])) + 1}. {_advice([texts[i] for i in bad], format)}, "
-        f"or use the column as categories (--categorical '{name}')."
+        f"Column {name!r} has numbers written as text or mixed with text: {cell}. "
+        f"{_advice([texts[i] for i in bad or [0]], format)}, or use the column as categories "
+        f"(--categorical '{name}')."
     )
 
 
